@@ -1,0 +1,76 @@
+# All a checkout needs, from nothing but make and Python 3.11 or newer.
+
+.DEFAULT_GOAL := help
+.DELETE_ON_ERROR:
+SHELL := /bin/sh
+
+BIN := .venv/bin
+INSTALLED := .venv/.installed
+PYTHONS := $(or $(PYTHON),python3.13 python3.12 python3.11 python3)
+
+# The data of the ETL example ends with this day.
+RUN := $(BIN)/headrace run examples/etl.yaml --input date=2015-12-31 --input-file data=@examples/data/seattle-weather.csv
+
+.PHONY: help setup run test test-slow test-all lint format bench clean
+
+help: ## List the targets
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-10s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+
+setup: $(INSTALLED) ## Make .venv with Headrace and all that its tests need
+	@echo "Ready: $(BIN)/headrace"
+
+run: $(INSTALLED) ## Run the ETL example on four years of Seattle's weather
+	$(RUN)
+	@echo
+	@echo "The same sums, straight from the data:"
+	@awk -F, 'NR > 1 { year = substr($$1, 1, 4); days[year]++; rain[year] += $$2 } \
+	    END { for (year in days) printf "  %s: %d days, %.1f mm\n", year, days[year], rain[year] }' \
+	    examples/data/seattle-weather.csv | sort
+
+test: lint ## Lint, then every test but the slow ones
+	$(BIN)/pytest -n 2 -m "not slow"
+
+test-slow: $(INSTALLED) ## The slow tests: thousands of seeds, killed processes
+	$(BIN)/pytest -n 2 -m slow
+
+test-all: lint ## Lint, then every test
+	$(BIN)/pytest -n 2
+
+lint: $(INSTALLED) ## Check style, types and the direction of imports
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+	$(BIN)/lint-imports
+
+format: $(INSTALLED) ## Format the code and repair what can be repaired by itself
+	$(BIN)/ruff format .
+	$(BIN)/ruff check --fix .
+
+bench: $(INSTALLED) ## Measure against DBOS, by size, and script start
+	$(BIN)/python benchmarks/local.py --vs dbos --scale --script
+
+clean: ## Remove all that is not the source, .venv included
+	rm -rf .venv .cache .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache .headrace build dist
+	find . -name __pycache__ -type d -prune -exec rm -rf {} +
+
+# A .venv that works is kept; one whose Python is gone or too old is made anew. The stamp comes last, so
+# that an interrupted setup is taken up again.
+FITS := -c 'import sys, venv, ensurepip; sys.exit(sys.version_info < (3, 11))'
+
+$(INSTALLED): pyproject.toml
+	@if ! $(BIN)/python $(FITS) 2>/dev/null; then \
+	    found=; for python in $(PYTHONS); do \
+	        if "$$python" $(FITS) 2>/dev/null; then found="$$python"; break; fi; \
+	    done; \
+	    if [ -z "$$found" ]; then \
+	        echo "Headrace needs Python 3.11 or newer with its venv and ensurepip modules; tried: $(PYTHONS)." >&2; \
+	        echo "Install one (on Debian: apt-get install python3-venv) or name it: make setup PYTHON=/path/to/python3" >&2; \
+	        exit 1; \
+	    fi; \
+	    echo "Making .venv with $$found ($$("$$found" --version 2>&1))"; \
+	    "$$found" -m venv --clear .venv; \
+	fi
+	@$(BIN)/python -m pip --version >/dev/null 2>&1 || $(BIN)/python -m ensurepip >/dev/null
+	@echo "Installing Headrace and its development tools into .venv"
+	@PIP_DISABLE_PIP_VERSION_CHECK=1 $(BIN)/python -m pip install --quiet --editable '.[dev]'
+	@touch $@

@@ -1,0 +1,117 @@
+"""The tables, as forward migrations: a file of version n has had the first n of them.
+
+A migration that was released is never edited; a change is a new one at the end. Instants are
+microseconds since 1970 UTC, JSON is text, and what the engine encodes itself is a blob.
+"""
+
+from __future__ import annotations
+
+_FIRST = """
+-- Rows in order of writing, so that an append touches the last page and one page of the key.
+CREATE TABLE journal (
+    execution_id TEXT NOT NULL,
+    seq INTEGER NOT NULL,
+    writer TEXT NOT NULL,
+    data BLOB NOT NULL,
+    PRIMARY KEY (execution_id, seq)
+);
+
+CREATE TABLE snapshots (
+    execution_id TEXT PRIMARY KEY,
+    seq INTEGER NOT NULL,
+    data BLOB NOT NULL
+);
+
+-- Purged executions; entries and snapshots of these are refused.
+CREATE TABLE tombstones (
+    execution_id TEXT PRIMARY KEY
+) WITHOUT ROWID;
+
+CREATE TABLE flows (
+    namespace TEXT NOT NULL,
+    id TEXT NOT NULL,
+    revision INTEGER NOT NULL,
+    source TEXT NOT NULL,
+    deleted INTEGER NOT NULL,
+    updated INTEGER NOT NULL,
+    PRIMARY KEY (namespace, id, revision)
+);
+
+CREATE TABLE executions (
+    id TEXT PRIMARY KEY,
+    namespace TEXT NOT NULL,
+    flow_id TEXT NOT NULL,
+    flow_revision INTEGER NOT NULL,
+    state TEXT NOT NULL,
+    seq INTEGER NOT NULL,
+    start INTEGER NOT NULL,
+    "end" INTEGER,
+    wake_by INTEGER,
+    labels TEXT NOT NULL,
+    parent_id TEXT,
+    trigger_id TEXT
+);
+CREATE INDEX executions_by_start ON executions (start, id);
+CREATE INDEX executions_of_flow ON executions (namespace, flow_id, start);
+CREATE INDEX executions_open ON executions (start, id) WHERE "end" IS NULL OR wake_by IS NOT NULL;
+CREATE INDEX executions_due ON executions (wake_by, id) WHERE wake_by IS NOT NULL;
+
+CREATE TABLE kv (
+    namespace TEXT NOT NULL,
+    key TEXT NOT NULL,
+    kind TEXT NOT NULL,
+    value TEXT NOT NULL,
+    created INTEGER NOT NULL,
+    updated INTEGER NOT NULL,
+    expires INTEGER,
+    PRIMARY KEY (namespace, key)
+) WITHOUT ROWID;
+
+-- owner is '' where only a stop request or a loss stands and nobody ever claimed.
+CREATE TABLE claims (
+    execution_id TEXT NOT NULL,
+    task_run_id TEXT NOT NULL,
+    number INTEGER NOT NULL,
+    owner TEXT NOT NULL,
+    claimed INTEGER NOT NULL,
+    deadline INTEGER,
+    process_group INTEGER,
+    process_started TEXT,
+    stop_requested INTEGER NOT NULL DEFAULT 0,
+    result BLOB,
+    closed INTEGER,
+    PRIMARY KEY (execution_id, task_run_id, number)
+) WITHOUT ROWID;
+CREATE INDEX claims_open ON claims (claimed) WHERE owner <> '' AND closed IS NULL;
+
+CREATE TABLE logs (
+    execution_id TEXT NOT NULL,
+    batch TEXT NOT NULL,
+    timestamp INTEGER NOT NULL,
+    level INTEGER NOT NULL,
+    namespace TEXT NOT NULL,
+    flow_id TEXT NOT NULL,
+    task_id TEXT,
+    task_run_id TEXT,
+    attempt INTEGER,
+    message TEXT NOT NULL
+);
+CREATE INDEX logs_by_batch ON logs (execution_id, batch);
+
+CREATE TABLE metrics (
+    execution_id TEXT NOT NULL,
+    batch TEXT NOT NULL,
+    timestamp INTEGER NOT NULL,
+    namespace TEXT NOT NULL,
+    flow_id TEXT NOT NULL,
+    task_id TEXT NOT NULL,
+    task_run_id TEXT NOT NULL,
+    kind TEXT NOT NULL,
+    name TEXT NOT NULL,
+    value REAL, -- SQLite holds no NaN: NULL stands for it
+    tags TEXT NOT NULL
+);
+CREATE INDEX metrics_by_batch ON metrics (execution_id, batch);
+"""
+
+MIGRATIONS: tuple[str, ...] = (_FIRST,)

@@ -1,0 +1,64 @@
+"""What must happen outside because of a state. Each command may be carried out again without harm."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import datetime
+
+from headrace_engine.core.events import ExecutionCreated
+from headrace_engine.model.attempt import Payload
+from headrace_engine.model.definition import Kind
+from headrace_engine.model.state import State
+
+
+@dataclass(frozen=True, slots=True)
+class StartAttempt:
+    """Have a worker run the attempt (DISPATCHED), or run it here under its lease (LIGHT)."""
+
+    task_run_id: str
+    number: int
+    kind: Kind
+    job: Payload
+    owner: str | None
+    deadline: datetime | None
+
+
+@dataclass(frozen=True, slots=True)
+class StopAttempt:
+    """Ask the attempt's worker to end it."""
+
+    task_run_id: str
+    number: int
+
+
+@dataclass(frozen=True, slots=True)
+class SetTimer:
+    """Send a timer message with this key at or after *due*."""
+
+    key: str
+    due: datetime
+
+
+@dataclass(frozen=True, slots=True)
+class StartExecution:
+    """Create another execution, under an id that follows from this one."""
+
+    execution_id: str
+    created: ExecutionCreated
+
+
+@dataclass(frozen=True, slots=True)
+class Announce:
+    """Write the summary and tell the bus: the execution entered a state."""
+
+    state: State
+
+
+@dataclass(frozen=True, slots=True)
+class ReleaseWorkspace:
+    """The WorkingDirectory with this task run is done with its directory."""
+
+    task_run_id: str
+
+
+Command = StartAttempt | StopAttempt | SetTimer | StartExecution | Announce | ReleaseWorkspace

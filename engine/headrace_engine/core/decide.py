@@ -1,0 +1,427 @@
+"""State + message (or answer) -> events. The rules of orchestration, and nothing else.
+
+A step is decided in small moves. `decide` takes one message, or the answer to one question, and returns the
+events that follow from it at once, with the state after them. What depends on an expression it does not evaluate:
+`next_question` names what is asked next, the executor answers, and the answer goes through `decide` like a
+message. When no question is left (or the step has grown large enough) the events become one journal entry.
+
+Whatever no longer applies (a report for an attempt that ended, a timer of a retry that began) gives no events.
+
+How things end, from below to above: an attempt ends -> its task run ends, or waits for another attempt -> the scope
+it belongs to opens what comes next, or has nothing left: then its errors, then its finally, then it ends
+itself, which is the end of a child of the scope above, up to the execution.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+
+from headrace_engine.core import flowable
+from headrace_engine.core.events import (
+    ROOT,
+    AttemptEnded,
+    AttemptStarted,
+    Closed,
+    Event,
+    ExecutionMoved,
+    Finishing,
+    FlowableOpened,
+    LabelsSet,
+    OutputsRendered,
+    PhaseEntered,
+    Replaced,
+    RetryScheduled,
+    TaskRunMoved,
+    TaskRunsCreated,
+    VariablesSet,
+    WindingDown,
+)
+from headrace_engine.core.fold import COLLECT, START_TIMER, apply, retry_timer
+from headrace_engine.core.messages import (
+    Answer,
+    AttemptReported,
+    Create,
+    JobReady,
+    Kill,
+    Message,
+    Opened,
+    Outputs,
+    Poke,
+    Prepare,
+    Question,
+    Ran,
+    RenderOutputs,
+    Skipped,
+    TimerFired,
+    Unplannable,
+)
+from headrace_engine.core.retry import next_attempt
+from headrace_engine.core.state import ExecutionState, TaskRun
+from headrace_engine.model.attempt import AttemptResult, ExecutionChange
+from headrace_engine.model.definition import Kind, Retry, RetryBehavior
+from headrace_engine.model.ids import derived_id
+from headrace_engine.model.state import State
+
+LOST_IN_A_ROW = 3
+"""After so many lost attempts in a row the task run fails (DESIGN §3.6)."""
+
+
+@dataclass(frozen=True, slots=True)
+class Decision:
+    """What follows from one message or answer: the events, and the state after them."""
+
+    state: ExecutionState
+    events: tuple[Event, ...]
+
+
+def decide(state: ExecutionState, what: Message | Answer, now: datetime) -> Decision:
+    """Return what follows from *what* at *now*. *state* must be inside an entry (fold.begin_entry).
+
+    Raises nothing for late, repeated or unknown messages: they give no events.
+    """
+    step = _Step(state, now)
+    match what:
+        case Ran() | JobReady() | Skipped() | Opened() | Unplannable() | Outputs():
+            step.answer(what)
+        case _:
+            step.message(what)
+    return Decision(step.state, tuple(step.events))
+
+
+def next_question(state: ExecutionState) -> Question | None:
+    """Return what must be known before the execution can go on, the longest-waiting first; None when nothing is."""
+    if state.finishing is not None:
+        return RenderOutputs(state.finishing)
+    if state.ready:
+        return Prepare(state.ready[state.ready_head])
+    return None
+
+
+class _Step:
+    """The draft of a decision: every event is folded as it is made, so later rules see what earlier ones did."""
+
+    def __init__(self, state: ExecutionState, now: datetime) -> None:
+        self.state = state
+        self.now = now
+        self.events: list[Event] = []
+
+    def emit(self, event: Event) -> None:
+        self.state = apply(self.state, event)
+        self.events.append(event)
+
+    # -- Messages -----------------------------------------------------------------------------------
+
+    def message(self, message: Message) -> None:
+        if isinstance(message, Create):
+            if not self.state.exists:
+                self.emit(message.created)
+                if message.created.start_at is None or message.created.start_at <= self.now:
+                    self.start()
+            return
+        if not self.state.exists or self.state.closed:
+            return
+        match message:
+            case AttemptReported():
+                self.attempt_reported(message)
+            case TimerFired():
+                self.timer_fired(message.key)
+            case Kill():
+                self.kill()
+            case Poke():
+                for key in [key for key, (due, _) in self.state.timers.items() if due <= self.now]:
+                    self.timer_fired(key)
+
+    def start(self) -> None:
+        self.emit(ExecutionMoved(State.RUNNING))
+        self.enter(ROOT, "tasks")
+
+    def attempt_reported(self, message: AttemptReported) -> None:
+        task_run = self.state.task_runs.get(message.task_run_id)
+        attempt = task_run.open_attempt if task_run is not None else None
+        if task_run is not None and attempt is not None and attempt.number == message.number:
+            self.attempt_ended(task_run, message.result)
+
+    def timer_fired(self, key: str) -> None:
+        timer = self.state.timers.get(key)
+        if timer is None or timer[0] > self.now:
+            return
+        if key == START_TIMER:
+            self.start()
+            return
+        task_run = self.state.task_runs[key.split(":")[1]]
+        if retry_timer(task_run) == key:
+            if self.state.state is State.RETRYING:
+                self.emit(ExecutionMoved(State.RUNNING))
+            self.emit(TaskRunMoved(task_run.id, State.CREATED))
+
+    def kill(self) -> None:
+        if self.state.state.is_terminal or self.state.state is State.KILLING:
+            return
+        if self.state.state is State.CREATED:
+            self.emit(ExecutionMoved(State.KILLED))
+            self.emit(Closed())
+            return
+        self.wind_down(State.KILLED)
+        self.leave_nothing_waiting()
+
+    # -- Answers ------------------------------------------------------------------------------------
+
+    def answer(self, answer: Answer) -> None:
+        if isinstance(answer, Outputs):
+            self.outputs_rendered(answer)
+            return
+        task_run = self.state.task_runs[answer.task_run_id]
+        if task_run.ticket is None:
+            return
+        match answer:
+            case Skipped():
+                self.end_task_run(task_run, State.SKIPPED)
+            case Unplannable():
+                self.end_task_run(task_run, State.FAILED, answer.error)
+            case Ran():
+                self.attempt_ended(task_run, answer.result)
+            case Opened():
+                self.emit(FlowableOpened(task_run.id, answer.branch, answer.values, answer.outputs))
+                self.enter(task_run.id, "tasks")
+            case JobReady():
+                lease = timedelta(seconds=answer.lease_seconds) if answer.lease_seconds is not None else None
+                deadline = self.now + lease if lease is not None else None
+                number = len(task_run.attempts)
+                self.emit(AttemptStarted(task_run.id, number, answer.kind, answer.job, answer.owner, deadline))
+
+    # -- Attempts -----------------------------------------------------------------------------------
+
+    def attempt_ended(self, task_run: TaskRun, result: AttemptResult) -> None:
+        """Book the end of an attempt: of a job that was out, or of an inline task that ran within this step."""
+        attempt = task_run.open_attempt
+        number = attempt.number if attempt is not None else len(task_run.attempts)
+        error = result.error
+        self.emit(AttemptEnded(task_run.id, number, result.state, result.started, result.ended, result.outputs, error))
+        leaving = result.change is not None and self.change_execution(result.change)
+        task_run = self.state.task_runs[task_run.id]
+        if task_run.state is State.KILLING:
+            self.end_task_run(task_run, State.KILLED)
+        elif result.state is State.RESUBMITTED:
+            self.attempt_lost(task_run)
+        elif task_run.id in self.state.scopes or self.kind(task_run) is Kind.WORKING_DIRECTORY:
+            self.working_directory_job_ended(task_run, result)
+        elif result.state is State.FAILED:
+            self.attempt_failed(task_run, error)
+        else:
+            self.attempt_succeeded(task_run, result.state)
+        if leaving:
+            self.leave_nothing_waiting()
+
+    def attempt_succeeded(self, task_run: TaskRun, state: State) -> None:
+        retry = self.state.flow.retries.get(task_run.task_id)
+        if state is State.SUCCESS and retry is not None and retry.warning_on_retry and _made(task_run) > 1:
+            state = State.WARNING
+        self.end_task_run(task_run, state)
+
+    def attempt_lost(self, task_run: TaskRun) -> None:
+        """Lost is not failed: try again at once with the same job; after three in a row, fail (DESIGN §3.6)."""
+        task = self.state.flow.tasks[task_run.task_id]
+        lost = task_run.attempts[-1]
+        if self.state.winding_down is not None:
+            self.end_task_run(task_run, State.KILLED, task_run.error)
+        elif task.resubmit and task_run.lost < LOST_IN_A_ROW and lost.job is not None:
+            deadline = None
+            if lost.deadline is not None:
+                deadline = self.now + (lost.deadline - lost.started)
+            self.emit(AttemptStarted(task_run.id, len(task_run.attempts), lost.kind, lost.job, lost.owner, deadline))
+        elif task_run.id in self.state.scopes or task.kind is Kind.WORKING_DIRECTORY:
+            self.end_task_run(task_run, State.FAILED, task_run.error)
+        else:
+            self.attempt_failed(task_run, task_run.error)
+
+    def attempt_failed(self, task_run: TaskRun, error: str | None) -> None:
+        retry = self.state.flow.retries.get(task_run.task_id)
+        if retry is None or self.state.winding_down is not None:
+            self.end_task_run(task_run, State.FAILED, error)
+        elif retry.behavior is RetryBehavior.CREATE_NEW_EXECUTION:
+            self.retry_execution(task_run, retry, error)
+        else:
+            last = task_run.attempts[-1].ended or self.now
+            due = next_attempt(retry, _made(task_run), task_run.attempts[0].started, last, task_run.id)
+            if due is None:
+                self.end_task_run(task_run, State.FAILED, error)
+                return
+            self.emit(RetryScheduled(task_run.id, due))
+            if self.state.state is State.RUNNING:
+                self.emit(ExecutionMoved(State.RETRYING))
+
+    def retry_execution(self, task_run: TaskRun, retry: Retry, error: str | None) -> None:
+        """CREATE_NEW_EXECUTION: max_attempts counts executions; task run, parents and execution end RETRIED."""
+        created = self.state.created
+        assert created is not None, "a task run has an execution"  # noqa: S101 - for the type checker
+        first = created.original_created or self.state.histories[0][1]
+        last = task_run.attempts[-1].ended or self.now
+        due = next_attempt(retry, created.attempt_number, first, last, self.state.id)
+        if due is None or self.state.state.is_terminal:  # afterExecution changes nothing any more
+            self.end_task_run(task_run, State.FAILED, error)
+            return
+        self.emit(Replaced(derived_id("retry", self.state.id, task_run.id), due))
+        self.emit(WindingDown(State.RETRIED))
+        self.end_task_run(task_run, State.RETRIED, error)
+        self.leave_nothing_waiting()
+
+    def working_directory_job_ended(self, task_run: TaskRun, result: AttemptResult) -> None:
+        """A WorkingDirectory has prepared its directory, or collected its files."""
+        if task_run.id in self.state.scopes:
+            self.phase_done(task_run.id)
+        elif result.state is State.FAILED:
+            self.end_task_run(task_run, State.FAILED, result.error)
+        else:
+            self.emit(FlowableOpened(task_run.id, "tasks"))
+            self.enter(task_run.id, "tasks")
+
+    def change_execution(self, change: ExecutionChange) -> bool:
+        """Book what a task did to its own execution; True when it is the end of it."""
+        if change.labels:
+            self.emit(LabelsSet(change.labels))
+        if change.variables or change.unset:
+            self.emit(VariablesSet(change.variables, change.unset))
+        if change.exit is None or self.state.winding_down is not None or self.state.state.is_terminal:
+            return False
+        self.wind_down(change.exit)
+        return True
+
+    # -- Scopes -------------------------------------------------------------------------------------
+
+    def kind(self, task_run: TaskRun) -> Kind:
+        return self.state.flow.tasks[task_run.task_id].kind
+
+    def enter(self, scope_id: str, phase: str) -> None:
+        self.emit(PhaseEntered(scope_id, phase))
+        self.advance(scope_id)
+
+    def advance(self, scope_id: str) -> None:
+        """Open the lanes that may open; when nothing lives in the phase after that, it is done."""
+        scope = self.state.scopes[scope_id]
+        if not scope.failed and self.state.winding_down is None:
+            order = flowable.order_of(self.state, scope_id, scope.phase)
+            room = order.limit - scope.live if order.limit else order.lanes
+            if order.is_graph:
+                lanes = [lane for lane in range(order.lanes) if not order.waits(lane, scope)][: max(room, 0)]
+                for lane in lanes:
+                    self.emit(TaskRunsCreated(scope_id, scope.phase, lane, lane + 1))
+            else:
+                last = min(order.lanes, scope.opened + room)
+                if last > scope.opened:
+                    self.emit(TaskRunsCreated(scope_id, scope.phase, scope.opened, last))
+        if self.state.scopes[scope_id].live == 0:
+            self.phase_done(scope_id)
+
+    def child_ended(self, task_run: TaskRun, state: State) -> None:
+        """Go on in the child's lane, or, when the lane is through, open the next ones."""
+        scope_id = self.state.scope_of(task_run)
+        scope = self.state.scopes[scope_id]
+        order = flowable.order_of(self.state, scope_id, scope.phase)
+        position = task_run.position + 1
+        if state.is_success and not scope.failed and position < order.length and self.state.winding_down is None:
+            self.emit(TaskRunsCreated(scope_id, scope.phase, task_run.lane, task_run.lane + 1, position))
+        else:
+            self.advance(scope_id)
+
+    def phase_done(self, scope_id: str) -> None:
+        """The list is through: go to the next one this scope owes, or end it."""
+        scope = self.state.scopes[scope_id]
+        if scope.phase == "afterExecution":
+            self.emit(Closed())
+            return
+        if self.state.winding_down is not None:
+            self.end_scope(scope_id, self.state.winding_down)
+            return
+        owner = ROOT if scope_id == ROOT else self.state.task_runs[scope_id].task_id
+        branch = self.state.flow.branch
+        if COLLECT not in scope.tried and self.collects(scope_id):
+            self.emit(PhaseEntered(scope_id, COLLECT))
+        elif "errors" not in scope.tried and scope.result is State.FAILED and branch(owner, "errors"):
+            self.enter(scope_id, "errors")
+        elif "finally" not in scope.tried and scope.result is not State.KILLED and branch(owner, "finally"):
+            self.enter(scope_id, "finally")
+        else:
+            self.end_scope(scope_id, scope.result)
+
+    def collects(self, scope_id: str) -> bool:
+        """True for a WorkingDirectory that gathers files, or saves its cache, at its end."""
+        if scope_id == ROOT:
+            return False
+        task = self.state.flow.tasks[self.state.task_runs[scope_id].task_id]
+        return task.kind is Kind.WORKING_DIRECTORY and ("outputFiles" in task.properties or "cache" in task.properties)
+
+    def end_scope(self, scope_id: str, result: State) -> None:
+        if scope_id == ROOT:
+            self.end_execution(result)
+        elif self.state.winding_down is not None:  # the flags of a flowable do not soften a kill or an exit
+            self.move_to_end(self.state.task_runs[scope_id], result, None)
+        else:
+            self.end_task_run(self.state.task_runs[scope_id], result)
+
+    # -- Ends ---------------------------------------------------------------------------------------
+
+    def end_task_run(self, task_run: TaskRun, result: State, error: str | None = None) -> None:
+        """Move the task run to its end state, its flags applied, and tell the scope above."""
+        self.move_to_end(task_run, flowable.final_state(self.state.flow.tasks[task_run.task_id], result), error)
+
+    def move_to_end(self, task_run: TaskRun, result: State, error: str | None) -> None:
+        self.emit(TaskRunMoved(task_run.id, result, error))
+        self.child_ended(task_run, result)
+
+    def end_execution(self, result: State) -> None:
+        """All tasks are done. The flow's outputs come next, if it has any; a kill or a takeover renders none."""
+        if self.state.flow.definition.outputs and result not in (State.KILLED, State.RETRIED):
+            self.emit(Finishing(result))
+        else:
+            self.close(result, None)
+
+    def outputs_rendered(self, answer: Outputs) -> None:
+        result = self.state.finishing
+        if result is None:
+            return
+        if answer.error is not None:
+            # Outputs that cannot render fail a finished execution (reference §0.17); a failed one keeps its reason.
+            self.close(State.FAILED, answer.error if result is not State.FAILED else None)
+            return
+        self.emit(OutputsRendered(answer.outputs))
+        self.close(result, None)
+
+    def close(self, result: State, error: str | None) -> None:
+        self.emit(ExecutionMoved(result, error))
+        if self.state.flow.branch(ROOT, "afterExecution"):
+            self.enter(ROOT, "afterExecution")
+        else:
+            self.emit(Closed())
+
+    # -- Leaving early ------------------------------------------------------------------------------
+
+    def wind_down(self, to: State) -> None:
+        """Kill, or the Exit task: nothing new starts, what runs may end (KILLED: is stopped), then all ends in *to*."""
+        if to is State.KILLED:
+            self.emit(ExecutionMoved(State.KILLING))
+            self.emit(WindingDown(to))
+            for task_run_id in sorted(self.state.open_attempts, key=self.order):
+                self.emit(TaskRunMoved(task_run_id, State.KILLING))
+        else:
+            self.emit(WindingDown(to))
+
+    def leave_nothing_waiting(self) -> None:
+        """End every task run that has not begun, or waits to be tried again; then whatever is empty now ends itself."""
+        killed = self.state.winding_down is State.KILLED
+        waiting = [self.state.ready[ticket] for ticket in sorted(self.state.ready)]
+        waiting += [key.split(":")[1] for key in self.state.timers if key.startswith("retry:")]
+        for task_run_id in sorted(waiting, key=self.order):
+            task_run = self.state.task_runs[task_run_id]
+            if task_run.state in (State.CREATED, State.RETRYING):
+                self.end_task_run(task_run, State.KILLED if killed else State.SKIPPED)
+            elif task_run.ticket is not None:  # a WorkingDirectory about to collect its files
+                self.phase_done(task_run.id)
+
+    def order(self, task_run_id: str) -> int:
+        return self.state.task_runs[task_run_id].order
+
+
+def _made(task_run: TaskRun) -> int:
+    """Return how many attempts count: those that were not lost, or the one that losing too often stands for."""
+    return max(1, sum(attempt.state is not State.RESUBMITTED for attempt in task_run.attempts))

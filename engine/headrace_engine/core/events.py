@@ -1,0 +1,231 @@
+"""What an execution decided, as its journal keeps it: facts, written once, never changed.
+
+Events are small on purpose: what follows from the flow or from earlier events is not repeated. Task runs made
+together are one event, and their ids follow from the entry (DESIGN §3.4), so a fan-out of a thousand costs what
+one of ten does.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from datetime import datetime
+from typing import Any
+
+from headrace_engine.model.attempt import Payload
+from headrace_engine.model.definition import Kind
+from headrace_engine.model.state import State
+
+ROOT = ""
+"""The scope id of the execution itself, where a flowable's is its task run's id."""
+
+
+@dataclass(frozen=True, slots=True)
+class ExecutionCreated:
+    """Entry 0's first event: all that the execution was given."""
+
+    namespace: str
+    flow_id: str
+    flow_revision: int
+    inputs: Payload
+    labels: tuple[tuple[str, str], ...] = ()
+    variables: Mapping[str, Any] = field(default_factory=dict)
+    trigger: Mapping[str, Any] | None = None
+    parent_id: str | None = None
+    original_id: str | None = None
+    attempt_number: int = 1
+    original_created: datetime | None = None
+    start_at: datetime | None = None
+    """Do nothing before this instant."""
+
+
+@dataclass(frozen=True, slots=True)
+class ExecutionMoved:
+    """The execution entered a state."""
+
+    to: State
+    error: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class PhaseEntered:
+    """A scope began one of its task lists: tasks, errors, finally, afterExecution.
+
+    A WorkingDirectory's `collect` is a job of its own after its tasks, in the place of a list.
+    """
+
+    scope_id: str
+    phase: str
+
+
+@dataclass(frozen=True, slots=True)
+class FlowableOpened:
+    """A flowable's expression was evaluated, once: which branch it takes, or over which values it goes."""
+
+    task_run_id: str
+    branch: str
+    values: tuple[str, ...] | None = None
+    outputs: Payload | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class TaskRunsCreated:
+    """Task runs for lanes first…last-1 of a scope's phase, each of the task at *position* in its lane."""
+
+    scope_id: str
+    phase: str
+    first: int
+    last: int
+    position: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class AttemptStarted:
+    """An attempt of a light or dispatched task began; the task run is RUNNING."""
+
+    task_run_id: str
+    number: int
+    kind: Kind
+    job: Payload
+    owner: str | None = None
+    """Light: the invocation that holds the lease."""
+    deadline: datetime | None = None
+    """Light: when the lease ends."""
+
+
+@dataclass(frozen=True, slots=True)
+class AttemptEnded:
+    """An attempt ended in SUCCESS, WARNING, FAILED, KILLED or RESUBMITTED (lost).
+
+    For an inline task, which starts and ends within a step, this is the only event of its attempt.
+    """
+
+    task_run_id: str
+    number: int
+    state: State
+    started: datetime
+    ended: datetime
+    outputs: Payload | None = None
+    error: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class TaskRunMoved:
+    """A task run entered a state."""
+
+    task_run_id: str
+    to: State
+    error: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class RetryScheduled:
+    """The task run's next attempt is due then."""
+
+    task_run_id: str
+    due: datetime
+
+
+@dataclass(frozen=True, slots=True)
+class LabelsSet:
+    """Labels were added or overridden."""
+
+    labels: Mapping[str, str]
+
+
+@dataclass(frozen=True, slots=True)
+class VariablesSet:
+    """The execution's variables changed: unset first, then merged."""
+
+    variables: Mapping[str, Any]
+    unset: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class WindingDown:
+    """Nothing new starts any more; the execution will end in this state (kill: KILLED; Exit: what it says)."""
+
+    to: State
+
+
+@dataclass(frozen=True, slots=True)
+class Replaced:
+    """A new execution takes over at *due* (retry behavior CREATE_NEW_EXECUTION)."""
+
+    by: str
+    due: datetime
+
+
+@dataclass(frozen=True, slots=True)
+class Finishing:
+    """All tasks are done and the end state is known; the flow's outputs are still to be rendered."""
+
+    to: State
+
+
+@dataclass(frozen=True, slots=True)
+class OutputsRendered:
+    """The flow's outputs."""
+
+    outputs: Payload | None
+
+
+@dataclass(frozen=True, slots=True)
+class Closed:
+    """Nothing is left to do, afterExecution included."""
+
+
+Event = (
+    ExecutionCreated
+    | ExecutionMoved
+    | PhaseEntered
+    | FlowableOpened
+    | TaskRunsCreated
+    | AttemptStarted
+    | AttemptEnded
+    | TaskRunMoved
+    | RetryScheduled
+    | LabelsSet
+    | VariablesSet
+    | WindingDown
+    | Replaced
+    | Finishing
+    | OutputsRendered
+    | Closed
+)
+
+
+@dataclass(frozen=True, slots=True)
+class LogRecord:
+    """A log line of a task that ran inside the executor; it lies in the entry so that a crash cannot lose it."""
+
+    timestamp: datetime
+    level: str
+    message: str
+    task_run_id: str | None = None
+    attempt: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class MetricRecord:
+    """A metric of a task that ran inside the executor; a timer's value is in seconds."""
+
+    task_run_id: str
+    kind: str
+    name: str
+    value: float
+    timestamp: datetime
+    tags: Mapping[str, str] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class Entry:
+    """One step: everything that was decided because of one message."""
+
+    seq: int
+    at: datetime
+    events: tuple[Event, ...]
+    issued_through: int = -1
+    """The watermark: the commands of entries up to this one are known to be out (DESIGN §3.3)."""
+    logs: tuple[LogRecord, ...] = ()
+    metrics: tuple[MetricRecord, ...] = ()

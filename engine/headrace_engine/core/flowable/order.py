@@ -1,0 +1,39 @@
+"""What every order of children answers."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Protocol
+
+from headrace_engine.model.definition import TaskDefinition
+
+if TYPE_CHECKING:
+    from headrace_engine.core.state import Scope
+
+
+class Order(Protocol):
+    """Where the tasks of one task list stand."""
+
+    @property
+    def lanes(self) -> int:
+        """How many lanes there are."""
+
+    @property
+    def length(self) -> int:
+        """How many tasks a lane has, one after the other."""
+
+    @property
+    def limit(self) -> int:
+        """How many lanes may run at once; 0 is no limit."""
+
+    def task(self, lane: int, position: int) -> TaskDefinition:
+        """Return the task at *position* of *lane*."""
+
+    def iteration(self, lane: int) -> tuple[str, int] | None:
+        """Return the value and the zero-based iteration that the lane's task runs carry, if they do."""
+
+    def waits(self, lane: int, scope: Scope) -> bool:
+        """True while the lane must not open, for a reason of its own (Dag: a dependency that has not ended)."""
+
+    @property
+    def is_graph(self) -> bool:
+        """True when lanes open in an order of their own, so that the scope must remember which did."""

@@ -1,0 +1,406 @@
+"""State + event -> state. Nothing is decided here: fold only books what an event says and keeps the counters true."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import replace
+from datetime import datetime
+
+from headrace_engine.core import flowable
+from headrace_engine.core.commands import Announce, Command, ReleaseWorkspace, StartExecution, StopAttempt
+from headrace_engine.core.events import (
+    AttemptEnded,
+    AttemptStarted,
+    Closed,
+    Entry,
+    Event,
+    ExecutionCreated,
+    ExecutionMoved,
+    Finishing,
+    FlowableOpened,
+    LabelsSet,
+    OutputsRendered,
+    PhaseEntered,
+    Replaced,
+    RetryScheduled,
+    TaskRunMoved,
+    TaskRunsCreated,
+    VariablesSet,
+    WindingDown,
+)
+from headrace_engine.core.flow import FlowIndex
+from headrace_engine.core.state import Attempt, ExecutionState, Pending, Scope, TaskRun, empty
+from headrace_engine.core.transitions import EXECUTION, TASK_RUN, check
+from headrace_engine.model.definition import Kind
+from headrace_engine.model.ids import derived_id
+from headrace_engine.model.state import State
+
+COLLECT = "collect"
+"""The phase in which a WorkingDirectory gathers its output files."""
+START_TIMER = "start"
+"""The key of the timer that lets a delayed execution begin."""
+
+
+def fold(execution_id: str, flow: FlowIndex, entries: Iterable[Entry]) -> ExecutionState:
+    """Return the state that *entries*, in order from 0, add up to."""
+    state = empty(execution_id, flow)
+    for entry in entries:
+        state = apply_entry(state, entry)
+    return state
+
+
+def begin_entry(state: ExecutionState, now: datetime) -> ExecutionState:
+    """Return *state* ready for the events of entry seq + 1. Its instant is max(now, the last one's)."""
+    at = now if state.at is None else max(now, state.at)
+    return replace(state, seq=state.seq + 1, at=at, ordinal=0)
+
+
+def apply_entry(state: ExecutionState, entry: Entry) -> ExecutionState:
+    """Return *state* after the whole of *entry*, which must be its next one."""
+    if entry.seq != state.seq + 1:
+        raise ValueError(f"entry {entry.seq} does not follow entry {state.seq}")
+    state = begin_entry(state, entry.at)
+    for event in entry.events:
+        state = apply(state, event)
+    return mark_issued(state, entry.issued_through)
+
+
+def mark_issued(state: ExecutionState, through: int) -> ExecutionState:
+    """Return *state* knowing that the commands of the entries up to *through* are out."""
+    if through <= state.issued_through:
+        return state
+    pending = tuple(item for item in state.pending if item.since > through)
+    return replace(state, issued_through=through, pending=pending)
+
+
+def apply(state: ExecutionState, event: Event) -> ExecutionState:  # noqa: C901, PLR0912 - one row per event
+    """Return *state* after *event*. Raises IllegalTransitionError for a move the tables do not have."""
+    match event:
+        case TaskRunMoved():
+            return _task_run_moved(state, event)
+        case AttemptEnded():
+            return _attempt_ended(state, event)
+        case AttemptStarted():
+            return _attempt_started(state, event)
+        case TaskRunsCreated():
+            return _task_runs_created(state, event)
+        case PhaseEntered():
+            return _phase_entered(state, event)
+        case FlowableOpened():
+            return _flowable_opened(state, event)
+        case ExecutionMoved():
+            return _execution_moved(state, event)
+        case ExecutionCreated():
+            return _execution_created(state, event)
+        case RetryScheduled():
+            return _retry_scheduled(state, event)
+        case LabelsSet():
+            merged = dict(state.labels) | dict(event.labels)
+            return replace(state, labels=tuple(merged.items()))
+        case VariablesSet():
+            kept = {key: value for key, value in state.variables.items() if key not in event.unset}
+            return replace(state, variables=kept | dict(event.variables))
+        case WindingDown():
+            return replace(state, winding_down=event.to)
+        case Replaced():
+            return _replaced(state, event)
+        case Finishing():
+            return replace(state, finishing=event.to)
+        case OutputsRendered():
+            return replace(state, outputs=event.outputs)
+        case Closed():
+            return replace(state, closed=True)
+
+
+def retry_timer(task_run: TaskRun) -> str:
+    """Return the key of the timer that starts the task run's next attempt."""
+    return f"retry:{task_run.id}:{len(task_run.attempts)}"
+
+
+def _pend(state: ExecutionState, command: Command) -> ExecutionState:
+    return replace(state, pending=(*state.pending, Pending(state.seq, command)))
+
+
+def _put(state: ExecutionState, task_run: TaskRun) -> ExecutionState:
+    return replace(state, task_runs=state.task_runs.set(task_run.id, task_run))
+
+
+def _later(state: ExecutionState, instant: datetime) -> datetime:
+    return instant if state.at is None else max(state.at, instant)
+
+
+def _now(state: ExecutionState) -> datetime:
+    assert state.at is not None, "events are applied inside an entry"  # noqa: S101 - for the type checker
+    return state.at
+
+
+# -- The execution ----------------------------------------------------------------------------------
+
+
+def _execution_created(state: ExecutionState, event: ExecutionCreated) -> ExecutionState:
+    timers = state.timers
+    if event.start_at is not None:
+        timers = timers.set(START_TIMER, (event.start_at, state.seq))
+    state = replace(
+        state,
+        created=event,
+        histories=((State.CREATED, _now(state)),),
+        labels=event.labels,
+        variables=event.variables,
+        timers=timers,
+    )
+    return _pend(state, Announce(State.CREATED))
+
+
+def _execution_moved(state: ExecutionState, event: ExecutionMoved) -> ExecutionState:
+    check(EXECUTION, f"Execution {state.id}", state.state, event.to)
+    timers = state.timers.delete(START_TIMER) if START_TIMER in state.timers else state.timers
+    state = replace(
+        state,
+        histories=(*state.histories, (event.to, _now(state))),
+        error=event.error or state.error,
+        timers=timers,
+        finishing=None,
+        winding_down=None if event.to.is_terminal else state.winding_down,
+    )
+    return _pend(state, Announce(event.to))
+
+
+def _replaced(state: ExecutionState, event: Replaced) -> ExecutionState:
+    created = state.created
+    assert created is not None, "only an execution that exists is replaced"  # noqa: S101 - for the type checker
+    follower = replace(
+        created,
+        labels=state.labels,
+        parent_id=state.id,
+        original_id=created.original_id or state.id,
+        attempt_number=created.attempt_number + 1,
+        original_created=created.original_created or state.histories[0][1],
+        start_at=event.due,
+    )
+    return _pend(state, StartExecution(event.by, follower))
+
+
+# -- Scopes -----------------------------------------------------------------------------------------
+
+
+def _phase_entered(state: ExecutionState, event: PhaseEntered) -> ExecutionState:
+    scope = state.scopes.get(event.scope_id, Scope())
+    scope = replace(
+        scope,
+        phase=event.phase,
+        opened=0,
+        live=0,
+        failed=False,
+        tried=scope.tried | {event.phase},
+    )
+    state = replace(state, scopes=state.scopes.set(event.scope_id, scope))
+    return _ready(state, state.task_runs[event.scope_id]) if event.phase == COLLECT else state
+
+
+def _flowable_opened(state: ExecutionState, event: FlowableOpened) -> ExecutionState:
+    scopes = state.scopes.set(event.task_run_id, Scope(branch=event.branch, values=event.values))
+    state = _unready(replace(state, scopes=scopes), event.task_run_id)
+    task_run = state.task_runs[event.task_run_id]
+    histories = task_run.histories
+    if task_run.state is not State.RUNNING:  # a WorkingDirectory runs already when its preparation is done
+        check(TASK_RUN, f"Task run {task_run.id}", task_run.state, State.RUNNING)
+        histories = (*histories, (State.RUNNING, _now(state)))
+    outputs = event.outputs if event.outputs is not None else task_run.outputs
+    return _put(state, replace(task_run, histories=histories, outputs=outputs))
+
+
+def _task_runs_created(state: ExecutionState, event: TaskRunsCreated) -> ExecutionState:
+    scope = state.scopes[event.scope_id]
+    parent = state.task_runs.get(event.scope_id)
+    runs = state.task_runs.mutate()
+    ready = state.ready.mutate()
+    index = state.index.mutate()
+    ordinal, created, tail = state.ordinal, state.created_task_runs, state.ready_tail
+    order = flowable.order_of(state, event.scope_id, event.phase)
+    names: list[str] = []
+    for lane in range(event.first, event.last):
+        task = order.task(lane, event.position)
+        value, iteration = order.iteration(lane) or (None, None)
+        path = parent.path if parent is not None else ()
+        if value is not None:
+            path = (*path, value)
+        elif parent is not None and state.flow.tasks[parent.task_id].kind is Kind.WORKING_DIRECTORY:
+            value = parent.value  # reference §3.4: children inherit it
+        task_run = TaskRun(
+            id=derived_id(state.id, state.seq, ordinal),
+            task_id=task.id,
+            parent_id=parent.id if parent is not None else None,
+            phase=event.phase,
+            lane=lane,
+            position=event.position,
+            order=created,
+            value=value,
+            iteration=iteration,
+            path=path,
+            histories=((State.CREATED, _now(state)),),
+            ticket=tail,
+        )
+        runs[task_run.id] = task_run
+        ready[tail] = task_run.id
+        for depth in range(len(path)):
+            if (task.id, path[:depth]) not in index:
+                index[task.id, path[:depth]] = ""
+        index[task.id, path] = task_run.id
+        names.append(task.id)
+        ordinal, created, tail = ordinal + 1, created + 1, tail + 1
+    scope = replace(
+        scope,
+        opened=max(scope.opened, event.last) if event.position == 0 else scope.opened,
+        live=scope.live + event.last - event.first,
+        created=scope.created.union(names) if order.is_graph else scope.created,
+    )
+    return replace(
+        state,
+        task_runs=runs.finish(),
+        ready=ready.finish(),
+        index=index.finish(),
+        scopes=state.scopes.set(event.scope_id, scope),
+        ordinal=ordinal,
+        created_task_runs=created,
+        ready_tail=tail,
+    )
+
+
+# -- Task runs --------------------------------------------------------------------------------------
+
+
+def _ready(state: ExecutionState, task_run: TaskRun) -> ExecutionState:
+    """Put the task run at the end of the ready queue."""
+    ticket = state.ready_tail
+    ready = state.ready.set(ticket, task_run.id)
+    return replace(_put(state, replace(task_run, ticket=ticket)), ready=ready, ready_tail=ticket + 1)
+
+
+def _unready(state: ExecutionState, task_run_id: str) -> ExecutionState:
+    """Take the task run out of the ready queue, if it waits there."""
+    task_run = state.task_runs[task_run_id]
+    if task_run.ticket is None:
+        return state
+    ready = state.ready.delete(task_run.ticket)
+    head = state.ready_head
+    while head < state.ready_tail and head not in ready:
+        head += 1
+    return replace(
+        state,
+        ready=ready,
+        ready_head=head,
+        task_runs=state.task_runs.set(task_run_id, replace(task_run, ticket=None)),
+    )
+
+
+def _attempt_started(state: ExecutionState, event: AttemptStarted) -> ExecutionState:
+    state = _unready(state, event.task_run_id)
+    task_run = state.task_runs[event.task_run_id]
+    now = _now(state)
+    histories = task_run.histories
+    if task_run.state is not State.RUNNING:
+        check(TASK_RUN, f"Task run {task_run.id}", task_run.state, State.RUNNING)
+        histories = (*histories, (State.RUNNING, now))
+    attempt = Attempt(
+        number=event.number,
+        state=State.RUNNING,
+        started=now,
+        kind=event.kind,
+        job=event.job,
+        owner=event.owner,
+        deadline=event.deadline,
+        since=state.seq,
+    )
+    earlier = task_run.attempts
+    if earlier and earlier[-1].job is not None:
+        earlier = (*earlier[:-1], replace(earlier[-1], job=None))
+    task_run = replace(task_run, histories=histories, attempts=(*earlier, attempt))
+    return replace(_put(state, task_run), open_attempts=state.open_attempts.set(task_run.id, None))
+
+
+def _attempt_ended(state: ExecutionState, event: AttemptEnded) -> ExecutionState:
+    state = _unready(state, event.task_run_id)
+    task_run = state.task_runs[event.task_run_id]
+    started, ended = event.started, _later(state, event.ended)
+    histories, attempts, open_attempts = task_run.histories, task_run.attempts, state.open_attempts
+    if task_run.open_attempt is None:  # an inline task: this event is its whole attempt
+        attempts = (*attempts, Attempt(event.number, State.RUNNING, started))
+        if task_run.state is not State.RUNNING:
+            check(TASK_RUN, f"Task run {task_run.id}", task_run.state, State.RUNNING)
+            histories = (*histories, (State.RUNNING, max(started, histories[-1][1])))
+    else:
+        open_attempts = open_attempts.delete(task_run.id)
+    # The job of a lost attempt serves the next one.
+    job = attempts[-1].job if event.state is State.RESUBMITTED else None
+    last = replace(attempts[-1], state=event.state, ended=ended, job=job)
+    task_run = replace(
+        task_run,
+        histories=histories,
+        attempts=(*attempts[:-1], last),
+        lost=task_run.lost + 1 if event.state is State.RESUBMITTED else 0,
+        outputs=event.outputs if event.outputs is not None else task_run.outputs,
+        error=event.error,
+    )
+    scopes = state.scopes
+    if event.state is State.FAILED and task_run.id in scopes:  # a WorkingDirectory could not collect its files
+        scopes = scopes.set(task_run.id, replace(scopes[task_run.id], failed=True, result=State.FAILED))
+    return replace(_put(state, task_run), open_attempts=open_attempts, scopes=scopes, at=ended)
+
+
+def _retry_scheduled(state: ExecutionState, event: RetryScheduled) -> ExecutionState:
+    """RUNNING, FAILED, RETRYING: the failure shows in the histories but is no end."""
+    task_run = state.task_runs[event.task_run_id]
+    check(TASK_RUN, f"Task run {task_run.id}", task_run.state, State.FAILED)
+    check(TASK_RUN, f"Task run {task_run.id}", State.FAILED, State.RETRYING)
+    now = _now(state)
+    task_run = replace(
+        task_run,
+        histories=(*task_run.histories, (State.FAILED, now), (State.RETRYING, now)),
+        retry_at=event.due,
+        lost=0,
+    )
+    timers = state.timers.set(retry_timer(task_run), (event.due, state.seq))
+    return replace(_put(state, task_run), timers=timers)
+
+
+def _task_run_moved(state: ExecutionState, event: TaskRunMoved) -> ExecutionState:
+    state = _unready(state, event.task_run_id)
+    task_run = state.task_runs[event.task_run_id]
+    check(TASK_RUN, f"Task run {task_run.id}", task_run.state, event.to)
+    timers = state.timers
+    if task_run.retry_at is not None:
+        timers = timers.delete(retry_timer(task_run))
+    task_run = replace(
+        task_run,
+        histories=(*task_run.histories, (event.to, _now(state))),
+        error=event.error if event.error is not None else task_run.error,
+        retry_at=None,
+    )
+    state = replace(_put(state, task_run), timers=timers)
+    if event.to is State.CREATED:  # a retry is due
+        return _ready(state, task_run)
+    if event.to is State.KILLING:
+        return _pend(state, StopAttempt(task_run.id, task_run.attempts[-1].number))
+    return _child_ended(state, task_run, event.to) if event.to.is_terminal else state
+
+
+def _child_ended(state: ExecutionState, task_run: TaskRun, to: State) -> ExecutionState:
+    """Book the end of a task run on its scope."""
+    scope_id = state.scope_of(task_run)
+    scope = state.scopes[scope_id]
+    graph = flowable.order_of(state, scope_id, task_run.phase).is_graph
+    scope = replace(
+        scope,
+        live=scope.live - 1,
+        failed=scope.failed or not to.is_success,
+        result=flowable.worse(scope.result, to, task_run.phase),
+        done=scope.done | {task_run.task_id} if graph else scope.done,
+    )
+    scopes = state.scopes.set(scope_id, scope)
+    if task_run.id in scopes:
+        scopes = scopes.delete(task_run.id)
+    state = replace(state, scopes=scopes)
+    if state.flow.tasks[task_run.task_id].kind is Kind.WORKING_DIRECTORY:
+        state = _pend(state, ReleaseWorkspace(task_run.id))
+    return state

@@ -1,0 +1,179 @@
+"""What an execution's events add up to. Immutable; the maps are persistent (HAMT), so a step costs what it changes.
+
+Two structures keep every step O(what changed), whatever the size of the execution:
+
+* `ready`, a queue of task runs that wait to be prepared, in order of their tickets;
+* `scopes`, one per open flowable (and one for the execution itself, ROOT): how far its current task list has
+  come, as counters, so that the end of one child never looks at its siblings.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+from datetime import datetime
+from typing import Any
+
+from immutables import Map
+
+from headrace_engine.core.commands import Command
+from headrace_engine.core.events import ROOT, ExecutionCreated
+from headrace_engine.core.flow import FlowIndex
+from headrace_engine.model.attempt import Payload
+from headrace_engine.model.definition import Kind
+from headrace_engine.model.state import State
+
+Histories = tuple[tuple[State, datetime], ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Attempt:
+    """A try of a task run. ended is None while it runs; job and lease matter only until then."""
+
+    number: int
+    state: State
+    started: datetime
+    ended: datetime | None = None
+    kind: Kind = Kind.INLINE
+    job: Payload | None = None
+    owner: str | None = None
+    deadline: datetime | None = None
+    since: int = -1
+    """The entry that started it."""
+
+
+@dataclass(frozen=True, slots=True)
+class TaskRun:
+    """One run of a task."""
+
+    id: str
+    task_id: str
+    parent_id: str | None
+    phase: str
+    """The list of its scope it belongs to: tasks, errors, finally, afterExecution."""
+    lane: int
+    position: int
+    order: int
+    """Its place in the execution's task runs."""
+    value: str | None
+    iteration: int | None
+    path: tuple[str, ...]
+    """The values of its ancestors, outermost first, and its own: where its outputs stand (reference §7)."""
+    histories: Histories
+    attempts: tuple[Attempt, ...] = ()
+    outputs: Payload | None = None
+    error: str | None = None
+    retry_at: datetime | None = None
+    lost: int = 0
+    """Attempts lost in a row."""
+    ticket: int | None = None
+    """Its place in the ready queue, while it waits there."""
+
+    @property
+    def state(self) -> State:
+        """The state it is in."""
+        return self.histories[-1][0]
+
+    @property
+    def open_attempt(self) -> Attempt | None:
+        """The attempt that runs, if one does."""
+        if self.attempts and self.attempts[-1].ended is None:
+            return self.attempts[-1]
+        return None
+
+
+@dataclass(frozen=True, slots=True)
+class Scope:
+    """How far one flowable (or the execution) has come with its task lists."""
+
+    phase: str = "tasks"
+    branch: str = "tasks"
+    """Which of the flowable's lists plays the part of `tasks`: then, else, cases.x, defaults."""
+    values: tuple[str, ...] | None = None
+    opened: int = 0
+    """Lanes opened so far in this phase."""
+    live: int = 0
+    """Task runs of this phase that have not ended."""
+    failed: bool = False
+    """A task run of this phase ended FAILED, KILLED or CANCELLED: nothing new starts in it."""
+    result: State = State.SUCCESS
+    """The worst end in the phases that count so far (reference §4.2)."""
+    done: frozenset[str] = frozenset()
+    """Dag: the tasks that have ended."""
+    created: frozenset[str] = frozenset()
+    """Dag: the tasks that have task runs."""
+    tried: frozenset[str] = frozenset()
+    """The phases entered so far."""
+
+
+@dataclass(frozen=True, slots=True)
+class Pending:
+    """A command that was decided once and stays due until it is known to be out."""
+
+    since: int
+    command: Command
+
+
+@dataclass(frozen=True, slots=True)
+class ExecutionState:
+    """An execution after its entries 0…seq; while a step is being decided, after some events of the next one too."""
+
+    id: str
+    flow: FlowIndex
+    seq: int = -1
+    at: datetime | None = None
+    """The instant of the last thing that happened; time never runs back."""
+    issued_through: int = -1
+    created: ExecutionCreated | None = None
+    histories: Histories = ()
+    labels: tuple[tuple[str, str], ...] = ()
+    variables: Mapping[str, Any] = field(default_factory=dict)
+    outputs: Payload | None = None
+    error: str | None = None
+    task_runs: Map[str, TaskRun] = field(default_factory=Map)
+    scopes: Map[str, Scope] = field(default_factory=Map)
+    index: Map[tuple[str, tuple[str, ...]], str] = field(default_factory=Map)
+    """(task id, path) to the latest task run there. A path that only leads to longer ones has the value ''."""
+    ready: Map[int, str] = field(default_factory=Map)
+    ready_head: int = 0
+    ready_tail: int = 0
+    open_attempts: Map[str, None] = field(default_factory=Map)
+    """The task runs with an attempt that has not ended."""
+    timers: Map[str, tuple[datetime, int]] = field(default_factory=Map)
+    """Timer key to its due instant and the entry that set it."""
+    pending: tuple[Pending, ...] = ()
+    winding_down: State | None = None
+    finishing: State | None = None
+    closed: bool = False
+    ordinal: int = 0
+    """Task runs made so far by the entry in hand."""
+    created_task_runs: int = 0
+
+    @property
+    def state(self) -> State:
+        """The state the execution is in."""
+        return self.histories[-1][0]
+
+    @property
+    def exists(self) -> bool:
+        """False before entry 0."""
+        return self.created is not None
+
+    def scope_of(self, task_run: TaskRun) -> str:
+        """Return the id of the scope *task_run* belongs to."""
+        return task_run.parent_id if task_run.parent_id is not None else ROOT
+
+    def in_order(self) -> list[TaskRun]:
+        """Return all task runs in the order they were created. O(n): for views, not for steps."""
+        return sorted(self.task_runs.values(), key=lambda task_run: task_run.order)
+
+    def ancestors(self, task_run: TaskRun) -> Iterator[TaskRun]:
+        """Yield the task runs above, nearest first."""
+        while task_run.parent_id is not None:
+            task_run = self.task_runs[task_run.parent_id]
+            yield task_run
+
+
+def empty(execution_id: str, flow: FlowIndex) -> ExecutionState:
+    """Return the state before any entry."""
+    return ExecutionState(id=execution_id, flow=flow)

@@ -1,0 +1,50 @@
+"""What ids may look like (reference §1, §2.1, §6). Each function returns the id or raises ValueError."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable
+
+RESERVED_FLOW_IDS = frozenset(
+    "pause resume force-run change-status kill executions search source disable enable".split()
+)
+"""Refused as flow ids from Kestra 1.0 on: they are paths of the API."""
+
+
+def _rule(pattern: str, longest: int, says: str) -> Callable[[str], str]:
+    compiled = re.compile(pattern)
+
+    def check(value: str) -> str:
+        if len(value) > longest:
+            raise ValueError(f"An id may have at most {longest} characters; this one has {len(value)}.")
+        if compiled.fullmatch(value) is None:
+            raise ValueError(f"`{value}` is no valid id: {says}.")
+        return value
+
+    return check
+
+
+_flow = _rule(
+    "[a-zA-Z0-9][a-zA-Z0-9._-]*", 100, "expected letters, digits, `.`, `_` and `-`, beginning with a letter or digit"
+)
+namespace = _rule(
+    "[a-z0-9][a-z0-9._-]*",
+    150,
+    "a namespace has lower-case letters, digits, `.`, `_` and `-`, and begins with a letter or digit",
+)
+task_id = _rule(
+    "[a-zA-Z0-9][a-zA-Z0-9_-]*", 256, "expected letters, digits, `_` and `-`, beginning with a letter or digit"
+)
+input_id = _rule(
+    "[a-zA-Z0-9][.a-zA-Z0-9_-]*", 256, "expected letters, digits, `.`, `_` and `-`, beginning with a letter or digit"
+)
+tenant_id = _rule(
+    "[a-z0-9][a-z0-9_-]*", 100, "a tenant has lower-case letters, digits, `_` and `-`, and begins with a letter or digit"
+)
+
+
+def flow_id(value: str) -> str:
+    """Return *value* when it may be the id of a flow."""
+    if value in RESERVED_FLOW_IDS:
+        raise ValueError(f"`{value}` is reserved: choose another id for the flow.")
+    return _flow(value)

@@ -1,0 +1,472 @@
+"""What the engine asks of the outside. Every adapter keeps these promises; the contract suites check them.
+
+Rules for all of them: instants are aware UTC datetimes; bytes are opaque to the adapter; a method that
+is not named otherwise is idempotent; any error of the store itself leaves as PortError, never as the
+library's own exception.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import datetime, timedelta
+from enum import StrEnum
+from typing import Any, BinaryIO, Protocol
+
+from headrace_engine.model.state import State
+
+
+class PortError(Exception):
+    """A store or service did not do what was asked; trying again may help."""
+
+
+class NotFoundError(PortError):
+    """What was asked for is not there."""
+
+
+class Clock(Protocol):
+    """The time."""
+
+    def now(self) -> datetime:
+        """Return the instant, UTC."""
+
+
+# -- Journal ----------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True)
+class JournalEntry:
+    """One step of an execution as stored: written once, never changed."""
+
+    execution_id: str
+    seq: int
+    writer: str
+    """Unique for each append that is tried, so that a writer whose answer was lost knows its own entry."""
+    data: bytes
+
+
+class SeqTakenError(PortError):
+    """Another entry stands under this seq; holds the one that does."""
+
+    def __init__(self, stored: JournalEntry) -> None:
+        super().__init__(f"Entry {stored.seq} of execution {stored.execution_id} is already written")
+        self.stored = stored
+
+
+class PurgedError(PortError):
+    """The execution was purged; its tombstone refuses entries."""
+
+
+class Journal(Protocol):
+    """Executions' entries and snapshots. All reads are strongly consistent."""
+
+    def append(self, entry: JournalEntry) -> None:
+        """Store *entry* if its seq is free; durable when this returns.
+
+        Raises SeqTakenError (nothing changed) when the seq is taken, by whomever; PurgedError after purge.
+        """
+
+    def entries(self, execution_id: str, after: int = -1) -> Sequence[JournalEntry]:
+        """Return the entries with seq > *after*, by seq; empty when there are none."""
+
+    def entry(self, execution_id: str, seq: int) -> JournalEntry:
+        """Return one entry. Raises NotFoundError."""
+
+    def save_snapshot(self, execution_id: str, seq: int, data: bytes) -> None:
+        """Store *data* as the snapshot that reflects entries 0…seq, unless a stored one reflects more."""
+
+    def snapshot(self, execution_id: str) -> tuple[int, bytes] | None:
+        """Return (seq, data) of the newest snapshot, or None. It may vanish at any time."""
+
+    def purge(self, execution_id: str) -> None:
+        """Remove entries and snapshot and leave a tombstone that makes every later append fail."""
+
+
+# -- Flows ------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True)
+class FlowSource:
+    """One revision of a flow as its author wrote it."""
+
+    namespace: str
+    id: str
+    revision: int
+    source: str
+    deleted: bool = False
+    updated: datetime | None = None
+
+
+class Flows(Protocol):
+    """Flow revisions."""
+
+    def save(self, namespace: str, flow_id: str, source: str, now: datetime) -> FlowSource:
+        """Store *source* as the next revision, or return the latest when its source is the same and not deleted.
+
+        Revisions count from 1 and go on after a delete.
+        """
+
+    def get(self, namespace: str, flow_id: str, revision: int | None = None) -> FlowSource | None:
+        """Return a revision (the latest when None), deleted ones included; None when there is none."""
+
+    def revisions(self, namespace: str, flow_id: str) -> Sequence[FlowSource]:
+        """Return all revisions, oldest first."""
+
+    def list(self, namespace_prefix: str = "") -> Sequence[FlowSource]:
+        """Return the latest revision of every flow not deleted, by namespace and id; the prefix is whole segments."""
+
+    def delete(self, namespace: str, flow_id: str, now: datetime) -> bool:
+        """Add a revision that is marked deleted; False when there was nothing to delete."""
+
+
+# -- Executions -------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True)
+class ExecutionSummary:
+    """What lists, searches and the sweeper need of an execution."""
+
+    id: str
+    namespace: str
+    flow_id: str
+    flow_revision: int
+    state: State
+    seq: int
+    """The entry this reflects."""
+    start: datetime
+    end: datetime | None = None
+    wake_by: datetime | None = None
+    """When the sweeper must poke the execution if nothing else did; None when it ended or waits for a person."""
+    labels: Mapping[str, str] = field(default_factory=dict)
+    parent_id: str | None = None
+    trigger_id: str | None = None
+
+
+class Executions(Protocol):
+    """Summaries of executions."""
+
+    def put(self, summary: ExecutionSummary) -> None:
+        """Store *summary* unless a stored one reflects the same or a higher seq."""
+
+    def get(self, execution_id: str) -> ExecutionSummary | None: ...
+
+    def open(self) -> Iterator[ExecutionSummary]:
+        """Yield the executions that have not ended, oldest first."""
+
+    def due(self, now: datetime) -> Iterator[ExecutionSummary]:
+        """Yield the executions whose wake_by has passed."""
+
+    def search(
+        self,
+        *,
+        namespace: str | None = None,
+        flow_id: str | None = None,
+        states: Sequence[State] = (),
+        limit: int = 10,
+        offset: int = 0,
+    ) -> tuple[Sequence[ExecutionSummary], int]:
+        """Return one page, newest start first, and the total. namespace matches it and everything below it."""
+
+    def delete(self, execution_id: str) -> None: ...
+
+
+# -- KV ---------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True)
+class KVEntry:
+    """A value of the key-value store. value is what JSON holds; kind says how to read it."""
+
+    namespace: str
+    key: str
+    kind: str
+    """STRING NUMBER BOOLEAN DATETIME DATE DURATION JSON"""
+    value: Any
+    created: datetime
+    updated: datetime
+    expires: datetime | None = None
+
+
+class KeyExistsError(PortError):
+    """put with overwrite=False found the key."""
+
+
+class KV(Protocol):
+    """The key-value store. An entry past its expiry is still returned; the caller tells it is expired."""
+
+    def put(
+        self,
+        namespace: str,
+        key: str,
+        kind: str,
+        value: Any,
+        *,
+        now: datetime,
+        ttl: timedelta | None = None,
+        overwrite: bool = True,
+    ) -> None:
+        """Store a value, keeping the first creation date. Raises KeyExistsError (expired keys do not count)."""
+
+    def get(self, namespace: str, key: str) -> KVEntry | None: ...
+    def delete(self, namespace: str, key: str) -> bool:
+        """Remove the key; True when it was there."""
+
+    def list(self, namespace: str, prefix: str = "") -> Sequence[KVEntry]:
+        """Return the entries of exactly this namespace whose key has *prefix*, by key."""
+
+
+# -- Mailbox, timers, dispatch ----------------------------------------------------------------------
+
+
+class Mailbox(Protocol):
+    """Messages to executions: at least once, in any order, possibly late. Bytes are an encoded core message."""
+
+    def send(self, execution_id: str, message: bytes) -> None:
+        """Have *message* handled for the execution; it is not lost once this returns (locally: while the process lives)."""
+
+
+class Timers(Protocol):
+    """Wakes executions."""
+
+    def wake(self, execution_id: str, key: str, due: datetime) -> None:
+        """Have a timer message with *key* sent at or after *due*, at least once. It cannot be cancelled; early, stale and repeated ones may come."""
+
+
+@dataclass(frozen=True, slots=True)
+class AttemptId:
+    """One attempt of one task run; number counts from 0."""
+
+    execution_id: str
+    task_run_id: str
+    number: int
+
+
+@dataclass(frozen=True, slots=True)
+class Job:
+    """All that a worker needs to run an attempt: properties rendered, secrets sealed. Encoded the same on every re-issue."""
+
+    attempt: AttemptId
+    type: str
+    task_id: str
+    namespace: str
+    flow_id: str
+    flow_revision: int
+    started: datetime
+    """The instant the step that started the attempt fixed."""
+    properties: Mapping[str, Any]
+    variables: Mapping[str, Any] = field(default_factory=dict)
+    """What BY_TASK properties may refer to."""
+    timeout: timedelta | None = None
+    log_level: str | None = None
+    workspace: str | None = None
+    """The task run id of the WorkingDirectory the attempt shares its directory with."""
+
+
+class Dispatch(Protocol):
+    """Sends attempts to workers."""
+
+    def start(self, job: Job) -> None:
+        """Have *job* run; calling it again with the same attempt starts nothing new. The result comes through the mailbox."""
+
+    def stop(self, attempt: AttemptId) -> None:
+        """Ask the attempt's worker to end it; an attempt nobody has started yet will not start. Its end comes through the mailbox."""
+
+
+# -- Claims -----------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True)
+class Claim:
+    """Who runs an attempt, and what came of it."""
+
+    attempt: AttemptId
+    owner: str
+    claimed: datetime
+    deadline: datetime | None = None
+    """When the owner must be done; after it the attempt may be declared lost."""
+    process_group: int | None = None
+    """Locally: the operating system's process group the attempt runs in."""
+    process_started: str | None = None
+    """What tells this process group from a later one with the same number."""
+    stop_requested: bool = False
+    result: bytes | None = None
+    """The encoded result; set by the one write that closes the claim."""
+    closed: datetime | None = None
+
+
+class ClaimTakenError(PortError):
+    """The attempt has a claim already; holds it."""
+
+    def __init__(self, claim: Claim) -> None:
+        super().__init__(
+            f"Attempt {claim.attempt.number} of task run {claim.attempt.task_run_id} is claimed by {claim.owner}"
+        )
+        self.claim = claim
+
+
+class Claims(Protocol):
+    """Who runs which attempt. Every change is conditional on what it changes."""
+
+    def claim(self, attempt: AttemptId, owner: str, now: datetime, deadline: datetime | None = None) -> Claim:
+        """Make *owner* the one who runs the attempt. Raises ClaimTakenError when anybody claimed it before, *owner* too.
+
+        The claim returned may have stop_requested set: a stop that came first. Then nothing may be started.
+        """
+
+    def record_process(self, attempt: AttemptId, owner: str, process_group: int, process_started: str) -> bool:
+        """Note the process group on an open claim of *owner*; False (nothing changed) otherwise."""
+
+    def close(self, attempt: AttemptId, owner: str, result: bytes, now: datetime) -> Claim:
+        """Write the result if the claim is open and *owner*'s; return the claim as it stands afterwards.
+
+        Closed before (by the owner or as lost): nothing changes, the first result stands and is returned.
+        Raises NotFoundError without a claim.
+        """
+
+    def close_lost(self, attempt: AttemptId, result: bytes, now: datetime) -> Claim:
+        """Close the attempt with *result* whoever owns it, or nobody yet (then nobody can claim it any more).
+
+        Returns the claim as it stands afterwards; a result that was there first stands.
+        """
+
+    def request_stop(self, attempt: AttemptId, now: datetime) -> Claim:
+        """Set stop_requested, making an unowned claim when there is none; return the claim."""
+
+    def get(self, attempt: AttemptId) -> Claim | None: ...
+
+    def of_execution(self, execution_id: str) -> Sequence[Claim]:
+        """Return all claims of an execution, by task run and number."""
+
+    def open(self) -> Iterator[Claim]:
+        """Yield the claims that are owned and not closed."""
+
+    def delete(self, execution_id: str) -> None:
+        """Forget all claims of an execution."""
+
+
+# -- Storage ----------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True)
+class StoredFile:
+    """A file of internal storage."""
+
+    uri: str
+    size: int
+    modified: datetime
+
+
+class Storage(Protocol):
+    """Internal storage. URIs are ``kestra:///<path>``; paths with ``..``, empty or absolute parts raise ValueError."""
+
+    def put(self, uri: str, content: bytes | BinaryIO) -> None:
+        """Store or replace a file; readers see the old or the new one whole. Streams are copied by chunks."""
+
+    def open(self, uri: str) -> BinaryIO:
+        """Open for reading. Raises NotFoundError."""
+
+    def stat(self, uri: str) -> StoredFile | None: ...
+    def list(self, prefix: str) -> Sequence[StoredFile]:
+        """Return the files below the folder *prefix* (a URI), at any depth, by URI."""
+
+    def delete(self, uri: str) -> bool:
+        """Remove a file; True when it was there."""
+
+    def move(self, source: str, target: str) -> None:
+        """Rename a file, replacing *target*. Raises NotFoundError."""
+
+
+# -- Logs and metrics -------------------------------------------------------------------------------
+
+
+class Level(StrEnum):
+    """Log levels, least first."""
+
+    TRACE = "TRACE"
+    DEBUG = "DEBUG"
+    INFO = "INFO"
+    WARN = "WARN"
+    ERROR = "ERROR"
+
+    @property
+    def rank(self) -> int:
+        """0 for TRACE up to 4 for ERROR."""
+        return list(Level).index(self)
+
+
+@dataclass(frozen=True, slots=True)
+class LogLine:
+    """One line of a task run's log (or of the execution's own, when task_run_id is None)."""
+
+    execution_id: str
+    namespace: str
+    flow_id: str
+    timestamp: datetime
+    level: Level
+    message: str
+    task_id: str | None = None
+    task_run_id: str | None = None
+    attempt: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class MetricPoint:
+    """One metric of a task run; a timer's value is in seconds."""
+
+    execution_id: str
+    namespace: str
+    flow_id: str
+    task_id: str
+    task_run_id: str
+    kind: str
+    """counter or timer"""
+    name: str
+    value: float
+    timestamp: datetime
+    tags: Mapping[str, str] = field(default_factory=dict)
+
+
+class Logs(Protocol):
+    """Log lines. A batch has a key; appending the same key again changes nothing."""
+
+    def append(self, execution_id: str, batch: str, lines: Sequence[LogLine]) -> None: ...
+
+    def fetch(
+        self,
+        execution_id: str,
+        *,
+        min_level: Level = Level.TRACE,
+        task_id: str | None = None,
+        task_run_id: str | None = None,
+    ) -> Sequence[LogLine]:
+        """Return the lines by timestamp, those of one batch in its order."""
+
+    def delete(self, execution_id: str) -> None: ...
+
+
+class Metrics(Protocol):
+    """Metrics of task runs. A batch has a key; appending the same key again changes nothing."""
+
+    def append(self, execution_id: str, batch: str, points: Sequence[MetricPoint]) -> None: ...
+    def fetch(self, execution_id: str) -> Sequence[MetricPoint]: ...
+    def delete(self, execution_id: str) -> None: ...
+
+
+# -- Secrets ----------------------------------------------------------------------------------------
+
+
+class Secrets(Protocol):
+    """Secrets by namespace and key."""
+
+    def get(self, namespace: str, key: str) -> str:
+        """Return the secret; keys are not case-sensitive. Raises NotFoundError."""
+
+
+class Cipher(Protocol):
+    """Seals values so that stores, queues and logs never hold them in clear."""
+
+    def seal(self, plain: bytes) -> str:
+        """Return text from which only this cipher's key gets *plain* back; authenticated."""
+
+    def open(self, sealed: str) -> bytes:
+        """Return what was sealed. Raises PortError when it was changed or sealed with another key."""
