@@ -19,16 +19,17 @@ import time
 from collections.abc import Callable
 from importlib.metadata import version
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from headrace_cli.local import LocalRuntime
+if TYPE_CHECKING:
+    from headrace_cli.local import LocalRuntime
 
 NAMESPACE = "benchmarks"
 
 TASKS: dict[str, Callable[[int], dict[str, Any]]] = {
     "inline": lambda number: {"type": "io.kestra.plugin.core.debug.Return", "format": f"value {number}"},
     "light": lambda number: {"type": "io.kestra.plugin.core.kv.Get", "key": f"key-{number}", "errorOnMissing": False},
-    "script": lambda number: {
+    "script": lambda _: {
         "type": "io.kestra.plugin.scripts.python.Script",
         "taskRunner": {"type": "io.kestra.plugin.core.runner.Process"},
         "script": "pass\n",
@@ -39,21 +40,21 @@ WRITES = re.compile(r"\s*(INSERT|UPDATE|DELETE|REPLACE)\b", re.IGNORECASE)
 
 
 class Observer:
-    """Sees every SQLite connection of this process by Python's audit events: settings and commits."""
+    """Sees every SQLite connection this process opens from now on: its settings and its commits."""
 
     def __init__(self) -> None:
         self.commits = 0
         self.settings: dict[str, str] = {"journal_mode": "delete", "synchronous": "FULL"}  # SQLite's own defaults
         self.lock = threading.Lock()
-        self.local = threading.local()
-        sys.addaudithook(self.audit)
+        self.connect = sqlite3.connect
+        sqlite3.connect = self.connected  # type: ignore[assignment]
 
-    def audit(self, name: str, arguments: tuple[Any, ...]) -> None:
-        """Have each new connection tell of every statement it runs."""
-        if name == "sqlite3.connect/handle":
-            connection: sqlite3.Connection = arguments[0]
-            open_transaction = [False]
-            connection.set_trace_callback(lambda statement: self.ran(statement, open_transaction))
+    def connected(self, *arguments: Any, **options: Any) -> sqlite3.Connection:
+        """Open a connection and have it tell of every statement it runs."""
+        connection: sqlite3.Connection = self.connect(*arguments, **options)
+        open_transaction = [False]
+        connection.set_trace_callback(lambda statement: self.ran(statement, open_transaction))
+        return connection
 
     def ran(self, statement: str, open_transaction: list[bool]) -> None:
         """Count what commits (COMMIT, or a write outside a transaction), and note the settings asked for."""
@@ -93,6 +94,8 @@ def run(runtime: LocalRuntime, kind: str, tasks: int, saved: set[tuple[str, int]
 def observe(folder: Path) -> None:
     """Run flows of 40 and 80 tasks of each kind and say what was seen of settings and commits."""
     observer = Observer()
+    from headrace_cli.local import LocalRuntime  # after the observer, which must see its connections
+
     facts: dict[str, Any] = {"version": version("headrace"), "sqlite": sqlite3.sqlite_version}
     saved: set[tuple[str, int]] = set()
     runtime = LocalRuntime.open(folder)
@@ -104,6 +107,8 @@ def observe(folder: Path) -> None:
             run(runtime, kind, tasks, saved)
             commits.append(observer.commits - before)
         per_task = (commits[1] - commits[0]) / 40
+        if not commits[0]:
+            sys.exit("Saw no commit of Headrace's: it does not open its database by sqlite3.connect any more")
         facts[kind] = {
             "commits_per_task": per_task,
             "commits_per_execution": commits[0] - 40 * per_task,
@@ -120,6 +125,8 @@ def observe(folder: Path) -> None:
 
 def measure(folder: Path) -> None:
     """Answer requests until standard input ends."""
+    from headrace_cli.local import LocalRuntime
+
     saved: set[tuple[str, int]] = set()
     runtime = LocalRuntime.open(folder)
     print("{}", flush=True)

@@ -24,7 +24,7 @@ from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from statistics import median, quantiles
-from typing import Any, Self
+from typing import Any, Self, TextIO, cast
 
 HERE = Path(__file__).resolve().parent
 CACHE = HERE.parent / ".cache" / "benchmarks"
@@ -42,6 +42,14 @@ SCALE_GOAL = 1.3
 """A task of an execution of 1,000 costs at most this many times one of 100."""
 SCRIPT_GOAL = 15.0
 """Milliseconds a python.Script task may cost over starting the interpreter."""
+
+
+DURABLE_WHEN = """\
+  Every commit is flushed before it counts, on both sides. A DBOS step is on disk when it has returned,
+  before the next one starts; so is a Headrace light task. Headrace's inline tasks touch nothing outside
+  the execution and share a commit: on disk together, before anything outside sees one of them. After a
+  crash in between they are computed again, which from outside looks like having waited.
+"""
 
 
 @dataclass
@@ -65,14 +73,15 @@ class Side:
         self.process = subprocess.Popen(
             command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, env=environment
         )
+        self.requests = cast("TextIO", self.process.stdin)
+        self.answers = cast("TextIO", self.process.stdout)
         self._answer()
 
     def __enter__(self) -> Self:
         return self
 
     def __exit__(self, *_: object) -> None:
-        assert self.process.stdin is not None
-        self.process.stdin.close()
+        self.requests.close()
         try:
             self.process.wait(timeout=20)
         except subprocess.TimeoutExpired:
@@ -81,14 +90,12 @@ class Side:
 
     def run(self, **request: Any) -> float:
         """Have one execution run; return its milliseconds."""
-        assert self.process.stdin is not None
-        self.process.stdin.write(json.dumps(request) + "\n")
-        self.process.stdin.flush()
+        self.requests.write(json.dumps(request) + "\n")
+        self.requests.flush()
         return float(self._answer()["milliseconds"])
 
     def _answer(self) -> dict[str, Any]:
-        assert self.process.stdout is not None
-        line = self.process.stdout.readline()
+        line = self.answers.readline()
         if not line:
             sys.exit(f"{self.process.args!r} ended with exit code {self.process.wait()}")
         answer: dict[str, Any] = json.loads(line)
@@ -213,18 +220,16 @@ def against_dbos(place: Workplace, repetitions: int, report: Report) -> None:
             f"  {name}: journal_mode={fact['journal_mode']}, synchronous={fact['synchronous']};"
             f" {fact['commits_per_task']:g} commits a task and {fact['commits_per_execution']:g} an execution"
         )
-    print(
-        "  Every commit is flushed before it counts, on both sides. A DBOS step is on disk when it has returned, before\n"
-        "  the next one starts; so is a Headrace light task. Headrace's inline tasks touch nothing outside the execution\n"
-        "  and share a commit: on disk together, before anything outside sees one of them. After a crash in between\n"
-        "  they are computed again, which nobody can tell from having waited."
-    )
-    print()
+    print(DURABLE_WHEN)
+    faster = min(first, second)
     report.goal(
-        f"inline tasks a second at least {INLINE_GOAL:g} times DBOS's: {first / inline:.1f}",
-        first / inline >= INLINE_GOAL,
+        f"inline tasks a second at least {INLINE_GOAL:g} times those of the faster DBOS: {faster / inline:.1f}",
+        faster / inline >= INLINE_GOAL,
     )
-    report.goal(f"light tasks a second at least DBOS's: {first / light:.2f} times", first / light >= LIGHT_GOAL)
+    report.goal(
+        f"light tasks a second at least those of the faster DBOS: {faster / light:.2f} times",
+        faster / light >= LIGHT_GOAL,
+    )
     report.results["vs dbos"] = {"ms a task": middle, "facts": dict(zip(middle, facts, strict=True))}
 
 

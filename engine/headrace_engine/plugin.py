@@ -337,6 +337,8 @@ class RunnableTask(Task):
     """Base of a task type that does work. The instance's fields are rendered and validated when ``run`` is called."""
 
     Outputs: ClassVar[type[TaskOutputs]] = TaskOutputs
+    ASKS_FOR_WORKER: ClassVar[str] = ""
+    """LIGHT: what to write so that kind_of says DISPATCHED; told when the executor's time ran out."""
 
     def run(self, context: Any) -> TaskOutputs | None:
         """Do the work and return the outputs.

@@ -2,7 +2,8 @@
 
 Rules for all of them: instants are aware UTC datetimes; bytes are opaque to the adapter; a method that
 is not named otherwise is idempotent; any error of the store itself leaves as PortError, never as the
-library's own exception.
+library's own exception. A write is durable when its method returns, except for snapshots, summaries, logs and
+metrics: those are read back at once, but a crash in the next moment may lose them.
 """
 
 from __future__ import annotations
@@ -73,7 +74,10 @@ class Journal(Protocol):
         """Return one entry. Raises NotFoundError."""
 
     def save_snapshot(self, execution_id: str, seq: int, data: bytes) -> None:
-        """Store *data* as the snapshot that reflects entries 0…seq, unless a stored one reflects more."""
+        """Store *data* as the snapshot that reflects entries 0…seq, unless a stored one reflects as much or more.
+
+        After purge nothing is stored.
+        """
 
     def snapshot(self, execution_id: str) -> tuple[int, bytes] | None:
         """Return (seq, data) of the newest snapshot, or None. It may vanish at any time."""
@@ -151,10 +155,10 @@ class Executions(Protocol):
     def get(self, execution_id: str) -> ExecutionSummary | None: ...
 
     def open(self) -> Iterator[ExecutionSummary]:
-        """Yield the executions that have not ended, oldest first."""
+        """Yield the executions that have not ended (without an end, or with a wake_by), oldest first."""
 
     def due(self, now: datetime) -> Iterator[ExecutionSummary]:
-        """Yield the executions whose wake_by has passed."""
+        """Yield the executions whose wake_by is not after *now*, the longest due first."""
 
     def search(
         self,
@@ -205,7 +209,12 @@ class KV(Protocol):
         ttl: timedelta | None = None,
         overwrite: bool = True,
     ) -> None:
-        """Store a value, keeping the first creation date. Raises KeyExistsError (expired keys do not count)."""
+        """Store a value, keeping the first creation date.
+
+        Raises KeyExistsError when overwrite is false and the key exists. An entry expires at *now* + *ttl*, that
+        instant included; for put an expired one does not exist: it neither refuses a new value nor lends it its
+        creation date.
+        """
 
     def get(self, namespace: str, key: str) -> KVEntry | None: ...
     def delete(self, namespace: str, key: str) -> bool:
@@ -222,14 +231,20 @@ class Mailbox(Protocol):
     """Messages to executions: at least once, in any order, possibly late. Bytes are an encoded core message."""
 
     def send(self, execution_id: str, message: bytes) -> None:
-        """Have *message* handled for the execution; it is not lost once this returns (locally: while the process lives)."""
+        """Have *message* handled for the execution; it is not lost once this returns.
+
+        Locally that holds while the process lives; what it leaves undone is recovered from the journal.
+        """
 
 
 class Timers(Protocol):
     """Wakes executions."""
 
     def wake(self, execution_id: str, key: str, due: datetime) -> None:
-        """Have a timer message with *key* sent at or after *due*, at least once. It cannot be cancelled; early, stale and repeated ones may come."""
+        """Have a timer message with *key* sent at or after *due*, at least once.
+
+        It cannot be cancelled; early, stale and repeated ones may come.
+        """
 
 
 @dataclass(frozen=True, slots=True)
@@ -243,7 +258,7 @@ class AttemptId:
 
 @dataclass(frozen=True, slots=True)
 class Job:
-    """All that a worker needs to run an attempt: properties rendered, secrets sealed. Encoded the same on every re-issue."""
+    """All that a worker needs to run an attempt: properties rendered, secrets sealed. The same on every re-issue."""
 
     attempt: AttemptId
     type: str
@@ -266,10 +281,16 @@ class Dispatch(Protocol):
     """Sends attempts to workers."""
 
     def start(self, job: Job) -> None:
-        """Have *job* run; calling it again with the same attempt starts nothing new. The result comes through the mailbox."""
+        """Have *job* run; calling it again with the same attempt starts nothing new.
+
+        The result comes through the mailbox.
+        """
 
     def stop(self, attempt: AttemptId) -> None:
-        """Ask the attempt's worker to end it; an attempt nobody has started yet will not start. Its end comes through the mailbox."""
+        """Ask the attempt's worker to end it; an attempt nobody has started yet will not start.
+
+        Its end comes through the mailbox.
+        """
 
 
 # -- Claims -----------------------------------------------------------------------------------------
@@ -281,6 +302,7 @@ class Claim:
 
     attempt: AttemptId
     owner: str
+    """Empty when nobody claimed the attempt: only a stop request or a loss stands."""
     claimed: datetime
     deadline: datetime | None = None
     """When the owner must be done; after it the attempt may be declared lost."""
@@ -308,7 +330,9 @@ class Claims(Protocol):
     """Who runs which attempt. Every change is conditional on what it changes."""
 
     def claim(self, attempt: AttemptId, owner: str, now: datetime, deadline: datetime | None = None) -> Claim:
-        """Make *owner* the one who runs the attempt. Raises ClaimTakenError when anybody claimed it before, *owner* too.
+        """Make *owner* the one who runs the attempt.
+
+        Raises ClaimTakenError when anybody claimed it before, *owner* too.
 
         The claim returned may have stop_requested set: a stop that came first. Then nothing may be started.
         """
@@ -330,7 +354,7 @@ class Claims(Protocol):
         """
 
     def request_stop(self, attempt: AttemptId, now: datetime) -> Claim:
-        """Set stop_requested, making an unowned claim when there is none; return the claim."""
+        """Set stop_requested, making an unowned claim when there is none; return the claim. A closed one stays."""
 
     def get(self, attempt: AttemptId) -> Claim | None: ...
 
@@ -357,7 +381,11 @@ class StoredFile:
 
 
 class Storage(Protocol):
-    """Internal storage. URIs are ``kestra:///<path>``; paths with ``..``, empty or absolute parts raise ValueError."""
+    """Internal storage. URIs are ``kestra:///<path>``.
+
+    Paths with ``.``, ``..``, empty or absolute parts, backslashes or NUL raise ValueError in every method
+    (``headrace_engine.adapters.paths`` is the rule).
+    """
 
     def put(self, uri: str, content: bytes | BinaryIO) -> None:
         """Store or replace a file; readers see the old or the new one whole. Streams are copied by chunks."""
@@ -367,7 +395,7 @@ class Storage(Protocol):
 
     def stat(self, uri: str) -> StoredFile | None: ...
     def list(self, prefix: str) -> Sequence[StoredFile]:
-        """Return the files below the folder *prefix* (a URI), at any depth, by URI."""
+        """Return the files below the folder *prefix* (a URI, ``kestra:///`` for all), at any depth, by URI."""
 
     def delete(self, uri: str) -> bool:
         """Remove a file; True when it was there."""
@@ -427,7 +455,7 @@ class MetricPoint:
 
 
 class Logs(Protocol):
-    """Log lines. A batch has a key; appending the same key again changes nothing."""
+    """Log lines. A batch has a key within its execution; appending the same key again changes nothing."""
 
     def append(self, execution_id: str, batch: str, lines: Sequence[LogLine]) -> None: ...
 
@@ -439,16 +467,18 @@ class Logs(Protocol):
         task_id: str | None = None,
         task_run_id: str | None = None,
     ) -> Sequence[LogLine]:
-        """Return the lines by timestamp, those of one batch in its order."""
+        """Return the lines by timestamp; lines of a batch that have the same one, in its order."""
 
     def delete(self, execution_id: str) -> None: ...
 
 
 class Metrics(Protocol):
-    """Metrics of task runs. A batch has a key; appending the same key again changes nothing."""
+    """Metrics of task runs. A batch has a key within its execution; appending the same key again changes nothing."""
 
     def append(self, execution_id: str, batch: str, points: Sequence[MetricPoint]) -> None: ...
-    def fetch(self, execution_id: str) -> Sequence[MetricPoint]: ...
+    def fetch(self, execution_id: str) -> Sequence[MetricPoint]:
+        """Return the points, ordered as log lines are."""
+
     def delete(self, execution_id: str) -> None: ...
 
 

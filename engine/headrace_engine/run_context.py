@@ -388,7 +388,9 @@ def run_attempt(
         state, outputs, error = _run_job(task_class, job, context)
         if context.stop_reason is not None:
             state = context.stop_reason
-            error = "The attempt was stopped" if state is State.KILLED else _timeout_text(limit)
+            by_lease = job.timeout is None or (lease is not None and lease < job.timeout)
+            advice = f"; {task_class.ASKS_FOR_WORKER}" if by_lease and task_class.ASKS_FOR_WORKER else ""
+            error = "The attempt was stopped" if state is State.KILLED else _timeout_text(limit) + advice
             if state is State.FAILED:
                 context.log.error(error)
         payload = None if outputs is None else _payload(outputs, context.files, inline_limit)

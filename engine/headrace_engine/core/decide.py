@@ -39,6 +39,7 @@ from headrace_engine.core.events import (
 )
 from headrace_engine.core.fold import COLLECT, START_TIMER, apply, retry_timer
 from headrace_engine.core.messages import (
+    Abort,
     Answer,
     AttemptReported,
     Create,
@@ -128,6 +129,10 @@ class _Step:
                 self.timer_fired(message.key)
             case Kill():
                 self.kill()
+            case Abort():
+                if not self.state.state.is_terminal:
+                    self.emit(ExecutionMoved(State.FAILED, message.reason))
+                self.emit(Closed())
             case Poke():
                 for key in [key for key, (due, _) in self.state.timers.items() if due <= self.now]:
                     self.timer_fired(key)
@@ -210,7 +215,7 @@ class _Step:
             self.attempt_failed(task_run, error)
         else:
             self.attempt_succeeded(task_run, result.state)
-        if leaving:
+        if leaving and self.state.winding_down is not None:
             self.leave_nothing_waiting()
 
     def attempt_succeeded(self, task_run: TaskRun, state: State) -> None:

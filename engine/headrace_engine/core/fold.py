@@ -109,7 +109,7 @@ def apply(state: ExecutionState, event: Event) -> ExecutionState:  # noqa: C901,
         case OutputsRendered():
             return replace(state, outputs=event.outputs)
         case Closed():
-            return replace(state, closed=True)
+            return _pend(replace(state, closed=True), Announce(state.state))
 
 
 def retry_timer(task_run: TaskRun) -> str:

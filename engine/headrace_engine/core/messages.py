@@ -41,11 +41,18 @@ class Kill:
 
 
 @dataclass(frozen=True, slots=True)
+class Abort:
+    """The engine cannot go on with this execution (a bug, a message that fails every time): end it, visibly."""
+
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
 class Poke:
     """Look whether anything is left to do."""
 
 
-Message = Create | AttemptReported | TimerFired | Kill | Poke
+Message = Create | AttemptReported | TimerFired | Kill | Abort | Poke
 
 # -- Questions and answers --------------------------------------------------------------------------
 

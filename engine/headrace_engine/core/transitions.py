@@ -60,6 +60,7 @@ EXECUTION: Table = {
     State.CREATED: {
         State.RUNNING: "it starts",
         State.KILLED: "kill came before it started",
+        State.FAILED: "the engine cannot go on with it",
     },
     State.RUNNING: {
         State.RETRYING: "a task run waits for its next attempt",
@@ -83,6 +84,7 @@ EXECUTION: Table = {
     },
     State.KILLING: {
         State.KILLED: "nothing runs any more",
+        State.FAILED: "the engine cannot go on with it",
     },
     State.SUCCESS: {},
     State.WARNING: {},

@@ -58,6 +58,7 @@ class Evaluation:
         variables: Mapping[str, Any],
         host: Host,
         budget: Budget,
+        *,
         depth: int = 0,
     ) -> None:
         self.engine = engine

@@ -28,6 +28,7 @@ from .sandbox import Sandbox
 from .tags import TemplateParser
 
 TOO_MANY = "Too many rendering attempts"
+UNEXPECTED = "The expression cannot be evaluated"
 
 
 def is_template(text: str) -> bool:
@@ -65,8 +66,8 @@ class Expressions:
         if "{" not in template:
             return template
         if self.recursive:
-            return self.render_stable(template, variables, host, Budget(self.limits), 0)
-        return self.render_once(template, variables, host, Budget(self.limits), 0)
+            return self.render_stable(template, variables, host, Budget(self.limits), depth=0)
+        return self.render_once(template, variables, host, Budget(self.limits), depth=0)
 
     def render_typed(self, template: str, variables: Mapping[str, Any], host: Host) -> Any:
         """Return the value itself when *template* is one expression, else the pieces joined.
@@ -109,27 +110,34 @@ class Expressions:
     # -- for nested renders -----------------------------------------------------------------------------------------
 
     def render_once(
-        self, template: str, variables: Mapping[str, Any], host: Host, budget: Budget, depth: int,
+        self,
+        template: str,
+        variables: Mapping[str, Any],
+        host: Host,
+        budget: Budget,
+        *,
+        depth: int,
         protected: list[str] | None = None,
-    ) -> str:  # fmt: skip
+    ) -> str:
         """Return one pass over *template*, on the budget of an outer render."""
         if "{" not in template:
             return template
         if depth > self.limits.render_depth:
             raise ExpressionError(TOO_MANY)
         program = self._program(template)
-        evaluation = Evaluation(self, program, variables, host, budget, depth)
+        evaluation = Evaluation(self, program, variables, host, budget, depth=depth)
         evaluation.protected = protected
-        return self._guarded(lambda: evaluation.collect(program.root))
+        text: str = self._guarded(lambda: evaluation.collect(program.root))
+        return text
 
     def render_stable(
-        self, template: str, variables: Mapping[str, Any], host: Host, budget: Budget, depth: int
+        self, template: str, variables: Mapping[str, Any], host: Host, budget: Budget, *, depth: int
     ) -> str:
         """Return *template* rendered until nothing changes; the content of raw tags is left alone in all passes."""
         protected: list[str] = []
         text = template
         for _ in range(self.limits.render_rounds + 1):
-            rendered = self.render_once(text, variables, host, budget, depth, protected)
+            rendered = self.render_once(text, variables, host, budget, depth=depth, protected=protected)
             if rendered == text:
                 return _unprotected(rendered, protected, budget)
             text = rendered
@@ -138,8 +146,7 @@ class Expressions:
     def deep(self, value: Any, render: Any, depth: int) -> Any:
         """Return *value* with *render* applied to every text in it."""
         if isinstance(value, str):
-            rendered = render(value)
-            return "" if rendered is None and "{" not in value else rendered
+            return render(value)
         if isinstance(value, Mapping):
             deeper = values.nest(depth, Budget(self.limits))
             return {self._key(key, render): self.deep(value[key], render, deeper) for key in value}
@@ -181,6 +188,11 @@ class Expressions:
             return run()
         except RecursionError:
             raise ExpressionError("An expression or value is nested too deeply") from None
+        except ExpressionError:
+            raise
+        except (ArithmeticError, LookupError, TypeError, ValueError) as error:
+            # A value of the caller's that is not what its type says, such as a map that fails to load an entry.
+            raise ExpressionError(f"{UNEXPECTED}: {type(error).__name__}: {error}") from error
 
 
 def _unprotected(text: str, protected: list[str], budget: Budget) -> str:

@@ -18,7 +18,7 @@ class ExpressionError(ValueError):
         self.column = column
 
 
-class Missing(ExpressionError):
+class Missing(ExpressionError):  # noqa: N818 - it says what is the matter
     """A variable, key or index that is not there: what `??`, `???`, `default` and `is defined` catch.
 
     The text is Kestra's (reference §10.1): ``Unable to find `x` used in the expression `{{...}}` at line n``.

@@ -10,15 +10,12 @@ from __future__ import annotations
 import re
 from bisect import bisect_right
 from dataclasses import dataclass
-from typing import NoReturn
 
 from .errors import ExpressionError
 
 _OPEN = re.compile(r"\{([{%#])(-?)")
 _RAW = re.compile(r"\{%-?\s*(raw|verbatim)\s*(-?)%\}")
-_END_RAW = {
-    kind: re.compile(r"\{%(-?)\s*end" + kind + r"\s*(-?)%\}") for kind in ("raw", "verbatim")
-}
+_END_RAW = {kind: re.compile(r"\{%(-?)\s*end" + kind + r"\s*(-?)%\}") for kind in ("raw", "verbatim")}
 _SPACE = re.compile(r"\s*")
 _NUMBER = re.compile(r"\d+(?:\.\d+)?[lL]?")
 _NAME = re.compile(r"[^\W\d]\w*")
@@ -102,9 +99,9 @@ class Lexer:
         first, indent = self._base
         return line + first - 1, column + (indent - 1 if line == 1 else 0)
 
-    def _fail(self, message: str, offset: int) -> NoReturn:
+    def _error(self, message: str, offset: int) -> ExpressionError:
         line, column = self._at(offset)
-        raise ExpressionError(f"{message} (line {line}, column {column})", line, column)
+        return ExpressionError(f"{message} (line {line}, column {column})", line, column)
 
     def _text(self, found: list[Piece], start: int, end: int, *, left: bool, right: bool) -> None:
         text = self._source[start:end]
@@ -118,7 +115,7 @@ class Lexer:
     def _raw(self, found: list[Piece], opening: re.Match[str]) -> tuple[int, bool]:
         closing = _END_RAW[opening[1]].search(self._source, opening.end())
         if closing is None:
-            self._fail(f"`{opening[1]}` has no `end{opening[1]}`", opening.start())
+            raise self._error(f"`{opening[1]}` has no `end{opening[1]}`", opening.start())
         text = self._source[opening.end() : closing.start()]
         if opening[2]:
             text = text.lstrip()
@@ -130,7 +127,7 @@ class Lexer:
     def _comment(self, opening: re.Match[str]) -> tuple[int, bool]:
         end = self._source.find("#}", opening.end())
         if end < 0:
-            self._fail("A comment is not closed: `#}` is missing", opening.start())
+            raise self._error("A comment is not closed: `#}` is missing", opening.start())
         return end + 2, self._source[end - 1] == "-" and end > opening.end()
 
     def _tokens(self, position: int, close: str, start: int) -> tuple[list[Token], int, bool]:
@@ -142,7 +139,7 @@ class Lexer:
             position = space.end() if space else position
             if position >= len(source):
                 if close:
-                    self._fail(f"`{close}` is missing", start)
+                    raise self._error(f"`{close}` is missing", start)
                 tokens.append(Token("end", "", *self._at(position)))
                 return tokens, position, False
             # `}}` may end two maps as well as a print: it ends the print only outside of brackets.
@@ -163,11 +160,11 @@ class Lexer:
             if match:
                 return Token(kind, match[0], line, column), match.end()
         if source[position] in "\"'":
-            self._fail("A text is not closed", position)
+            raise self._error("A text is not closed", position)
         for symbol in _SYMBOLS:
             if source.startswith(symbol, position):
                 return Token("symbol", symbol, line, column), position + len(symbol)
-        self._fail(f"Unexpected character `{source[position]}`", position)
+        raise self._error(f"Unexpected character `{source[position]}`", position)
 
     def _balance(self, brackets: list[str], token: Token, position: int) -> None:
         if token.kind != "symbol":
@@ -175,7 +172,7 @@ class Lexer:
         if token.value in _CLOSING:
             brackets.append(_CLOSING[token.value])
         elif token.value in {")", "]", "}"} and (not brackets or brackets.pop() != token.value):
-            self._fail(f"`{token.value}` closes nothing", position - 1)
+            raise self._error(f"`{token.value}` closes nothing", position - 1)
 
 
 def text_value(literal: str) -> str:

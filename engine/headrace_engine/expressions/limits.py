@@ -39,7 +39,7 @@ class Limits:
     """`render()` calls inside one another."""
     render_rounds: int = 100
     """Rounds of recursive rendering before "Too many rendering attempts"."""
-    integer_bits: int = 16_384
+    integer_bits: int = 8_192
     """Size of a big integer."""
     regex_chars: int = 10_000
     """Length of a regular expression."""

@@ -208,11 +208,18 @@ def to_decimal(value: Number) -> Decimal:
 
 
 def compare(left: Number, right: Number) -> int:
-    """Return -1, 0 or 1; exact also between a Decimal, an integer and a Double."""
+    """Return -1, 0 or 1; exact also between a Decimal, an integer and a Double. NaN is above all, as in Java."""
+    odd = (_is_nan(left), _is_nan(right))
+    if any(odd):
+        return odd[0] - odd[1]
     if isinstance(left, Decimal) or isinstance(right, Decimal):
         a, b = to_decimal(left), to_decimal(right)
         return (a > b) - (a < b)
     return (left > right) - (left < right)
+
+
+def _is_nan(value: Number) -> bool:
+    return value.is_nan() if isinstance(value, Decimal) else isinstance(value, float) and math.isnan(value)
 
 
 def parse(text: str, kind: str | None) -> Number:
@@ -244,7 +251,7 @@ def _parse(text: str, kind: str | None) -> Number:
         case "DOUBLE":
             return float(text)
         case "BIGDECIMAL":
-            return EXACT.create_decimal(text)
+            return _finite(EXACT.create_decimal(text))
         case None:
             return _guess(text)
         case _:
@@ -253,6 +260,12 @@ def _parse(text: str, kind: str | None) -> Number:
 
 def _ranged(value: int, bits: int) -> int:
     if _bits(value) > bits:
+        raise ValueError(value)
+    return value
+
+
+def _finite(value: Decimal) -> Decimal:
+    if not value.is_finite():
         raise ValueError(value)
     return value
 

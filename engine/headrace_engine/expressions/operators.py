@@ -38,6 +38,8 @@ def at_line(function: Callable[..., Any]) -> Callable[..., Any]:
             if error.line is None:
                 error.line = args[-1]
             raise
+        except (ArithmeticError, TypeError, ValueError) as error:
+            raise ExpressionError(f"The operator cannot be applied: {error}", args[-1]) from error
 
     return call
 
@@ -100,7 +102,7 @@ def coalesce(context: Evaluation, _: None, *operands: Thunk) -> Any:
     """`a ?? b ?? c`: the first that is there and not null; the last as it is, missing or not."""
     for operand in operands[:-1]:
         value = attempt(context, operand)
-        if value is not _ABSENT and value is not None:
+        if value is not ABSENT and value is not None:
             return value
     return operands[-1]()
 
@@ -110,12 +112,12 @@ def when_undefined(context: Evaluation, _: None, *operands: Thunk) -> Any:
     """`a ??? b`: b only when a is not there; null stays null."""
     for operand in operands[:-1]:
         value = attempt(context, operand)
-        if value is not _ABSENT:
+        if value is not ABSENT:
             return value
     return operands[-1]()
 
 
-_ABSENT: Any = object()
+ABSENT: Any = object()
 
 
 def attempt(context: Evaluation, operand: Thunk) -> Any:
@@ -127,12 +129,12 @@ def attempt(context: Evaluation, operand: Thunk) -> Any:
         # A loop inside a block inside the operand did not get to remove its scope.
         del scopes[depth:]
         context.scopes = scopes
-        return _ABSENT
+        return ABSENT
 
 
 def is_there(context: Evaluation, operand: Thunk) -> bool:
     """Return whether *operand* can be evaluated without meeting something missing."""
-    return attempt(context, operand) is not _ABSENT
+    return attempt(context, operand) is not ABSENT
 
 
 @_operator("truth")

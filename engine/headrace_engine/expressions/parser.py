@@ -135,7 +135,9 @@ class ExpressionParser:
         return made
 
     def _too_deep(self, token: Token) -> NoReturn:
-        fail(f"An expression is nested deeper than the {self.compilation.limits.expression_depth} levels allowed", token)
+        fail(
+            f"An expression is nested deeper than the {self.compilation.limits.expression_depth} levels allowed", token
+        )
 
     def const(self, value: Any, token: Token) -> nodes.Expr:
         """Return a constant."""
@@ -317,6 +319,8 @@ class ExpressionParser:
                 if self.tokens.symbol("]"):
                     break
             items.append(self.expression())
+        if len(items) == 1 and isinstance(items[0], nodes.Filter) and items[0].name == "@range":
+            return items[0]  # `[1..9]` is the list of nine numbers, not a list with a list in it (reference §10.5)
         return self.node(nodes.List(items), token, *items)
 
     def _map(self, token: Token) -> nodes.Expr:

@@ -96,7 +96,9 @@ def _group(replacement: str, position: int, match: Any) -> tuple[str, int]:
         return match.group(name) or "", end + 1
     end = position + 1
     if not replacement[position:end].isdecimal():
-        raise ExpressionError(f"`$` in the replacement `{replacement}` must be followed by a group, or be written `\\$`")
+        raise ExpressionError(
+            f"`$` in the replacement `{replacement}` must be followed by a group, or be written `\\$`"
+        )
     if int(replacement[position:end]) > match.re.groups:
         raise ExpressionError(f"The replacement `{replacement}` names no group of the regular expression")
     # Java takes further digits as long as there is such a group.

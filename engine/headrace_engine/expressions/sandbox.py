@@ -12,7 +12,8 @@ from typing import Any, NoReturn
 
 from jinja2 import Template, nodes
 from jinja2.compiler import CodeGenerator, Frame
-from jinja2.sandbox import SandboxedEnvironment, SecurityError
+from jinja2.exceptions import SecurityError
+from jinja2.sandbox import SandboxedEnvironment
 
 from . import library, operators
 from .context import Body
@@ -58,14 +59,17 @@ class Sandbox(SandboxedEnvironment):
 
     def getattr(self, obj: Any, attribute: str) -> NoReturn:
         """Refuse: members are read by our own operator."""
+        del obj
         raise SecurityError(attribute)
 
     def getitem(self, obj: Any, argument: Any) -> NoReturn:
         """Refuse: items are read by our own operator."""
+        del obj
         raise SecurityError(str(argument))
 
     def call(self, *args: Any, **kwargs: Any) -> NoReturn:
         """Refuse: functions are called as filters."""
+        del args, kwargs
         raise SecurityError("call")
 
     def is_safe_attribute(self, obj: Any, attr: str, value: Any) -> bool:
@@ -81,7 +85,7 @@ class Sandbox(SandboxedEnvironment):
     def body(self, statements: list[nodes.Node]) -> Body:
         """Return *statements* compiled."""
         try:
-            code = self.compile(nodes.Template(statements, lineno=1))  # type: ignore[call-overload]
+            code = self.compile(nodes.Template(statements, lineno=1))
             assert isinstance(code, CodeType)  # noqa: S101 - `raw` is False
             return Template.from_code(self, code, {}).root_render_func
         except (RecursionError, MemoryError, SyntaxError, OverflowError):

@@ -7,13 +7,14 @@ where they stand (of macros, blocks and filters) are compiled each as a function
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Any, NoReturn
 
 from jinja2 import nodes
 
 from .context import Macro
-from .lexer import Piece
+from .lexer import Piece, Token
 from .parser import Compilation, ExpressionParser, fail, shown
-from .registry import FUNCTIONS, suggestion
+from .registry import FILTERS, FUNCTIONS, suggestion
 
 _TAGS = ("if", "for", "set", "macro", "block", "filter", "raw", "verbatim")
 _INNER = ("elseif", "else", "endif", "endfor", "endmacro", "endblock", "endfilter")
@@ -36,6 +37,8 @@ class TemplateParser:
         for call in self._compilation.calls:
             if call.value not in known:
                 near = suggestion(call.value, [*FUNCTIONS, *known])
+                if call.value in FILTERS:
+                    near = f" There is a filter of that name: `value | {call.value}`."
                 fail(f"Function or Macro [{call.value}] does not exist.{near}", call)
         return body
 
@@ -83,11 +86,15 @@ class TemplateParser:
             case "set":
                 return self._set(parser)
             case "macro":
-                return self._macro(piece, parser)
+                self._macro(piece, parser)
+                return None
             case "block":
                 return self._block(piece, parser)
             case "filter":
                 return self._filter(piece, parser)
+        return self._unknown(name, token)
+
+    def _unknown(self, name: str, token: Token) -> NoReturn:
         if name in _INNER:
             fail(f"Unexpected tag `{name}`", token)
         if name in _REMOVED:
@@ -175,7 +182,9 @@ class TemplateParser:
         outside, self._depth = self._depth, 0
         self._compilation.nesting += 1
         if self._compilation.nesting > self._compilation.limits.tag_depth:
-            fail(f"Tags are nested deeper than the {self._compilation.limits.tag_depth} levels allowed", piece.tokens[0])
+            fail(
+                f"Tags are nested deeper than the {self._compilation.limits.tag_depth} levels allowed", piece.tokens[0]
+            )
         body = self._body((end,), piece)
         self._compilation.nesting -= 1
         self._depth = outside
@@ -186,7 +195,7 @@ class TemplateParser:
         if name.value in self._compilation.macros:
             fail(f"The macro `{name.value}` is declared twice", name)
         parser.tokens.expect("(")
-        parameters = []
+        parameters: list[tuple[str, Any]] = []
         while not parser.tokens.symbol(")"):
             if parameters:
                 parser.tokens.expect(",")

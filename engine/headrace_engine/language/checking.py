@@ -8,8 +8,8 @@ left out, since the value is known only when it is rendered.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass, field
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
 from typing import Any, get_args
 
 from pydantic import BaseModel, ValidationError
@@ -61,16 +61,14 @@ class Checked:
 class Checker:
     """Checks maps against classes and tells *report* what it finds.
 
-    runner reads the map of a task runner, whose class is chosen by its ``type``.
+    runner reads the map of a task runner, whose class is chosen by its ``type``, among others from those that
+    the field names.
     """
 
     report: Report
-    runner: Callable[[Node], Any]
-    _own: set[int] = field(default_factory=set)
+    runner: Callable[[Node, Sequence[Any]], Any]
 
-    def check(
-        self, node: Entries, cls: type[BaseModel], *, what: str = "", also_known: Iterable[str] = ()
-    ) -> Checked:
+    def check(self, node: Entries, cls: type[BaseModel], *, what: str = "", also_known: Iterable[str] = ()) -> Checked:
         """Check the map at *node* against *cls*; *what* it is, for messages; *also_known* names to suggest."""
         checked = self._walk_model(node, cls, what, also_known, marker=None)
         validated = {name: value for name, value in checked.data.items() if not self._is_separate(cls, name)}
@@ -89,7 +87,10 @@ class Checker:
         node = self._canonical(node, cls, what, also_known)
         data: dict[str, Any] = {}
         for name, value in node.entries.items():
-            shape = fields_of(cls)[name]
+            shape = fields_of(cls).get(name)
+            if shape is None:  # a class that takes whatever there is
+                data[name] = self._walk(value, Any, marker)
+                continue
             if shape.deprecated is not None:
                 self.report.warn(value, f"`{name}` is deprecated: {shape.deprecated}", at_key=(node, name))
             if _is_absent(value, shape):
@@ -106,7 +107,8 @@ class Checker:
         for key in node.entries:
             name = names.get(key)
             if name is None:
-                unknown.append(key)
+                if cls.model_config.get("extra") != "allow":
+                    unknown.append(key)
             elif name != key:
                 renames[key] = name
                 if name in node.entries:
@@ -126,15 +128,17 @@ class Checker:
         """Return the value at *node* as plain data, as the type *annotation* takes it."""
         if isinstance(node, Scalar):
             return self._walk_scalar(node, annotation, marker)
-        for branch in branches(annotation):
+        takes = branches(annotation)
+        for branch in takes:
             if isinstance(node, Entries):
                 if is_runner(branch):
-                    return self.runner(node)
+                    return self.runner(node, [other for other in takes if is_runner(other)])
                 if is_model(branch):
                     return self._walk_model(node, branch, "", (), marker).data
                 if is_map(branch):
                     arguments = get_args(branch)
                     inner = arguments[1] if len(arguments) == 2 else Any
+                    self._check_keys(node, marker)
                     return {key: self._walk(value, inner, marker) for key, value in node.entries.items()}
             elif isinstance(node, Items) and is_list(branch):
                 arguments = get_args(branch)
@@ -162,6 +166,13 @@ class Checker:
             if not has_expression(written) and written.lower() not in ("true", "false"):
                 self.report.problem(node, wording.expected(annotation, node))
 
+    def _check_keys(self, node: Entries, marker: Marker) -> None:
+        """Check the expressions in the keys of a map: they are rendered as its values are (reference §10.1)."""
+        if marker is not Verbatim.VERBATIM:
+            for key in node.entries:
+                if has_expression(key):
+                    self.report.check_key(node, key)
+
     def _check_text(self, node: Scalar, marker: Marker) -> None:
         text = node.value
         if not isinstance(text, str) or marker is Verbatim.VERBATIM or not has_expression(text):
@@ -185,13 +196,13 @@ class Checker:
             return
         if entry["type"] in ("missing", "extra_forbidden"):
             return  # the value is there, and another class has checked it; unknown names were told in the first pass
-        if self._is_open(location, root, cls):
+        if self._is_open(location, root):
             return
         message = wording.message_for(entry, annotation, node)
         if message is not None:
             self.report.problem(node, message)
 
-    def _is_open(self, location: tuple[str | int, ...], root: Entries, cls: type[BaseModel]) -> bool:
+    def _is_open(self, location: tuple[str | int, ...], root: Entries) -> bool:
         """True when the value, or one around it, is or holds an expression that decides what it will be."""
         if not location:
             return holds_expression(root)
@@ -219,8 +230,3 @@ def _wants_text(annotation: Any) -> bool:
     return any(branch is str for branch in takes) and not any(
         branch in (int, float, bool, Any, object) or choices(branch) for branch in takes
     )
-
-
-def plain_map(node: Node | None) -> Mapping[str, Any]:
-    """Return a map of the source as plain data, empty when it is none."""
-    return plain(node) if isinstance(node, Entries) else {}

@@ -1,7 +1,5 @@
 """The properties every task has (reference §2.1), and retry policies (§5.1)."""
 
-from __future__ import annotations
-
 from datetime import timedelta
 from enum import StrEnum
 from typing import Annotated, Any, Literal, Self
@@ -66,7 +64,7 @@ class ConstantRetry(RetryProperties):
 
 
 class ExponentialRetry(RetryProperties):
-    """Waits longer before each attempt: interval, then interval × delayFactor, and so on up to maxInterval."""
+    """Waits longer before each attempt: interval, then delayFactor times that, and so on up to maxInterval."""
 
     type: Literal["exponential"]
     interval: PositiveDuration = Field(description="The wait before the second attempt.")
@@ -118,7 +116,9 @@ class WorkerSelector(LanguageProperties):
     """Which workers run the task, by tags (the 2.0 form of workerGroup)."""
 
     tags: list[str] = Field(description="The tags of the workers.")
-    match: Annotated[Literal["ALL", "ANY"], Rendering.STATIC] = Field(default="ALL", description="Whether all tags must match.")
+    match: Annotated[Literal["ALL", "ANY"], Rendering.STATIC] = Field(
+        default="ALL", description="Whether all tags must match."
+    )
     fallback: Annotated[Literal["FAIL", "WAIT", "CANCEL", "IGNORE"], Rendering.STATIC] | None = Field(
         default=None, description="What happens when no worker matches."
     )
@@ -151,12 +151,17 @@ class TaskProperties(LanguageProperties):
         default="true",
         validation_alias=AliasChoices("runIf", "when"),
         description=(
-            "A condition, rendered when the task would start; when it gives false, 0, -0 or nothing the task run is SKIPPED."
+            "A condition, rendered when the task would start; "
+            "when it gives false, 0, -0 or nothing the task run is SKIPPED."
         ),
     )
     retry: RetryField | None = Field(default=None, description="Whether and when a failed task run is tried again.")
-    timeout: IsoDuration | None = Field(default=None, description="How long an attempt may take before it is ended as failed.")
-    allow_failure: Flag = Field(default=False, description="A failure ends the task run in WARNING, and the flow goes on.")
+    timeout: IsoDuration | None = Field(
+        default=None, description="How long an attempt may take before it is ended as failed."
+    )
+    allow_failure: Flag = Field(
+        default=False, description="A failure ends the task run in WARNING, and the flow goes on."
+    )
     allow_warning: Flag = Field(default=False, description="A WARNING of the task run counts as SUCCESS.")
     log_level: Annotated[LogLevel, Rendering.STATIC] | None = Field(
         default=None, description="Log lines below this level are not kept."
@@ -167,12 +172,18 @@ class TaskProperties(LanguageProperties):
             "What happens when the machine that runs an attempt is lost: a new attempt, or (NEVER) the task run fails."
         ),
     )
-    log_to_file: Flag = Field(default=False, description="Write the logs to a file in storage instead of the log store.")
+    log_to_file: Flag = Field(
+        default=False, description="Write the logs to a file in storage instead of the log store."
+    )
     worker_group: WorkerGroup | None = Field(default=None, description="Which group of workers runs the task.")
     worker_selector: WorkerSelector | None = Field(default=None, description="Which workers run the task, by tags.")
     task_cache: TaskCache | None = Field(default=None, description="Whether outputs of earlier runs are reused.")
-    version: Annotated[str, Rendering.STATIC] | None = Field(default=None, description="The version of the task's plugin.")
-    assets: dict[str, Any] | None = Field(default=None, description="The assets the task reads and writes, for lineage.")
+    version: Annotated[str, Rendering.STATIC] | None = Field(
+        default=None, description="The version of the task's plugin."
+    )
+    assets: dict[str, Any] | None = Field(
+        default=None, description="The assets the task reads and writes, for lineage."
+    )
     plugin_defaults_ref: Annotated[str, Rendering.STATIC] | None = Field(
         default=None, description="The name of a set of plugin defaults."
     )

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from datetime import date, datetime, time, timedelta
 from enum import Enum
 from functools import lru_cache
-from typing import Annotated, Any, Literal, TypeAliasType, Union, get_args, get_origin
+from typing import Annotated, Any, Literal, Union, get_args, get_origin
 
 from pydantic import AliasChoices, BaseModel
 from pydantic.fields import FieldInfo
@@ -46,7 +46,8 @@ def fields_of(cls: type[BaseModel]) -> Mapping[str, FieldShape]:
             required=info.is_required(),
             marker=next((item for item in info.metadata if isinstance(item, Rendering | Verbatim)), None)
             or _marker_within(info.annotation),
-            holds=next((item for item in info.metadata if isinstance(item, Holds)), None) or _holds_within(info.annotation),
+            holds=next((item for item in info.metadata if isinstance(item, Holds)), None)
+            or _holds_within(info.annotation),
             deprecated=info.deprecated if isinstance(info.deprecated, str) else None,
             info=info,
         )
@@ -102,7 +103,7 @@ def _holds_within(annotation: Any) -> Holds | None:
 def branches(annotation: Any) -> tuple[Any, ...]:
     """Return the types that *annotation* allows, unions and annotations opened; None stays as NoneType."""
     origin = get_origin(annotation)
-    if isinstance(annotation, TypeAliasType):
+    if hasattr(annotation, "__value__"):  # a `type X = …` statement of Python 3.12
         return branches(annotation.__value__)
     if origin is Annotated:
         return branches(get_args(annotation)[0])
@@ -154,7 +155,13 @@ _WORDS: dict[Any, str] = {
     Any: "any value",
     object: "any value",
 }
-_PLURALS = {"text": "texts", "an integer": "integers", "a number": "numbers", "a map": "maps", "any value": "any values"}
+_PLURALS = {
+    "text": "texts",
+    "an integer": "integers",
+    "a number": "numbers",
+    "a map": "maps",
+    "any value": "any values",
+}
 
 
 def describe(annotation: Any) -> str:

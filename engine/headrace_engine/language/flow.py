@@ -1,13 +1,17 @@
 """The properties of a flow (reference §1), and of what stands directly in it."""
 
-from __future__ import annotations
-
 from typing import Annotated, Any, Literal
 
 from pydantic import AfterValidator, AliasChoices, Field
 
 from headrace_engine.language import identifiers
-from headrace_engine.language.common import LanguageProperties, PositiveDuration, RetryField, WorkerGroup, WorkerSelector
+from headrace_engine.language.common import (
+    LanguageProperties,
+    PositiveDuration,
+    RetryField,
+    WorkerGroup,
+    WorkerSelector,
+)
 from headrace_engine.language.inputs import Identifier
 from headrace_engine.language.markers import (
     ConditionList,
@@ -69,7 +73,8 @@ class Check(LanguageProperties):
     """A condition on the inputs, looked at before an execution is created."""
 
     condition: str = Field(
-        validation_alias=AliasChoices("condition", "when"), description="An expression; the check fails when it is falsy."
+        validation_alias=AliasChoices("condition", "when"),
+        description="An expression; the check fails when it is falsy.",
     )
     message: str = Field(description="What is told when the check fails.")
     style: Annotated[Literal["INFO", "SUCCESS", "WARNING", "ERROR"], Rendering.STATIC] = Field(
@@ -118,7 +123,8 @@ class FlowProperties(LanguageProperties):
     )
     inputs: InputList | None = Field(default=None, description="The values an execution is started with.")
     variables: Annotated[dict[str, Any], Verbatim.VERBATIM] | None = Field(
-        default=None, description="Values for expressions, `vars`. What is in them is rendered only by `render(vars.x)`."
+        default=None,
+        description="Values for expressions, `vars`. What is in them is rendered only by `render(vars.x)`.",
     )
     tasks: TaskList = Field(min_length=1, description="What the flow does, in order, until one fails.")
     errors: TaskList | None = Field(default=None, description="Tasks that run when a task has failed for good.")
@@ -144,7 +150,7 @@ class FlowProperties(LanguageProperties):
     concurrency: Concurrency | None = Field(default=None, description="How many executions may run at once.")
     outputs: OutputList | None = Field(default=None, description="The values an execution hands back.")
     retry: RetryField | None = Field(default=None, description="Whether and when a failed execution is tried again.")
-    sla: list[MaxDurationSla | ExecutionAssertionSla] | None = Field(
+    sla: Annotated[list[dict[str, Any]], Holds.SLAS] | None = Field(
         default=None, description="Promises that executions are measured by."
     )
     disabled: Flag = Field(default=False, description="A disabled flow cannot be executed, and its triggers are off.")

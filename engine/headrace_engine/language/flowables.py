@@ -1,7 +1,5 @@
 """The flowable tasks that steer other tasks (reference §3): what each takes, and what it means."""
 
-from __future__ import annotations
-
 from typing import Annotated, Any, ClassVar, Literal
 
 from pydantic import Field
@@ -17,9 +15,15 @@ StaticInt = Annotated[int, Rendering.STATIC]
 class Flowable(Task, LanguageProperties):
     """Base of the tasks that steer other tasks."""
 
-    errors: TaskList | None = Field(default=None, description="Tasks that run when one of the children has failed for good.")
+    errors: TaskList | None = Field(
+        default=None, description="Tasks that run when one of the children has failed for good."
+    )
     finally_: TaskList | None = Field(
         default=None, alias="finally", description="Tasks that run at the end, after a success and after a failure."
+    )
+
+    on_child_failure: Annotated[str, Rendering.STATIC] | None = Field(
+        default=None, description="What a failure of a child does to the others."
     )
 
 
@@ -115,7 +119,9 @@ class ForEach(Flowable):
     KIND: ClassVar[Kind] = Kind.FOR_EACH
 
     values: ValueList = Field(description="A list, or an expression that gives a JSON list.")
-    concurrency_limit: StaticInt = Field(default=1, ge=0, description="How many values are worked on at once; 0 is no limit.")
+    concurrency_limit: StaticInt = Field(
+        default=1, ge=0, description="How many values are worked on at once; 0 is no limit."
+    )
     tasks: TaskList = Field(min_length=1, description="The tasks, in order.")
 
 
@@ -165,9 +171,13 @@ class NamespaceFiles(LanguageProperties):
     """Which namespace files the working directory starts with."""
 
     enabled: bool = Field(default=True, description="Whether namespace files are copied in.")
-    include: list[str] | str | None = Field(default=None, description="Globs of the files to copy; all of them when not given.")
+    include: list[str] | str | None = Field(
+        default=None, description="Globs of the files to copy; all of them when not given."
+    )
     exclude: list[str] | str | None = Field(default=None, description="Globs of the files to leave out.")
-    namespaces: list[str] | str | None = Field(default=None, description="The namespaces whose files are copied, in this order.")
+    namespaces: list[str] | str | None = Field(
+        default=None, description="The namespaces whose files are copied, in this order."
+    )
     if_exists: Literal["OVERWRITE", "FAIL", "WARN", "IGNORE"] = Field(
         default="OVERWRITE", description="What happens when a file is there already."
     )

@@ -6,7 +6,7 @@ import re
 from collections.abc import Callable
 
 RESERVED_FLOW_IDS = frozenset(
-    "pause resume force-run change-status kill executions search source disable enable".split()
+    ["pause", "resume", "force-run", "change-status", "kill", "executions", "search", "source", "disable", "enable"]
 )
 """Refused as flow ids from Kestra 1.0 on: they are paths of the API."""
 
@@ -39,7 +39,9 @@ input_id = _rule(
     "[a-zA-Z0-9][.a-zA-Z0-9_-]*", 256, "expected letters, digits, `.`, `_` and `-`, beginning with a letter or digit"
 )
 tenant_id = _rule(
-    "[a-z0-9][a-z0-9_-]*", 100, "a tenant has lower-case letters, digits, `_` and `-`, and begins with a letter or digit"
+    "[a-z0-9][a-z0-9_-]*",
+    100,
+    "a tenant has lower-case letters, digits, `_` and `-`, and begins with a letter or digit",
 )
 
 

@@ -1,7 +1,5 @@
 """Inputs and outputs of a flow (reference §6, §7), and the inputs of a Pause."""
 
-from __future__ import annotations
-
 from datetime import date, datetime, time
 from typing import Annotated, Any, Literal, Self
 
@@ -129,8 +127,12 @@ class DatetimeInput(_Bounded):
     """An instant, ISO-8601 with a zone."""
 
     type: Literal["DATETIME"]
-    after: Annotated[datetime, Rendering.STATIC] | None = Field(default=None, description="The earliest instant allowed.")
-    before: Annotated[datetime, Rendering.STATIC] | None = Field(default=None, description="The latest instant allowed.")
+    after: Annotated[datetime, Rendering.STATIC] | None = Field(
+        default=None, description="The earliest instant allowed."
+    )
+    before: Annotated[datetime, Rendering.STATIC] | None = Field(
+        default=None, description="The latest instant allowed."
+    )
 
 
 class DateInput(_Bounded):
@@ -153,8 +155,12 @@ class DurationInput(_Bounded):
     """A length of time, ISO-8601 such as PT30S."""
 
     type: Literal["DURATION"]
-    min: Annotated[IsoDuration, Rendering.STATIC] | None = Field(default=None, description="The shortest duration allowed.")
-    max: Annotated[IsoDuration, Rendering.STATIC] | None = Field(default=None, description="The longest duration allowed.")
+    min: Annotated[IsoDuration, Rendering.STATIC] | None = Field(
+        default=None, description="The shortest duration allowed."
+    )
+    max: Annotated[IsoDuration, Rendering.STATIC] | None = Field(
+        default=None, description="The longest duration allowed."
+    )
 
 
 class FileInput(InputProperties):

@@ -5,14 +5,12 @@ language itself needs to know: that a field holds tasks, conditions or inputs, e
 and read by that type's class; or that a text is kept as written and never rendered.
 """
 
-from __future__ import annotations
-
 from enum import Enum
 from typing import Annotated, Any
 
 from pydantic import AfterValidator, Field
 
-from headrace_engine.plugin import Rendering
+from headrace_engine.plugin import Properties, Rendering
 
 
 class Holds(Enum):
@@ -29,6 +27,7 @@ class Holds(Enum):
     OUTPUTS = "a list of outputs"
     RETRY = "a retry policy"
     PLUGIN_DEFAULTS = "a list of maps with `type` and `values`"
+    SLAS = "a list of SLAs"
     LISTENERS = "a list of maps with `tasks` and `conditions`"
 
 
@@ -55,27 +54,32 @@ Flag = Annotated[bool, Rendering.STATIC]
 NEW_NAMES = frozenset({"when", "workerSelector"})
 """Second names of properties that are newer than the first (Kestra 2.0), so that using them is no reason to warn."""
 
-NotEmpty = Field(min_length=1)
+SYSTEM_LABEL_PREFIX = "system."
 
-LabelMap = dict[str, Any] | list[dict[str, Any]]
+
+class Label(Properties):
+    """A label of an execution."""
+
+    key: str = Field(min_length=1, description="The label's name.")
+    value: str = Field(description="The label's value.")
+
+
+LabelMap = dict[str, str] | list[Label]
 """``labels: {team: data}`` or ``labels: [{key: team, value: data}]``."""
 
-SYSTEM_LABEL_PREFIX = "system."
+
+def refuse_system_labels(value: LabelMap, allowed: tuple[str, ...]) -> None:
+    """Raise ValueError for a label that only Headrace itself may set (reference §1, labels)."""
+    for key in value if isinstance(value, dict) else [label.key for label in value]:
+        if key.startswith(SYSTEM_LABEL_PREFIX) and key not in allowed:
+            raise ValueError(
+                f"The label `{key}` is refused: labels that begin with `{SYSTEM_LABEL_PREFIX}` are for Headrace to set."
+            )
 
 
 def _labels_without_system(value: LabelMap) -> LabelMap:
     refuse_system_labels(value, allowed=())
     return value
-
-
-def refuse_system_labels(value: LabelMap, allowed: tuple[str, ...]) -> None:
-    """Raise ValueError for a label that only Headrace itself may set (reference §1, labels)."""
-    keys = value if isinstance(value, dict) else [item.get("key", "") for item in value if isinstance(item, dict)]
-    for key in keys:
-        if str(key).startswith(SYSTEM_LABEL_PREFIX) and key not in allowed:
-            raise ValueError(
-                f"The label `{key}` is refused: labels that begin with `{SYSTEM_LABEL_PREFIX}` are set by Headrace itself."
-            )
 
 
 Labels = Annotated[LabelMap, AfterValidator(_labels_without_system)]

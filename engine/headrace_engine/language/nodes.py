@@ -98,8 +98,14 @@ def from_plain(value: Any, path: Path) -> Node:
 
 
 def merged(under: Node, over: Node) -> Node:
-    """Return *over* laid on *under*: maps merge at every depth, anything else replaces (reference §2.4)."""
+    """Return *over* laid on *under*: maps merge at every depth, anything else replaces (reference §2.4).
+
+    Two maps that both say their ``type``, and not the same one, have nothing in common: *over* replaces.
+    """
     if not (isinstance(under, Entries) and isinstance(over, Entries)):
+        return over
+    types = under.text("type"), over.text("type")
+    if None not in types and types[0] != types[1]:
         return over
     entries = dict(over.entries)
     keys = dict(over.keys)

@@ -73,6 +73,12 @@ class Report:
         place = self._within(node, line, column)
         self.at(self.problems, *place, node.path, f"The expression cannot be read: {message}")
 
+    def check_key(self, node: Entries, key: str) -> None:
+        """Tell what is wrong with the syntax of the expressions in a key of the map *node*."""
+        fault = _fault(key)
+        if fault is not None:
+            self.problem_at_key(node, key, f"The expression cannot be read: {fault[0]}")
+
     def _within(self, node: Scalar, line: int | None, column: int | None) -> tuple[int, int]:
         """Return where in the file a place inside a text is: exactly for ``|`` blocks and one-line texts."""
         if node.line == 0 or line is None:

@@ -37,7 +37,8 @@ def expected(annotation: Any, node: Node | None) -> str:
         only_names = all(choices(branch) or branch is type(None) for branch in branches(annotation))
         if only_names:
             listing = listed([f"`{name}`" for name in names])
-            return f"Expected {'one of ' if len(names) > 1 else ''}{listing}, got `{node.text[:80]}`.{did_you_mean(node.text, names)}"
+            one_of = "one of " if len(names) > 1 else ""
+            return f"Expected {one_of}{listing}, got `{node.text[:80]}`.{did_you_mean(node.text, names)}"
     return f"Expected {describe(annotation)}, got {show(node)}."
 
 
@@ -91,7 +92,12 @@ def annotation_at(annotation: Any, location: tuple[str | int, ...], node: Node) 
     for step in location:
         below = _child(node, step)
         if below is None:
-            if step == location[-1] and isinstance(step, str) and isinstance(node, Entries) and _has_field(annotation, step):
+            if (
+                step == location[-1]
+                and isinstance(step, str)
+                and isinstance(node, Entries)
+                and _has_field(annotation, step)
+            ):
                 return annotation, node, True
             continue
         annotation = _type_below(annotation, step, node)

@@ -190,11 +190,15 @@ class _Reader:
         try:
             return resolve_as(name, text)
         except ValueError:
-            raise self.stop(f"`{text[:80]}` is not a value of the tag `!!{name}`.", line, column, self._path()) from None
+            raise self.stop(
+                f"`{text[:80]}` is not a value of the tag `!!{name}`.", line, column, self._path()
+            ) from None
 
     def _custom_tag(self, tag: str, line: int, column: int) -> FlowError:
         shown = "!!" + tag.removeprefix(_CORE_TAG) if tag.startswith(_CORE_TAG) else tag
-        return self.stop(f"The tag `{shown[:80]}` is not allowed; remove it, or put the text in quotes.", line, column, self._path())
+        return self.stop(
+            f"The tag `{shown[:80]}` is not allowed; remove it, or put the text in quotes.", line, column, self._path()
+        )
 
     def _open(self, event: Any) -> None:
         mark = event.start_mark
@@ -216,7 +220,7 @@ class _Reader:
         frame = self.frames[-1]
         if frame.node.line == line and frame.node.column == column - 1:
             return self.stop(
-                "A text that begins with an expression must be in quotes: write \"{{ … }}\".",
+                'A text that begins with an expression must be in quotes: write "{{ … }}".',
                 line,
                 column - 1,
                 frame.node.path,
@@ -237,7 +241,9 @@ class _Reader:
         assert isinstance(frame.node, Entries)  # noqa: S101 - only maps have keys
         for source in sources:
             if not isinstance(source, Entries):
-                raise self.stop("`<<` takes a map, or a list of maps.", node.line, node.column, (*frame.node.path, "<<"))
+                raise self.stop(
+                    "`<<` takes a map, or a list of maps.", node.line, node.column, (*frame.node.path, "<<")
+                )
             for key, value in source.entries.items():
                 if key not in frame.node.entries:
                     frame.node.entries[key] = value
@@ -247,10 +253,14 @@ class _Reader:
         mark = event.start_mark
         line, column = mark.line + 1, mark.column + 1
         if event.anchor not in self.anchors:
-            raise self.stop(f"The alias `*{event.anchor}` has no anchor `&{event.anchor}` before it.", line, column, self._path())
+            raise self.stop(
+                f"The alias `*{event.anchor}` has no anchor `&{event.anchor}` before it.", line, column, self._path()
+            )
         anchored = self.anchors[event.anchor]
         if anchored is None:
-            raise self.stop(f"The alias `*{event.anchor}` stands inside what it stands for.", line, column, self._path())
+            raise self.stop(
+                f"The alias `*{event.anchor}` stands inside what it stands for.", line, column, self._path()
+            )
         self._count(anchored.nodes, line, column)
         if len(self.frames) + anchored.height > MAX_DEPTH + 1:
             raise self.stop(f"Lists and maps are nested more than {MAX_DEPTH} deep.", line, column)

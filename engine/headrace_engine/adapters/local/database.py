@@ -12,19 +12,20 @@ next commit, and a commit of its own follows within `LINGER` seconds if there is
 can take is therefore only the units of `later` since the last commit, never a unit that `write`
 returned for.
 
-Measured (2 busy cores, ext4, fdatasync 0.10 ms, Python 3.11; appends of 300 bytes a second, synchronous=FULL):
+Measured (``benchmarks/journal.py``; 2 cores, ext4, fdatasync 0.10 ms, Python 3.11; appends of 300 bytes a second):
 
-    ===================================  ========  =========
-    who writes                           1 thread  8 threads
-    ===================================  ========  =========
-    a connection per call (naive)             900          -
-    one bare connection, autocommit         6,500          -
-    a writer thread fed by a queue          5,000     17,000
-    leader and followers (this module)      5,900     15,000
-    ===================================  ========  =========
+    =====================================  ========  =========
+    who writes                             1 thread  8 threads
+    =====================================  ========  =========
+    a connection per append                     980          -
+    the same, another connection open         2,500          -
+    one bare connection, autocommit           6,450          -
+    a writer thread fed by a queue (tried)    5,200     17,000
+    leader and followers (this module)        6,330     17,200
+    =====================================  ========  =========
 
 The hand-over to a writer thread and back costs a lone caller two thread switches; leading costs it two
-uncontended locks, and the ports' checks besides. One thread is the common case, so it decided.
+uncontended locks. One thread is the common case, so it decided.
 """
 
 from __future__ import annotations
@@ -142,7 +143,7 @@ class Database:
         self.close()
 
     def close(self) -> None:
-        """Make everything queued durable and let go of the file. Later calls raise PortError; closing again does nothing."""
+        """Make everything queued durable and let go of the file; later calls raise PortError. Idempotent."""
         last = _Unit(_nothing)
         with self._mutex:
             if self._closed:
@@ -323,8 +324,9 @@ class Database:
                     _log.error("A deferred write was lost: %s", unit.error, exc_info=unit.error)
         for unit in group:
             unit.done = True
-            if unit.turn is not None and not unit.leads:
-                unit.turn.release()
+            turn = unit.turn
+            if turn is not None and not unit.leads:
+                turn.release()
 
     def _outward(self, error: Exception) -> Exception:
         """Return *error*, or the PortError that stands for one of sqlite3's."""

@@ -29,10 +29,10 @@ WHERE excluded.seq > snapshots.seq
 
 # From one execution's key straight to the next one's: as many steps as executions, however long they are.
 _BEHIND = """
-WITH RECURSIVE heads (id, seq) AS (
-    SELECT min(execution_id), 0 FROM journal
+WITH RECURSIVE heads (id) AS (
+    SELECT min(execution_id) FROM journal
     UNION ALL
-    SELECT (SELECT min(execution_id) FROM journal WHERE execution_id > heads.id), 0 FROM heads WHERE heads.id IS NOT NULL
+    SELECT (SELECT min(execution_id) FROM journal WHERE execution_id > heads.id) FROM heads WHERE heads.id IS NOT NULL
 )
 SELECT heads.id FROM heads LEFT JOIN executions ON executions.id = heads.id
 WHERE heads.id IS NOT NULL

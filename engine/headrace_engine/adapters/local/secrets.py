@@ -57,7 +57,7 @@ def _read(dotenv: Path | None) -> dict[str, str]:
     if dotenv is None:
         return {}
     try:
-        text = dotenv.read_text(encoding="utf-8")
+        text = dotenv.read_text(encoding="utf-8-sig")
     except FileNotFoundError:
         return {}
     except (OSError, UnicodeDecodeError) as error:

@@ -23,7 +23,7 @@ from headrace_engine.ports import NotFoundError, PortError, StoredFile
 _CHUNK = 1024 * 1024
 
 _RACES = 100
-"""How often a folder may vanish, removed as empty by a delete next to us, before we give up."""
+"""How often a folder may vanish, removed as empty by a delete in another thread, before a put gives up."""
 
 
 class FolderStorage:
@@ -135,15 +135,16 @@ class FolderStorage:
 
     def _rename(self, uri: str, source: Path, target: Path) -> None:
         with _port_errors(uri):
-            for chance in reversed(range(_RACES)):
+            for _ in range(_RACES):
                 self._make(target.parent)
                 try:
                     source.replace(target)
-                except FileNotFoundError:
-                    if not chance or not source.exists():
-                        raise
-                else:
                     break
+                except FileNotFoundError:
+                    if not source.exists():
+                        raise
+            else:
+                raise PortError(f"{uri}: its folder vanished {_RACES} times while the file was put there")
             self._sync(target.parent)
 
     def _make(self, folder: Path) -> None:

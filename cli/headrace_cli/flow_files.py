@@ -1,0 +1,58 @@
+"""Finds and reads the files that hold flows."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+
+from headrace_cli.errors import UserError
+
+STDIN = Path("-")
+_SUFFIXES = (".yaml", ".yml")
+
+
+def find(paths: Sequence[Path]) -> list[Path]:
+    """Return the files among *paths*, and for each folder the YAML files in it at any depth, by name.
+
+    Hidden folders are left out. Raises UserError for a path that does not exist and for a folder without YAML files.
+    """
+    found: dict[Path, None] = {}
+    for path in paths:
+        if path.is_dir():
+            inside = sorted(_inside(path))
+            if not inside:
+                raise UserError(f"{path}: there is no *.yaml or *.yml file in this folder.")
+            found.update(dict.fromkeys(inside))
+        elif path == STDIN or path.exists():
+            found[path] = None
+        else:
+            raise UserError(f"{path}: there is no such file or folder.")
+    return list(found)
+
+
+def read(path: Path) -> str:
+    """Return the text of a file, or of standard input for ``-``. Raises UserError when it cannot be read."""
+    try:
+        content = sys.stdin.buffer.read() if path == STDIN else path.read_bytes()
+    except FileNotFoundError:
+        raise UserError(f"{path}: there is no such file.") from None
+    except OSError as error:
+        raise UserError(f"{path}: {error.strerror or error}.") from None
+    try:
+        return content.decode("utf-8-sig")
+    except UnicodeDecodeError as error:
+        row = content.count(b"\n", 0, error.start) + 1
+        raise UserError(f"{label(path)}: line {row} is not UTF-8 text.") from None
+
+
+def label(path: Path) -> str:
+    """Return how messages name the file."""
+    return "<stdin>" if path == STDIN else str(path)
+
+
+def _inside(folder: Path) -> Iterator[Path]:
+    for path in folder.rglob("*"):
+        hidden = any(part.startswith(".") for part in path.relative_to(folder).parts)
+        if path.suffix.lower() in _SUFFIXES and not hidden and path.is_file():
+            yield path

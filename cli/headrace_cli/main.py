@@ -1,0 +1,62 @@
+"""The ``headrace`` command. Each subcommand is a module of its own, imported when it is called."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Mapping
+from importlib import import_module
+from io import TextIOWrapper
+from typing import Final
+
+import click
+
+SUBCOMMANDS: Final[Mapping[str, tuple[str, str]]] = {
+    "run": ("headrace_cli.run", "Run a flow here and now, and show it happen."),
+    "validate": ("headrace_cli.validate", "Check flows without running them."),
+    "schema": ("headrace_cli.schema", "Print the JSON Schema of flows, for editors."),
+    "tasks": ("headrace_cli.tasks", "List the task types, or explain one."),
+}
+"""Name to the module that holds the command, and its help in one line."""
+
+
+class Subcommands(click.Group):
+    """A group that imports a subcommand's module only when the subcommand is called."""
+
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        """Return the names of the subcommands."""
+        del ctx
+        return list(SUBCOMMANDS)
+
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
+        """Return a subcommand, importing its module."""
+        del ctx
+        if cmd_name not in SUBCOMMANDS:
+            return None
+        command: click.Command = import_module(SUBCOMMANDS[cmd_name][0]).command
+        return command
+
+    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        """Write the list of subcommands, importing none."""
+        del ctx
+        with formatter.section("Commands"):
+            formatter.write_dl([(name, text) for name, (_, text) in SUBCOMMANDS.items()])
+
+
+@click.group(cls=Subcommands, context_settings={"help_option_names": ["-h", "--help"]})
+@click.version_option(package_name="headrace", message="headrace %(version)s")
+def cli() -> None:
+    """Headrace runs Kestra's YAML flows, on this machine or on AWS.
+
+    \b
+    Example:
+      headrace run examples/hello.yaml --input message=Hello
+    """
+
+
+def main() -> None:
+    """Run the command line of this process."""
+    for stream in (sys.stdout, sys.stderr):
+        # What the terminal's encoding lacks is shown as \xNN, and never ends the command.
+        if isinstance(stream, TextIOWrapper):
+            stream.reconfigure(errors="backslashreplace")
+    cli(prog_name="headrace")

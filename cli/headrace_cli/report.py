@@ -1,0 +1,107 @@
+"""What is told of an execution when it has ended: its state, what failed and why, and the flow's outputs."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator, Mapping, Sequence
+from datetime import datetime
+from typing import Any
+
+from headrace_cli.styled import Line, Span, Tone, line
+from headrace_cli.symbols import Symbols, tone_of
+from headrace_cli.text import clean, count, duration, pad, width
+from headrace_cli.view import Names, View, attempts, elapsed, error_of, full_name, state_of, task_runs, total
+from headrace_engine.model.state import State
+from headrace_engine.ports import Level, LogLine
+
+_MOST_FAILURES = 10
+_MOST_LINES = 10
+
+
+def report(execution: View, logs: Sequence[LogLine], symbols: Symbols, now: datetime) -> list[Line]:
+    """Return how the execution ended and what failed; *logs* are all its log lines."""
+    return [*_headline(execution, symbols, now), *_errors(execution, logs, symbols, now)]
+
+
+def _headline(execution: View, symbols: Symbols, now: datetime) -> Iterator[Line]:
+    state = state_of(execution)
+    length = duration(total(execution, now))
+    tone = tone_of(state)
+    yield line(
+        symbols.of(state),
+        " ",
+        Span(state, tone),
+        f"  {full_name(execution)} in {length}  ",
+        Span(execution["id"], Tone.FAINT),
+    )
+
+
+def _errors(execution: View, logs: Sequence[LogLine], symbols: Symbols, now: datetime) -> Iterator[Line]:
+    names = Names()
+    names.learn(execution)
+    failed = failures(execution)
+    said: dict[str | None, list[str]] = {}
+    for entry in logs:
+        if entry.level is Level.ERROR:
+            said.setdefault(entry.task_run_id, []).append(clean(entry.message))
+    if execution_error := _messages(error_of(execution), said.get(None, [])):
+        yield ()
+        yield from _indented(execution_error)
+    for run in failed[:_MOST_FAILURES]:
+        yield ()
+        state = state_of(run)
+        length = elapsed(run, now)
+        details = [] if length is None else [duration(length)]
+        if (number := attempts(run)) > 1:
+            details.append(count(number, "attempt"))
+        yield line(
+            symbols.of(state),
+            " ",
+            Span(names.of(run["id"]), Tone.STRONG),
+            "  ",
+            Span(state, tone_of(state)),
+            Span(f" ({', '.join(details)})" if details else "", Tone.FAINT),
+        )
+        yield from _indented(_messages(error_of(run), said.get(run["id"], [])))
+    if len(failed) > _MOST_FAILURES:
+        yield ()
+        yield line(f"{symbols.ellipsis} and {count(len(failed) - _MOST_FAILURES, 'more failed task run')}")
+
+
+def failures(execution: View) -> list[View]:
+    """Return the task runs that failed by themselves: those whose failure is not that of a task run below."""
+    failed = [run for run in task_runs(execution) if state_of(run) is State.FAILED]
+    passed_on = {run.get("parentTaskRunId") for run in failed}
+    return [run for run in failed if run["id"] not in passed_on]
+
+
+def _messages(error: str | None, logged: Sequence[str]) -> list[str]:
+    """Return the rows of the error and of the last errors in the log, none of them twice, the last ones at most."""
+    rows = [row for message in logged for row in message.splitlines()]
+    if error and clean(error) not in logged:
+        rows += clean(error).splitlines()
+    return rows[-_MOST_LINES:]
+
+
+def _indented(rows: Sequence[str]) -> Iterator[Line]:
+    for row in rows:
+        yield line("  ", Span(row, Tone.BAD))
+
+
+def outputs(execution: View) -> list[Line]:
+    """Return the flow's outputs as aligned ``name  value`` lines below a heading; nothing when there are none."""
+    found: Mapping[str, Any] = execution.get("outputs") or {}
+    if not found:
+        return []
+    names = max(width(name) for name in found)
+    lines: list[Line] = [(), line(Span("Outputs", Tone.STRONG))]
+    for name, value in found.items():
+        first, *rest = shown(value).split("\n")
+        lines.append(line("  ", Span(pad(name, names), Tone.NAME), "  ", first))
+        lines += [line(" " * (names + 4), row) for row in rest]
+    return lines
+
+
+def shown(value: object) -> str:
+    """Return a value as people read it: text as it is, everything else as JSON."""
+    return clean(value) if isinstance(value, str) else json.dumps(value, ensure_ascii=False)

@@ -1,0 +1,139 @@
+"""One execution in this process: a runtime on a data folder, a flow started on it and followed to its end."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import tempfile
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from datetime import timedelta
+from pathlib import Path
+from typing import Any, NoReturn
+
+from headrace_cli import flow_files, inputs
+from headrace_cli.display import Display
+from headrace_cli.errors import ProblemsError, UserError
+from headrace_cli.feed import Feed
+from headrace_cli.interrupts import Interrupts
+from headrace_cli.local import LocalRuntime, NoSuchFlowError, UnsupportedError
+from headrace_cli.view import View
+from headrace_engine.inputs import InputError
+from headrace_engine.language import FlowError
+from headrace_engine.model.definition import FlowDefinition
+from headrace_engine.ports import LogLine, PortError
+from headrace_runners.process_groups import end_group
+
+_INTERRUPTED = 130
+"""The exit code of a command that Ctrl-C ended (128 and the signal's number)."""
+
+
+@dataclass(frozen=True, slots=True)
+class Request:
+    """What is to be run, and with what."""
+
+    flow: Path
+    inputs: Mapping[str, Any] = field(default_factory=dict)
+    named: Sequence[str] = ()
+    """The inputs that were named one by one: a name the flow does not know is a mistake."""
+    labels: Mapping[str, str] = field(default_factory=dict)
+    flows: Path | None = None
+    """A folder whose flows are saved first."""
+
+
+class Session:
+    """A runtime on a folder that is this command's alone."""
+
+    def __init__(self, runtime: LocalRuntime, folder: Path, *, is_temporary: bool) -> None:
+        self._runtime = runtime
+        self._folder = folder
+        self.is_temporary = is_temporary
+
+    def save(self, request: Request) -> FlowDefinition:
+        """Check and save the flow, and before it those of the folder. Raises UserError for what is not valid."""
+        others = [] if request.flows is None else flow_files.find([request.flows])
+        for path in others:
+            self._save(path)
+        return self._save(request.flow)
+
+    def _save(self, path: Path) -> FlowDefinition:
+        source = flow_files.read(path)
+        try:
+            return self._runtime.save_flow(source, file=flow_files.label(path))
+        except FlowError as error:
+            raise ProblemsError(error.problems) from None
+
+    def start(self, definition: FlowDefinition, request: Request) -> str:
+        """Create the execution and return its id. Raises UserError for inputs and flows that cannot be run."""
+        name = f"{definition.namespace}.{definition.id}"
+        inputs.check_names(request.named, [known.id for known in definition.inputs], name)
+        try:
+            return self._runtime.create(definition.namespace, definition.id, request.inputs, labels=request.labels)
+        except (InputError, NoSuchFlowError, UnsupportedError) as error:
+            raise UserError(str(error)) from None
+
+    def follow(self, execution_id: str, display: Display) -> View:
+        """Show the execution until it has ended; return it as it ended. Ctrl-C kills it, a second one leaves."""
+        runtime = self._runtime
+
+        def kill() -> None:
+            display.note("Killing the execution. Press Ctrl-C again to leave at once.")
+            runtime.kill(execution_id)
+
+        def leave() -> NoReturn:
+            try:
+                display.abandon()
+                self._end_processes()
+                if self.is_temporary:
+                    shutil.rmtree(self._folder, ignore_errors=True)
+            finally:
+                os._exit(_INTERRUPTED)
+
+        with Feed(display) as feed, Interrupts(kill, leave):
+            runtime.subscribe(execution_id, feed.change, feed.log)
+            feed.catch_up(runtime.view(execution_id), runtime.logs(execution_id))
+            runtime.wait(execution_id)
+            execution = runtime.view(execution_id)
+            feed.close(execution)
+        return execution
+
+    def logs(self, execution_id: str) -> Sequence[LogLine]:
+        """Return the execution's log."""
+        return self._runtime.logs(execution_id)
+
+    def _end_processes(self) -> None:
+        """End the processes of scripts that still run: nobody else would."""
+        for claim in self._runtime.stores.claims.open():
+            if claim.process_group is not None and claim.process_started is not None:
+                end_group(claim.process_group, claim.process_started, timedelta(0))
+
+
+@contextmanager
+def session(data_dir: Path | None) -> Iterator[Session]:
+    """Open a runtime on *data_dir*, or on a folder that is gone afterwards.
+
+    Raises UserError when another engine runs on the folder or it cannot be used.
+    """
+    folder = Path(tempfile.mkdtemp(prefix="headrace-")) if data_dir is None else data_dir
+    try:
+        # PortError includes DataFolderLockedError, which names the process.
+        with _told():
+            runtime = LocalRuntime.open(folder)
+        try:
+            with _told():
+                yield Session(runtime, folder, is_temporary=data_dir is None)
+        finally:
+            runtime.close()
+    finally:
+        if data_dir is None:
+            shutil.rmtree(folder, ignore_errors=True)
+
+
+@contextmanager
+def _told() -> Iterator[None]:
+    """Tell a store's failure (a full disk, a folder in use) in one line."""
+    try:
+        yield
+    except PortError as error:
+        raise UserError(str(error)) from error

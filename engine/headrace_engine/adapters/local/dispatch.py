@@ -1,0 +1,150 @@
+"""Dispatched attempts in the local runtime: a queue and worker threads.
+
+What runs people's code is a process of its own.
+
+The order is that of DESIGN §3.5: claim, run, close the claim with the result, report what the claim then says.
+"""
+
+from __future__ import annotations
+
+import logging
+import threading
+from collections import deque
+from collections.abc import Callable
+
+from headrace_engine.core.codec import decode_result, encode_message, encode_result
+from headrace_engine.core.messages import AttemptReported
+from headrace_engine.model.attempt import AttemptResult
+from headrace_engine.model.state import State
+from headrace_engine.ports import AttemptId, Claim, Claims, ClaimTakenError, Clock, Job, Mailbox, PortError
+from headrace_engine.run_context import WorkerContext
+from headrace_engine.worker import Worker
+
+_log = logging.getLogger(__name__)
+
+
+class LocalDispatch:
+    """Runs jobs on up to *threads* worker threads of this process, which claims them as *owner*."""
+
+    def __init__(
+        self,
+        claims: Claims,
+        clock: Clock,
+        mailbox: Mailbox,
+        worker: Worker,
+        *,
+        owner: str,
+        identify: Callable[[int], str],
+        threads: int = 32,
+    ) -> None:
+        """Take the ports. identify(process group) returns what tells the group from a later one of the same number."""
+        self._claims = claims
+        self._clock = clock
+        self._mailbox = mailbox
+        self._worker = worker
+        self._owner = owner
+        self._identify = identify
+        self._limit = threads
+        self._condition = threading.Condition()
+        self._queue: deque[Job] = deque()
+        self._known: set[AttemptId] = set()
+        """Attempts that wait or run here."""
+        self._running: dict[AttemptId, WorkerContext] = {}
+        self._threads: list[threading.Thread] = []
+        self._idle = 0
+        self._closed = False
+
+    def start(self, job: Job) -> None:
+        """See Dispatch.start."""
+        with self._condition:
+            if self._closed or job.attempt in self._known:
+                return
+            self._known.add(job.attempt)
+            self._queue.append(job)
+            if self._idle:
+                self._condition.notify()
+            elif len(self._threads) < self._limit:
+                thread = threading.Thread(target=self._work, name="headrace-worker", daemon=True)
+                self._threads.append(thread)
+                thread.start()
+
+    def stop(self, attempt: AttemptId) -> None:
+        """See Dispatch.stop. The flag on the claim comes first, so that an attempt not yet begun finds it."""
+        self._claims.request_stop(attempt, self._clock.now())
+        context = self._running.get(attempt)
+        if context is not None:
+            context.stop()
+
+    def close(self) -> None:
+        """End what runs without reporting it: the next start finds those attempts lost."""
+        with self._condition:
+            self._closed = True
+            self._queue.clear()
+            self._condition.notify_all()
+            contexts = list(self._running.values())
+        for context in contexts:
+            context.stop()
+        for thread in self._threads:
+            thread.join()
+
+    def _work(self) -> None:
+        while True:
+            with self._condition:
+                while not self._queue and not self._closed:
+                    self._idle += 1
+                    self._condition.wait()
+                    self._idle -= 1
+                if self._closed:
+                    return
+                job = self._queue.popleft()
+            try:
+                self._run(job)
+            except PortError:
+                # The claim stands, or not; either way the next start, or the sweeper, finds the attempt again.
+                _log.exception("Attempt %s could not be run or reported", job.attempt)
+            finally:
+                with self._condition:
+                    self._known.discard(job.attempt)
+
+    def _run(self, job: Job) -> None:
+        attempt = job.attempt
+        try:
+            claim = self._claims.claim(attempt, self._owner, self._clock.now())
+        except ClaimTakenError as taken:
+            if taken.claim.result is not None:
+                self._report(taken.claim)
+            return
+        if claim.stop_requested:
+            now = self._clock.now()
+            result = AttemptResult(State.KILLED, now, now, error="The attempt was stopped before it began")
+        else:
+            result = self._execute(job)
+        if self._closed:
+            return
+        closed = self._claims.close(attempt, self._owner, encode_result(result), self._clock.now())
+        self._report(closed)
+
+    def _execute(self, job: Job) -> AttemptResult:
+        attempt = job.attempt
+
+        def begin(context: WorkerContext) -> None:
+            self._running[attempt] = context
+            claim = self._claims.get(attempt)
+            if self._closed or (claim is not None and claim.stop_requested):
+                context.stop()  # a stop that came between the claim and now
+
+        def record(process_group: int) -> None:
+            if not self._claims.record_process(attempt, self._owner, process_group, self._identify(process_group)):
+                raise PortError(f"Attempt {attempt.number} of task run {attempt.task_run_id} is not ours any more")
+
+        try:
+            return self._worker.run(job, on_context=begin, on_process_group=record)
+        finally:
+            self._running.pop(attempt, None)
+
+    def _report(self, claim: Claim) -> None:
+        if claim.result is None:
+            return
+        attempt = claim.attempt
+        message = AttemptReported(attempt.task_run_id, attempt.number, decode_result(claim.result))
+        self._mailbox.send(attempt.execution_id, encode_message(message))

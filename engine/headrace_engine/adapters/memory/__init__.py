@@ -1,0 +1,27 @@
+"""The ports in memory: nothing survives the process, nothing touches the disk. For tests and the simulator."""
+
+from __future__ import annotations
+
+from headrace_engine.adapters.memory.claims import MemoryClaims
+from headrace_engine.adapters.memory.clock import ManualClock
+from headrace_engine.adapters.memory.executions import MemoryExecutions
+from headrace_engine.adapters.memory.flows import MemoryFlows
+from headrace_engine.adapters.memory.journal import MemoryJournal
+from headrace_engine.adapters.memory.kv import MemoryKV
+from headrace_engine.adapters.memory.logs import MemoryLogs, MemoryMetrics
+from headrace_engine.adapters.memory.secrets import MemoryCipher, MemorySecrets
+from headrace_engine.adapters.memory.storage import MemoryStorage
+
+__all__ = [
+    "ManualClock",
+    "MemoryCipher",
+    "MemoryClaims",
+    "MemoryExecutions",
+    "MemoryFlows",
+    "MemoryJournal",
+    "MemoryKV",
+    "MemoryLogs",
+    "MemoryMetrics",
+    "MemorySecrets",
+    "MemoryStorage",
+]

@@ -1,0 +1,84 @@
+"""Log lines and metrics in memory."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Iterable, Sequence
+from typing import Generic, TypeVar
+
+from headrace_engine.ports import Level, LogLine, MetricPoint
+
+T = TypeVar("T", LogLine, MetricPoint)
+
+
+class _Batches(Generic[T]):
+    """Items of executions in batches; a batch is taken once."""
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._batches: dict[str, dict[str, tuple[T, ...]]] = {}
+
+    def append(self, execution_id: str, batch: str, items: Sequence[T]) -> None:
+        with self._lock:
+            if items:
+                self._batches.setdefault(execution_id, {}).setdefault(batch, tuple(items))
+
+    def items(self, execution_id: str) -> Iterable[T]:
+        with self._lock:
+            batches = list(self._batches.get(execution_id, {}).values())
+        return sorted((item for batch in batches for item in batch), key=lambda item: item.timestamp)
+
+    def delete(self, execution_id: str) -> None:
+        with self._lock:
+            self._batches.pop(execution_id, None)
+
+
+class MemoryLogs:
+    """`Logs` in a dictionary."""
+
+    def __init__(self) -> None:
+        self._lines: _Batches[LogLine] = _Batches()
+
+    def append(self, execution_id: str, batch: str, lines: Sequence[LogLine]) -> None:
+        """See `Logs.append`."""
+        self._lines.append(execution_id, batch, lines)
+
+    def fetch(
+        self,
+        execution_id: str,
+        *,
+        min_level: Level = Level.TRACE,
+        task_id: str | None = None,
+        task_run_id: str | None = None,
+    ) -> Sequence[LogLine]:
+        """See `Logs.fetch`."""
+        return [
+            line
+            for line in self._lines.items(execution_id)
+            if line.level.rank >= min_level.rank
+            and (task_id is None or line.task_id == task_id)
+            and (task_run_id is None or line.task_run_id == task_run_id)
+        ]
+
+    def delete(self, execution_id: str) -> None:
+        """See `Logs.delete`."""
+        self._lines.delete(execution_id)
+
+
+class MemoryMetrics:
+    """`Metrics` in a dictionary."""
+
+    def __init__(self) -> None:
+        self._points: _Batches[MetricPoint] = _Batches()
+
+    def append(self, execution_id: str, batch: str, points: Sequence[MetricPoint]) -> None:
+        """See `Metrics.append`."""
+        self._points.append(execution_id, batch, points)
+
+    def fetch(self, execution_id: str) -> Sequence[MetricPoint]:
+        """See `Metrics.fetch`."""
+        return list(self._points.items(execution_id))
+
+    def delete(self, execution_id: str) -> None:
+        """See `Metrics.delete`."""
+        self._points.delete(execution_id)

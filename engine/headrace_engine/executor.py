@@ -1,0 +1,387 @@
+"""The loop: load, decide, append, issue, acknowledge (DESIGN §3).
+
+One call of `Executor.handle` takes one execution from where its journal stands as far as it can go: it lets the
+core decide, answers the core's questions, writes one entry a step, issues the entry's commands, and runs light
+tasks in place. When it returns, the messages it was given may be acknowledged: whatever they called for is in the
+journal and its commands are out.
+
+Safety rests on the journal's conditional append alone. Whoever finds its seq taken forgets what it held, reads the
+journal and starts over; what it prepared in vain has had no effect outside.
+"""
+
+from __future__ import annotations
+
+import logging
+import threading
+from collections import OrderedDict
+from collections.abc import Callable, Iterable, Sequence
+from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
+from dataclasses import dataclass, replace
+from datetime import datetime, timedelta
+
+from headrace_engine.core.codec import decode_entry, encode_entry, encode_message
+from headrace_engine.core.commands import (
+    Announce,
+    Command,
+    ReleaseWorkspace,
+    SetTimer,
+    StartAttempt,
+    StartExecution,
+    StopAttempt,
+)
+from headrace_engine.core.decide import decide, next_question
+from headrace_engine.core.events import Entry, Event, ExecutionCreated, LogRecord, MetricRecord
+from headrace_engine.core.flow import FlowIndex
+from headrace_engine.core.fold import begin_entry, fold, mark_issued
+from headrace_engine.core.messages import AttemptReported, Create, JobReady, Message
+from headrace_engine.core.outstanding import commands_of, outstanding
+from headrace_engine.core.state import ExecutionState
+from headrace_engine.model.attempt import AttemptResult
+from headrace_engine.model.definition import FlowDefinition, Kind
+from headrace_engine.model.ids import new_id
+from headrace_engine.model.state import State
+from headrace_engine.payloads import Payloads
+from headrace_engine.ports import (
+    AttemptId,
+    ExecutionSummary,
+    Job,
+    JournalEntry,
+    Level,
+    LogLine,
+    MetricPoint,
+    SeqTakenError,
+)
+from headrace_engine.prepare import Prepared, Preparer, job_of
+from headrace_engine.services import Channels, Settings, Stores
+
+_log = logging.getLogger(__name__)
+
+_CACHED_EXECUTIONS = 1024
+_LIGHT_THREADS = 16
+_GRACE = timedelta(minutes=2)
+"""How long after something was due the sweeper looks whether it happened."""
+
+RunLight = Callable[[Job], AttemptResult]
+"""Runs a light attempt here and now and returns its result; never raises."""
+FlowOf = Callable[[str, str, int], FlowIndex]
+"""Returns a flow's revision, compiled."""
+
+
+@dataclass(slots=True)
+class _Step:
+    """What one entry will hold, while it is being decided."""
+
+    state: ExecutionState
+    events: list[Event]
+    logs: list[LogRecord]
+    metrics: list[MetricRecord]
+    size: int = 0
+    questions: int = 0
+
+    def add(self, state: ExecutionState, events: Sequence[Event]) -> None:
+        self.state = state
+        self.events.extend(events)
+
+
+class Executor:
+    """Advances executions. Safe to call from many threads for different executions, one at a time for each."""
+
+    def __init__(
+        self,
+        stores: Stores,
+        channels: Channels,
+        settings: Settings,
+        *,
+        flow_of: FlowOf,
+        preparer: Preparer,
+        payloads: Payloads,
+        run_light: RunLight,
+        is_gone: Callable[[str], bool],
+        on_step: Callable[[ExecutionState, Entry], None] = lambda _state, _entry: None,
+        on_workspace: Callable[[str, str], None] = lambda _execution_id, _task_run_id: None,
+    ) -> None:
+        """Take the ports.
+
+        is_gone(owner) tells whether the holder of a lease is known to be dead, so that nobody need wait for its
+        deadline. on_step is told every entry this executor wrote; on_workspace, that a WorkingDirectory's
+        directory is free.
+        """
+        self.owner = new_id()
+        """Names this executor in leases."""
+        self._stores = stores
+        self._channels = channels
+        self._settings = settings
+        self._flow_of = flow_of
+        self._preparer = preparer
+        self._payloads = payloads
+        self._run_light = run_light
+        self._is_gone = is_gone
+        self._on_step = on_step
+        self._on_workspace = on_workspace
+        self._held: OrderedDict[str, ExecutionState] = OrderedDict()
+        self._held_lock = threading.Lock()
+        self._light_pool = ThreadPoolExecutor(_LIGHT_THREADS, thread_name_prefix="headrace-light")
+
+    # -- Loading ------------------------------------------------------------------------------------
+
+    def load(self, execution_id: str, create: ExecutionCreated | None = None) -> ExecutionState | None:
+        """Return the execution's state, from what this executor holds or from the journal; None when it has no entries.
+
+        create, when given, makes the empty state of an execution that does not exist yet.
+        """
+        with self._held_lock:
+            if execution_id in self._held:
+                self._held.move_to_end(execution_id)
+                return self._held[execution_id]
+        entries = [decode_entry(stored.data) for stored in self._stores.journal.entries(execution_id)]
+        created = entries[0].events[0] if entries else create
+        if not isinstance(created, ExecutionCreated):
+            return None
+        flow = self._flow_of(created.namespace, created.flow_id, created.flow_revision)
+        return self._hold(fold(execution_id, flow, entries))
+
+    def _hold(self, state: ExecutionState) -> ExecutionState:
+        with self._held_lock:
+            self._held[state.id] = state
+            self._held.move_to_end(state.id)
+            if len(self._held) > _CACHED_EXECUTIONS:
+                self._held.popitem(last=False)
+        return state
+
+    def forget(self, execution_id: str) -> None:
+        """Drop what is held of an execution; the journal has it."""
+        with self._held_lock:
+            self._held.pop(execution_id, None)
+
+    def close(self) -> None:
+        """End the threads of light tasks."""
+        self._light_pool.shutdown()
+
+    # -- The loop -----------------------------------------------------------------------------------
+
+    def handle(self, execution_id: str, messages: Sequence[Message]) -> None:
+        """Take the execution as far as *messages* allow. Raises PortError when a store fails: then deliver again."""
+        create = next((message.created for message in messages if isinstance(message, Create)), None)
+        while True:
+            state = self.load(execution_id, create)
+            if state is None:
+                # Not created yet: its messages wait by being delivered again (DESIGN §3.4).
+                _log.warning("Messages for execution %s, which has no journal, are dropped", execution_id)
+                return
+            try:
+                self._advance(state, list(messages))
+            except SeqTakenError:
+                self.forget(execution_id)
+                continue
+            return
+
+    def recover(self, execution_id: str) -> None:
+        """Issue every command the execution still calls for: for a runtime whose timers and workers died with it."""
+        state = self.load(execution_id)
+        if state is None:
+            return
+        for stored in self._stores.journal.entries(execution_id, after=state.issued_through):
+            self._keep_lines(state, decode_entry(stored.data))
+        self._issue(state, outstanding(state))
+        self._advance(state, [])
+
+    def _advance(self, state: ExecutionState, messages: list[Message]) -> None:
+        """Step until nothing is left to do here; then make sure that what was decided before is out, too."""
+        running: set[Future[Message]] = set()
+        messages += self._orphaned_leases(state)
+        while True:
+            before = state
+            state, lights = self._step(state, messages)
+            messages = []
+            if state is before and state.issued_through < state.seq:
+                # Nothing new: whoever wrote the last entries may have died before issuing their commands.
+                self._issue(state, outstanding(state, above=state.issued_through))
+                state = self._hold(mark_issued(state, state.seq))
+            if len(lights) == 1 and not running and next_question(state) is None:
+                messages.append(self._report(state, lights[0]))
+                continue
+            running |= {self._light_pool.submit(self._report, state, light) for light in lights}
+            if next_question(state) is not None:
+                continue
+            if not running:
+                return
+            done, running = wait(running, return_when=FIRST_COMPLETED)
+            messages += [future.result() for future in done]
+
+    def _step(self, before: ExecutionState, messages: Iterable[Message]) -> tuple[ExecutionState, list[StartAttempt]]:
+        """Decide and write one entry, issue its commands; return the state after it and the light tasks to run."""
+        clock = self._stores.clock
+        at = clock.now()
+        step = _Step(begin_entry(before, at), [], [], [])
+        for message in messages:
+            decision = decide(step.state, message, at)
+            step.add(decision.state, decision.events)
+        self._answer_questions(step)
+        if not step.events:
+            return before, []
+        draft = step.state
+        begun = at if before.at is None else max(at, before.at)
+        entry = Entry(
+            draft.seq, begun, tuple(step.events), before.issued_through, tuple(step.logs), tuple(step.metrics)
+        )
+        self._append(draft.id, entry)
+        state = self._hold(draft)
+        self._keep_lines(state, entry)
+        lights = self._issue(state, commands_of(state, entry.events))
+        state = self._hold(mark_issued(state, entry.seq)) if before.issued_through == entry.seq - 1 else state
+        self._on_step(state, entry)
+        return state, lights
+
+    def _answer_questions(self, step: _Step) -> None:
+        settings, clock = self._settings, self._stores.clock
+        while step.questions < settings.questions_per_step and step.size < settings.bytes_per_step:
+            question = next_question(step.state)
+            if question is None:
+                return
+            now = clock.now()
+            prepared: Prepared = self._preparer.answer(step.state, question, now)
+            step.logs.extend(prepared.logs)
+            step.metrics.extend(prepared.metrics)
+            step.size += prepared.size
+            step.questions += 1
+            answer = prepared.answer
+            if isinstance(answer, JobReady) and answer.kind is Kind.LIGHT:
+                answer = replace(answer, owner=self.owner)
+            decision = decide(step.state, answer, now)
+            step.add(decision.state, decision.events)
+
+    def _append(self, execution_id: str, entry: Entry) -> None:
+        writer = new_id()
+        stored = JournalEntry(execution_id, entry.seq, writer, encode_entry(entry))
+        try:
+            self._stores.journal.append(stored)
+        except SeqTakenError as taken:
+            if taken.stored.writer != writer:  # else: ours, whose answer was lost
+                raise
+
+    def _keep_lines(self, state: ExecutionState, entry: Entry) -> None:
+        """Copy the entry's log lines and metrics to where they are read; the entry itself is their safe place."""
+        definition = state.flow.definition
+        batch = f"#{entry.seq}"
+        if entry.logs:
+            self._stores.logs.append(state.id, batch, log_lines(state, definition, entry))
+        if entry.metrics:
+            points = [
+                MetricPoint(
+                    state.id,
+                    definition.namespace,
+                    definition.id,
+                    state.task_runs[record.task_run_id].task_id,
+                    record.task_run_id,
+                    record.kind,
+                    record.name,
+                    record.value,
+                    record.timestamp,
+                    record.tags,
+                )
+                for record in entry.metrics
+            ]
+            self._stores.metrics.append(state.id, batch, points)
+
+    # -- Commands -----------------------------------------------------------------------------------
+
+    def _issue(self, state: ExecutionState, commands: Iterable[Command]) -> list[StartAttempt]:
+        """Carry out *commands*; return the light attempts that this executor must run itself."""
+        lights: list[StartAttempt] = []
+        announced = False
+        for command in commands:
+            match command:
+                case StartAttempt(kind=Kind.LIGHT):
+                    lights.append(command)
+                case StartAttempt():
+                    self._channels.dispatch.start(self._job(state, command))
+                case StopAttempt():
+                    self._channels.dispatch.stop(AttemptId(state.id, command.task_run_id, command.number))
+                case SetTimer():
+                    self._channels.timers.wake(state.id, command.key, command.due)
+                case StartExecution():
+                    message = encode_message(Create(command.created))
+                    self._channels.mailbox.send(command.execution_id, message)
+                case ReleaseWorkspace():
+                    self._on_workspace(state.id, command.task_run_id)
+                case Announce():
+                    announced = True
+        if announced:
+            self._stores.executions.put(summary(state))
+        return lights
+
+    def _job(self, state: ExecutionState, command: StartAttempt) -> Job:
+        return job_of(state, command.task_run_id, command.number, self._payloads.load(command.job))
+
+    # -- Light tasks --------------------------------------------------------------------------------
+
+    def _report(self, state: ExecutionState, light: StartAttempt) -> Message:
+        result = self._run_light(self._job(state, light))
+        return AttemptReported(light.task_run_id, light.number, result)
+
+    def _orphaned_leases(self, state: ExecutionState) -> list[Message]:
+        """Return reports for light attempts that nobody runs any more: lost (DESIGN §3.6, §3.7).
+
+        A lease of this executor that is still open here was left behind by a call that failed; another's is waited
+        for until its deadline, unless its holder is known to be gone.
+        """
+        now = self._stores.clock.now()
+        lost: list[Message] = []
+        for task_run_id in state.open_attempts:
+            attempt = state.task_runs[task_run_id].open_attempt
+            if attempt is None or attempt.kind is not Kind.LIGHT:
+                continue
+            overdue = attempt.deadline is None or attempt.deadline <= now
+            if overdue or attempt.owner is None or attempt.owner == self.owner or self._is_gone(attempt.owner):
+                result = lost_result(attempt.started, now, "The executor that ran the task vanished")
+                lost.append(AttemptReported(task_run_id, attempt.number, result))
+            elif attempt.deadline is not None:
+                self._channels.timers.wake(state.id, f"lease:{task_run_id}", attempt.deadline)
+        return lost
+
+
+def lost_result(started: datetime, now: datetime, reason: str) -> AttemptResult:
+    """Return the result of an attempt whose worker vanished (DESIGN §3.6)."""
+    return AttemptResult(State.RESUBMITTED, started, max(started, now), error=reason)
+
+
+def log_lines(state: ExecutionState, definition: FlowDefinition, entry: Entry) -> list[LogLine]:
+    """Return the log lines that *entry* holds."""
+    return [
+        LogLine(
+            state.id,
+            definition.namespace,
+            definition.id,
+            record.timestamp,
+            Level(record.level),
+            record.message,
+            state.task_runs[record.task_run_id].task_id if record.task_run_id is not None else None,
+            record.task_run_id,
+            record.attempt,
+        )
+        for record in entry.logs
+    ]
+
+
+def summary(state: ExecutionState) -> ExecutionSummary:
+    """Return what lists and the sweeper need of *state*."""
+    created = state.created
+    if created is None:
+        raise ValueError(f"Execution {state.id} has no entries yet")
+    due = min((due for due, _ in state.timers.values()), default=None)
+    wake_by = None if state.closed else (due or state.histories[-1][1]) + _GRACE
+    ended = state.state.is_terminal
+    return ExecutionSummary(
+        id=state.id,
+        namespace=created.namespace,
+        flow_id=created.flow_id,
+        flow_revision=created.flow_revision,
+        state=state.state,
+        seq=state.seq,
+        start=state.histories[0][1],
+        end=state.histories[-1][1] if ended else None,
+        wake_by=wake_by,
+        labels=dict(reversed(state.labels)),
+        parent_id=created.parent_id,
+        trigger_id=created.trigger.get("id") if created.trigger is not None else None,
+    )

@@ -1,0 +1,118 @@
+"""The outside as one step's expressions see it: expressions.Host on the ports, with the step's instant fixed."""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Mapping
+from datetime import datetime
+from typing import Any
+
+from headrace_engine.expressions import ExpressionError
+from headrace_engine.model.ids import new_id
+from headrace_engine.plugin import TaskFailure
+from headrace_engine.ports import Level, NotFoundError
+from headrace_engine.run_stores import RunFiles, RunKV, namespace_folder
+from headrace_engine.services import Settings, Stores
+
+_random = random.Random()  # noqa: S311 - randomInt() and the like, never a secret
+
+
+class StepHost:
+    """Implements expressions.Host. `secrets_used` says which secret texts were handed out since it was last cleared."""
+
+    def __init__(
+        self,
+        stores: Stores,
+        settings: Settings,
+        *,
+        namespace: str,
+        flow_id: str,
+        execution_id: str,
+        now: datetime,
+        parent_id: str | None = None,
+    ) -> None:
+        self._stores = stores
+        self._settings = settings
+        self._namespace = namespace
+        self._flow_id = flow_id
+        self._execution_id = execution_id
+        self._now = now
+        self._parent_id = parent_id
+        self.secrets_used: set[str] = set()
+
+    def now(self) -> datetime:
+        return self._now
+
+    def new_id(self) -> str:
+        return new_id()
+
+    def random(self) -> random.Random:
+        return _random
+
+    def secret(self, key: str, namespace: str | None) -> str:
+        try:
+            value = self._stores.secrets.get(namespace or self._namespace, key)
+        except NotFoundError:
+            raise ExpressionError(f"Cannot find secret for key '{key}'.") from None
+        self.secrets_used.add(value)
+        return value
+
+    def kv(self, key: str, namespace: str | None, error_on_missing: bool) -> Any:  # noqa: FBT001 - agreed signature
+        namespace = namespace or self._namespace
+        try:
+            return RunKV(self._stores.kv, self._stores.clock, namespace).get(key)
+        except KeyError:
+            if error_on_missing:
+                message = f"The key '{key}' does not exist in the namespace '{namespace}'."
+                raise ExpressionError(message) from None
+            return None
+
+    def read(self, uri_or_path: str) -> bytes:
+        uri = self._uri(uri_or_path)
+        try:
+            with self._files().open(uri) as file:
+                return file.read()
+        except TaskFailure as failure:
+            raise ExpressionError(str(failure)) from None
+
+    def file_size(self, uri_or_path: str) -> int:
+        try:
+            return self._files().size(self._uri(uri_or_path))
+        except TaskFailure as failure:
+            raise ExpressionError(str(failure)) from None
+
+    def file_exists(self, uri_or_path: str) -> bool:
+        try:
+            return self._files().exists(self._uri(uri_or_path))
+        except TaskFailure as failure:
+            raise ExpressionError(str(failure)) from None
+
+    def file_uri(self, path: str) -> str:
+        parts = path.strip("/").split("/")
+        if any(part in ("", ".", "..") for part in parts):
+            raise ExpressionError(f"`{path}` is not a path inside the namespace's files")
+        return f"kestra://{namespace_folder(self._namespace)}/_files/{'/'.join(parts)}"
+
+    def error_logs(self) -> list[dict[str, Any]]:
+        lines = self._stores.logs.fetch(self._execution_id, min_level=Level.ERROR)
+        return [{"taskId": line.task_id, "message": line.message} for line in lines]
+
+    def http(self, request: Mapping[str, Any]) -> Any:
+        if self._settings.http is None:
+            raise ExpressionError("The function http() is not available here")
+        return self._settings.http(request)
+
+    def _uri(self, uri_or_path: str) -> str:
+        return uri_or_path if "://" in uri_or_path else self.file_uri(uri_or_path)
+
+    def _files(self) -> RunFiles:
+        return RunFiles(
+            self._stores.storage,
+            self._stores.clock,
+            namespace=self._namespace,
+            flow_id=self._flow_id,
+            execution_id=self._execution_id,
+            task_id="",
+            task_run_id="",
+            attempt=0,
+        )

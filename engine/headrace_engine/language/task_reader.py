@@ -1,0 +1,259 @@
+"""Reads tasks, which hold tasks: checks each against its class and compiles it for the engine."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import replace
+from typing import Any
+
+from headrace_engine.language import known_types
+from headrace_engine.language.checking import Checked
+from headrace_engine.language.common import UNSUPPORTED_TASK_PROPERTIES, TaskProperties
+from headrace_engine.language.fields import fields_of, names_of
+from headrace_engine.language.flowables import DagTask, Flowable, Switch, WorkingDirectory
+from headrace_engine.language.markers import Holds
+from headrace_engine.language.nodes import Entries, Items, Node, Scalar, plain
+from headrace_engine.language.rules import check_dependencies, is_literal
+from headrace_engine.language.typed_reader import Ids, TypedReader, not_supported
+from headrace_engine.language.wording import show
+from headrace_engine.model.definition import Kind, TaskDefinition
+from headrace_engine.plugin import RunnableTask, Task
+
+_COMMON = names_of(TaskProperties)
+_STEERING = frozenset({"condition", "value", "values", "concurrent", "concurrencyLimit"})
+"""Properties of flowables that have a field of their own in TaskDefinition."""
+
+_CALLS_A_FLOW = frozenset({"io.kestra.plugin.core.flow.Subflow", "io.kestra.plugin.core.flow.ForEachItem"})
+
+
+class TaskReader:
+    """Reads the tasks of one flow."""
+
+    def __init__(self, typed: TypedReader, namespace: str, flow_id: str) -> None:
+        self._typed = typed
+        self._report = typed.report
+        self._namespace = namespace
+        self._flow_id = flow_id
+        self._branches: dict[str, tuple[TaskDefinition, ...]] = {}
+        self.ids = Ids(typed.report, "task")
+
+    def tasks(self, node: Node | None, *, required: bool = False) -> tuple[TaskDefinition, ...]:
+        """Read a list of tasks."""
+        items = self._typed.items(node, Holds.TASKS.value)
+        if required and isinstance(node, Items) and not items:
+            self._report.problem(node, "Must have at least one task.")
+        return tuple(task for item in items if (task := self.task(item)) is not None)
+
+    def task(self, node: Node) -> TaskDefinition | None:
+        """Read one task. None when it is so broken that its type is not known."""
+        name = self._typed.type_of(node, "a task")
+        if not isinstance(node, Entries):
+            return None
+        if name is None:
+            self._common(node)
+            return None
+        cls = self._typed.registry.task(name)
+        if cls is None:
+            return self._without_class(node, name)
+        self._typed.warn_of_old_name(node, name, cls.TYPE, cls.DEPRECATED)
+        return self._with_class(node, name, cls)
+
+    # -- one task
+
+    def _without_class(self, node: Entries, name: str) -> TaskDefinition | None:
+        canonical = self._typed.registry.canonical(name)
+        node = self._typed.defaults.applied(node, name, None)
+        if canonical in known_types.TASKS:
+            task = self._common(node)
+            reason = not_supported(f"`{canonical}`", "Kestra has this type of task, Headrace has not yet")
+            own = {key: plain(value) for key, value in node.entries.items() if key not in _COMMON}
+            return replace(task, type=canonical, kind=Kind.UNSUPPORTED, properties=own, unsupported=reason)
+        self._typed.unknown_type(node, name, "task", known_types.TASKS)
+        self._common(node)
+        return None
+
+    def _with_class(self, node: Entries, name: str, cls: type[Task]) -> TaskDefinition:
+        own_names = names_of(cls)
+        node = self._typed.defaults.applied(node, name, {**_COMMON, **own_names})
+        task = self._common(node, besides=own_names)
+        own = node.without(*(key for key in node.entries if key in _COMMON and key not in own_names))
+        checked = self._typed.checker.check(own, cls, what=f"`{name}`", also_known=_COMMON)
+        runner_sentences = tuple(self._typed.unsupported)
+        self._typed.unsupported.clear()
+        branches, depends_on = self._children(checked.node, cls)
+        data = checked.data
+        if issubclass(cls, RunnableTask):
+            properties, kind = data, self._kind(cls, data)
+        else:
+            properties, kind = {key: value for key, value in data.items() if key not in _STEERING}, cls.KIND
+        sentences = [task.unsupported, *(self._refusals(cls, data) or runner_sentences)]
+        self._check_special(node, cls, checked)
+        concurrent = data.get("concurrent", data.get("concurrencyLimit", _default_concurrency(cls)))
+        return replace(
+            task,
+            type=cls.TYPE,
+            kind=kind,
+            properties=properties,
+            branches=branches,
+            depends_on=depends_on,
+            expression=_expression(kind, data),
+            values=data.get("values", data.get("value")) if kind in (Kind.FOR_EACH, Kind.EACH_PARALLEL) else None,
+            concurrency=concurrent if isinstance(concurrent, int) else 0,
+            unsupported=" ".join(sentence for sentence in sentences if sentence) or None,
+        )
+
+    def _kind(self, cls: type[RunnableTask], data: Mapping[str, Any]) -> Kind:
+        return Kind.UNSUPPORTED if cls.UNSUPPORTED is not None else cls.kind_of(data)
+
+    def _refusals(self, cls: type[Task], data: Mapping[str, Any]) -> list[str]:
+        sentences = []
+        why = cls.unsupported_use(data)
+        if why is not None:
+            what = f"`{cls.TYPE}`" if why == cls.UNSUPPORTED else f"This use of `{cls.TYPE}`"
+            sentences.append(not_supported(what, why.rstrip(".")))
+        if data.get("failFast") is True and issubclass(cls, Flowable):
+            sentences.append(
+                not_supported("`failFast: true`", "siblings of a failed task that still run are waited for")
+            )
+        if data.get("onChildFailure") is not None and issubclass(cls, Flowable):
+            sentences.append(
+                not_supported("`onChildFailure`", "siblings of a failed task that still run are waited for")
+            )
+        return sentences
+
+    def _common(self, node: Entries, besides: Mapping[str, str] | None = None) -> TaskDefinition:
+        """Read the properties that all tasks have, leaving out those named like one of the task's own."""
+        strange = [key for key in node.entries if key not in _COMMON or (besides is not None and key in besides)]
+        checked = self._typed.checker.check(node.without(*strange), TaskProperties)
+        self.ids.add(checked.node)
+        data, model = checked.data, checked.model
+        refused = [
+            not_supported(f"`{key}`", why)
+            for key, why in UNSUPPORTED_TASK_PROPERTIES.items()
+            if data.get(key) not in (None, False) and not _is_switched_off(data[key])
+        ]
+        retry = self._typed.retry(checked.node.entries.get("retry"))
+        return TaskDefinition(
+            id=str(data.get("id", "")),
+            type=str(data.get("type", "")),
+            kind=Kind.UNSUPPORTED,
+            disabled=bool(model and model.disabled),
+            run_if=data.get("runIf"),
+            allow_failure=bool(model and model.allow_failure),
+            allow_warning=bool(model and model.allow_warning),
+            timeout=data.get("timeout"),
+            retry=retry,
+            log_level=data.get("logLevel"),
+            resubmit=data.get("resubmit") != "NEVER",
+            unsupported=" ".join(refused) or None,
+        )
+
+    # -- what a flowable holds
+
+    def _children(
+        self, node: Entries, cls: type[Task]
+    ) -> tuple[dict[str, tuple[TaskDefinition, ...]], dict[str, tuple[str, ...]]]:
+        branches: dict[str, tuple[TaskDefinition, ...]] = {}
+        depends_on: dict[str, tuple[str, ...]] = {}
+        for name, shape in fields_of(cls).items():
+            value = node.entries.get(name)
+            if value is None or shape.holds is None:
+                continue
+            match shape.holds:
+                case Holds.TASKS:
+                    branches[name] = self.tasks(value, required=shape.required)
+                case Holds.TASKS_BY_CASE:
+                    branches |= self._cases(value)
+                case Holds.DAG_TASKS:
+                    branches[name], depends_on = self._dag(value)
+                case Holds.TASK:
+                    task = self.task(value)
+                    branches[name] = (task,) if task is not None else ()
+                case Holds.INPUTS:
+                    self._typed.inputs(value)
+                case Holds.OUTPUTS:
+                    self._typed.outputs(value)
+                case _:
+                    pass
+        return {name: tasks for name, tasks in branches.items() if tasks}, depends_on
+
+    def _cases(self, node: Node) -> dict[str, tuple[TaskDefinition, ...]]:
+        if not isinstance(node, Entries):
+            if not (isinstance(node, Scalar) and node.value is None):
+                self._report.problem(node, f"Expected a map of texts to lists of tasks, got {show(node)}.")
+            return {}
+        return {f"cases.{text}": self.tasks(value, required=True) for text, value in node.entries.items()}
+
+    def _dag(self, node: Node) -> tuple[tuple[TaskDefinition, ...], dict[str, tuple[str, ...]]]:
+        tasks: list[TaskDefinition] = []
+        depends_on: dict[str, tuple[str, ...]] = {}
+        places: dict[str, Node] = {}
+        items = self._typed.items(node, Holds.DAG_TASKS.value)
+        if isinstance(node, Items) and not items:
+            self._report.problem(node, "Must have at least one task.")
+        for item in items:
+            if not isinstance(item, Entries):
+                self._report.problem(item, f"Expected a map with `task` and `dependsOn`, got {show(item)}.")
+                continue
+            checked = self._typed.checker.check(item, DagTask, what="a task of a Dag")
+            below = checked.node.entries.get("task")
+            task = self.task(below) if below is not None else None
+            if task is None:
+                if below is not None and isinstance(below, Entries) and below.text("id"):
+                    depends_on.setdefault(str(below.text("id")), ())
+                    places.setdefault(str(below.text("id")), below)
+                continue
+            tasks.append(task)
+            names = checked.data.get("dependsOn")
+            depends_on[task.id] = tuple(map(str, names)) if isinstance(names, list) else ()
+            places[task.id] = checked.node.entries.get("dependsOn", item)
+        check_dependencies(depends_on, places, self._report, what="task", where="this Dag")
+        return tuple(tasks), {name: names for name, names in depends_on.items() if names}
+
+    # -- rules of single types
+
+    def _check_special(self, node: Entries, cls: type[Task], checked: Checked) -> None:
+        entries = checked.node.entries
+        if cls is Switch and not _has_content(entries.get("cases")) and not _has_content(entries.get("defaults")):
+            self._report.problem(node, "A Switch needs `cases` or `defaults`.")
+        elif cls is WorkingDirectory:
+            self._check_working_directory(entries.get("tasks"))
+        elif (
+            cls.TYPE in _CALLS_A_FLOW
+            and is_literal(entries.get("flowId"), self._flow_id)
+            and is_literal(entries.get("namespace"), self._namespace)
+        ):
+            self._report.problem(
+                entries["flowId"],
+                f"Recursive call to flow [{self._namespace}.{self._flow_id}]: a flow cannot call itself.",
+            )
+
+    def _check_working_directory(self, node: Node | None) -> None:
+        for item in node.items if isinstance(node, Items) else ():
+            name = item.text("type") if isinstance(item, Entries) else None
+            cls = self._typed.registry.task(name) if name else None
+            if cls is not None and not issubclass(cls, RunnableTask) and isinstance(item, Entries):
+                self._report.problem(
+                    item.entries["type"],
+                    f"`{name}` cannot stand in a WorkingDirectory: its tasks run on a worker, one after the other.",
+                )
+
+
+def _default_concurrency(cls: type[Task]) -> int:
+    if cls.KIND is not Kind.FOR_EACH:
+        return 0
+    return 1
+
+
+def _expression(kind: Kind, data: Mapping[str, Any]) -> str | None:
+    found = data.get("condition") if kind is Kind.IF else data.get("value") if kind is Kind.SWITCH else None
+    return found if isinstance(found, str) else None
+
+
+def _has_content(node: Node | None) -> bool:
+    return bool((isinstance(node, Entries) and node.entries) or (isinstance(node, Items) and node.items))
+
+
+def _is_switched_off(value: Any) -> bool:
+    """True for ``taskCache: {enabled: false}`` and the like."""
+    return isinstance(value, Mapping) and value.get("enabled") is False

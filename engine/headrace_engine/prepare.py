@@ -1,0 +1,421 @@
+"""The answers to the core's questions: what depends on an expression is rendered here, once, at the step's instant.
+
+A runnable's properties become a job (or, for an inline task, at once a result); a flowable's condition, value or
+values become the branch or the lanes it opens. Whatever a flow's author got wrong becomes an answer too, never
+an exception.
+"""
+
+from __future__ import annotations
+
+import json
+from collections import ChainMap
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, replace
+from datetime import datetime, timedelta
+from typing import Any
+
+from headrace_engine.context import Variables, enclosing_working_directory
+from headrace_engine.core.events import LogRecord, MetricRecord
+from headrace_engine.core.fold import COLLECT
+from headrace_engine.core.messages import (
+    Answer,
+    JobReady,
+    Opened,
+    Outputs,
+    Prepare,
+    Question,
+    Ran,
+    Skipped,
+    Unplannable,
+)
+from headrace_engine.core.state import ExecutionState, TaskRun
+from headrace_engine.expressions import ExpressionError, Expressions, truthy
+from headrace_engine.host import StepHost
+from headrace_engine.inputs import OutputError, read_outputs, typed_inputs
+from headrace_engine.model.attempt import AttemptResult, Inline, Payload
+from headrace_engine.model.definition import FlowDefinition, Kind, TaskDefinition
+from headrace_engine.model.state import State
+from headrace_engine.payloads import Payloads
+from headrace_engine.plugin import Rendering, RunnableTask, TaskFailure, parse_duration
+from headrace_engine.ports import AttemptId, Job, LogLine, MetricPoint
+from headrace_engine.rendering import render_properties
+from headrace_engine.run_context import InlineTaskContext, run_inline
+from headrace_engine.run_stores import execution_folder
+from headrace_engine.sealing import seal_text
+from headrace_engine.services import Settings, Stores
+
+TaskClasses = Callable[[str], type[RunnableTask] | None]
+
+WORKING_DIRECTORY_PREPARE = "io.headrace.workingdirectory.Prepare"
+WORKING_DIRECTORY_COLLECT = "io.headrace.workingdirectory.Collect"
+_PREPARED = ("inputFiles", "namespaceFiles", "cache")
+_COLLECTED = ("outputFiles", "cache")
+
+
+class UnplannableError(Exception):
+    """A flowable's condition, value or values do not give what it needs."""
+
+
+@dataclass(frozen=True, slots=True)
+class Prepared:
+    """An answer, and what it leaves in the entry besides."""
+
+    answer: Answer
+    logs: tuple[LogRecord, ...] = ()
+    metrics: tuple[MetricRecord, ...] = ()
+    size: int = 0
+    """About how many bytes the answer adds to the entry."""
+
+
+class Preparer:
+    """Answers questions. One for the process; every call gets the state and the instant."""
+
+    def __init__(
+        self, stores: Stores, settings: Settings, expressions: Expressions, payloads: Payloads, task_class: TaskClasses
+    ) -> None:
+        self._stores = stores
+        self._settings = settings
+        self._expressions = expressions
+        self._payloads = payloads
+        self._task_class = task_class
+
+    def answer(self, state: ExecutionState, question: Question, now: datetime) -> Prepared:
+        """Return the answer to *question*. Raises PortError only, when a store does not answer."""
+        match question:
+            case Prepare():
+                return _TaskRunStep(self, state, state.task_runs[question.task_run_id], now).prepare()
+            case _:
+                return self._outputs(state, now)
+
+    def _outputs(self, state: ExecutionState, now: datetime) -> Prepared:
+        host = self.host(state, now)
+        variables = self.variables(state, None, host)
+        try:
+            outputs = read_outputs(
+                state.flow.definition.outputs,
+                render_value=lambda value: self._expressions.render_value_typed(value, variables, host),
+                seal=lambda text: self._stores.cipher.seal(text.encode()),
+            )
+        except (ExpressionError, OutputError) as error:
+            record = LogRecord(now, "ERROR", str(error))
+            return Prepared(Outputs(error=str(error)), logs=(record,))
+        payload, size = self._payloads.make(outputs, self.folder(state), self._settings.output_inline_limit)
+        return Prepared(Outputs(payload), size=size)
+
+    def host(self, state: ExecutionState, now: datetime) -> StepHost:
+        parent_id = state.created.parent_id if state.created is not None else None
+        return self.host_of(state.flow.definition, state.id, now, parent_id)
+
+    def host_of(
+        self, definition: FlowDefinition, execution_id: str, now: datetime, parent_id: str | None = None
+    ) -> StepHost:
+        """Return the outside as an execution of *definition* sees it at *now*."""
+        return StepHost(
+            self._stores,
+            self._settings,
+            namespace=definition.namespace,
+            flow_id=definition.id,
+            execution_id=execution_id,
+            now=now,
+            parent_id=parent_id,
+        )
+
+    def variables(self, state: ExecutionState, task_run: TaskRun | None, host: StepHost) -> Variables:
+        def unseal(sealed: str) -> str:
+            text = self._stores.cipher.open(sealed).decode()
+            host.secrets_used.add(text)
+            return text
+
+        def inputs() -> Mapping[str, Any]:
+            created = state.created
+            stored = self._payloads.load(created.inputs) if created is not None else {}
+            return typed_inputs(state.flow.definition.inputs, stored, unseal=unseal)
+
+        return Variables(
+            state,
+            task_run,
+            load=self._payloads.load,
+            inputs=inputs,
+            surroundings=self._settings.surroundings,
+        )
+
+    def folder(self, state: ExecutionState) -> str:
+        """Return where the engine stores what is too large for the journal."""
+        definition = state.flow.definition
+        return f"{execution_folder(definition.namespace, definition.id, state.id)}/_engine"
+
+
+class _TaskRunStep:
+    """One task run at one instant."""
+
+    def __init__(self, preparer: Preparer, state: ExecutionState, task_run: TaskRun, now: datetime) -> None:
+        self.preparer = preparer
+        self.state = state
+        self.run = task_run
+        self.now = now
+        self.task = state.flow.tasks[task_run.task_id]
+        self.expressions = preparer._expressions
+        self.stores = preparer._stores
+        self.settings = preparer._settings
+        self.payloads = preparer._payloads
+        self.host = preparer.host(state, now)
+        self.variables = preparer.variables(state, task_run, self.host)
+
+    @property
+    def is_first(self) -> bool:
+        """runIf is looked at when the task run would start, not again for a retry or for collecting files."""
+        return self.run.state is State.CREATED and not self.run.attempts
+
+    def text(self, template: str) -> str:
+        return self.expressions.render(template, self.variables, self.host)
+
+    def typed(self, template: str) -> Any:
+        return self.expressions.render_typed(template, self.variables, self.host)
+
+    def prepare(self) -> Prepared:
+        try:
+            if self.is_first and self.task.run_if is not None and not truthy(self.text(self.task.run_if)):
+                return Prepared(Skipped(self.run.id))
+            if not self.task.kind.is_runnable:
+                return self.flowable()
+        except (ExpressionError, UnplannableError, TaskFailure) as error:
+            return self.unplannable(str(error))
+        return self.runnable(self.task.type, self.task.properties)
+
+    def unplannable(self, error: str) -> Prepared:
+        record = LogRecord(self.now, "ERROR", self.masked(error), self.run.id, None)
+        return Prepared(Unplannable(self.run.id, self.masked(error)), logs=(record,))
+
+    def masked(self, text: str) -> str:
+        for secret in sorted(self.host.secrets_used, key=len, reverse=True):
+            text = text.replace(secret, "******")
+        return text
+
+    # -- Flowables ----------------------------------------------------------------------------------
+
+    def flowable(self) -> Prepared:
+        task, run_id = self.task, self.run.id
+        match task.kind:
+            case Kind.IF:
+                result = truthy(self.text(task.expression or ""))
+                outputs: Payload = Inline({"evaluationResult": result})
+                return Prepared(Opened(run_id, "then" if result else "else", outputs=outputs))
+            case Kind.SWITCH:
+                return self.switch(self.text(task.expression or ""))
+            case Kind.FOR_EACH | Kind.EACH_PARALLEL:
+                return Prepared(Opened(run_id, values=self.values()))
+            case Kind.WORKING_DIRECTORY:
+                return self.working_directory()
+            case _:
+                return Prepared(Opened(run_id))
+
+    def switch(self, value: str) -> Prepared:
+        """A value without a case takes `defaults`; without those too, the Switch fails (reference §0.4)."""
+        is_default = f"cases.{value}" not in self.task.branches
+        if is_default and "defaults" not in self.task.branches:
+            raise UnplannableError(f"No case of the Switch matches the value `{value}`, and it has no `defaults`")
+        outputs = Inline({"value": value, "defaults": is_default})
+        return Prepared(Opened(self.run.id, "defaults" if is_default else f"cases.{value}", outputs=outputs))
+
+    def values(self) -> tuple[str, ...]:
+        """Return ForEach's values as distinct texts, in order (reference §3.1)."""
+        given = self.task.values
+        values = self.parsed_values(self.text(given)) if isinstance(given, str) else self.listed_values(given)
+        missing = sum(value is None for value in values)
+        if missing:
+            raise UnplannableError(f"Found '{missing}' null values on Each, with values={_compact(values)}")
+        return tuple(dict.fromkeys(value if isinstance(value, str) else _compact(value) for value in values))
+
+    def parsed_values(self, text: str) -> list[Any]:
+        if text.strip().startswith("kestra://"):
+            return [line for line in self.host.read(text.strip()).decode().splitlines() if line.strip()]
+        try:
+            values = json.loads(text)
+        except ValueError:
+            raise UnplannableError(f"The values of the loop are not a JSON list: `{text}`") from None
+        if isinstance(values, Mapping):
+            return [{"key": key, "value": value} for key, value in values.items()]
+        if not isinstance(values, list):
+            raise UnplannableError(f"The values of the loop are not a JSON list: `{text}`")
+        return values
+
+    def listed_values(self, given: Any) -> list[Any]:
+        if isinstance(given, Mapping):
+            rendered = self.expressions.render_value(given, self.variables, self.host)
+            return [{"key": key, "value": value} for key, value in rendered.items()]
+        values = []
+        for element in given or ():
+            if element is not None and (isinstance(element, bool) or not isinstance(element, str | int | Mapping)):
+                kind = type(element).__name__
+                raise UnplannableError(f"A value of a loop is text, an integer or a map, not {kind}: `{element}`")
+            values.append(self.expressions.render_value(element, self.variables, self.host))
+        return values
+
+    def working_directory(self) -> Prepared:
+        properties = self.task.properties
+        scope = self.state.scopes.get(self.run.id)
+        if scope is not None and scope.phase == COLLECT:
+            wanted = {name: properties[name] for name in _COLLECTED if name in properties}
+            return self.runnable(WORKING_DIRECTORY_COLLECT, wanted)
+        wanted = {name: properties[name] for name in _PREPARED if name in properties}
+        return self.runnable(WORKING_DIRECTORY_PREPARE, wanted) if wanted else Prepared(Opened(self.run.id))
+
+    # -- Runnables ----------------------------------------------------------------------------------
+
+    def runnable(self, type_name: str, properties: Mapping[str, Any]) -> Prepared:
+        task_class = self.preparer._task_class(type_name)
+        if task_class is None:
+            return self.failed(f"This installation has no task type `{type_name}`")
+        kind = Kind.DISPATCHED if self.task.kind is Kind.WORKING_DIRECTORY else self.task.kind
+        try:
+            if kind is Kind.INLINE:
+                rendered = render_properties(task_class, properties, self.text, self.typed)
+                return self.run_inline(task_class, rendered)
+            rendered = render_properties(task_class, properties, self.sealed_text, self.sealed_typed)
+            timeout = self.timeout()
+            return self.job(task_class, type_name, kind, rendered, timeout)
+        except (ExpressionError, UnplannableError, ValueError) as error:
+            return self.failed(str(error))
+
+    def failed(self, error: str) -> Prepared:
+        """The attempt fails before its code starts; retry and errors apply as to any failure."""
+        error = self.masked(error)
+        result = AttemptResult(State.FAILED, self.now, self.now, error=error)
+        record = LogRecord(self.now, "ERROR", error, self.run.id, len(self.run.attempts))
+        return Prepared(Ran(self.run.id, result), logs=(record,))
+
+    def timeout(self) -> timedelta | None:
+        if self.task.timeout is None:
+            return None
+        return parse_duration(self.text(self.task.timeout))
+
+    def run_inline(self, task_class: type[RunnableTask], properties: Mapping[str, Any]) -> Prepared:
+        definition = self.state.flow.definition
+        context = InlineTaskContext(
+            namespace=definition.namespace,
+            flow_id=definition.id,
+            flow_revision=definition.revision,
+            execution_id=self.state.id,
+            task_id=self.task.id,
+            task_run_id=self.run.id,
+            attempt=len(self.run.attempts),
+            now=self.now,
+            variables=self.state.variables,
+            render=self.render_with,
+            log_level=self.task.log_level,
+            secrets=tuple(self.host.secrets_used),
+        )
+        result = run_inline(task_class, properties, context)
+        result = replace(result, ended=max(self.now, self.stores.clock.now()))
+        size = 200
+        if result.outputs is not None:
+            payload, size = self.payloads.make(
+                self.payloads.load(result.outputs), self.preparer.folder(self.state), self.settings.output_inline_limit
+            )
+            result = replace(result, outputs=payload)
+        logs = tuple(_record(line) for line in context.lines)
+        size += sum(len(line.message) for line in context.lines)
+        return Prepared(Ran(self.run.id, result), logs, tuple(_metric(point) for point in context.points), size)
+
+    def render_with(self, template: str, extra: Mapping[str, Any]) -> str:
+        return self.expressions.render(template, ChainMap(dict(extra), self.variables), self.host)  # type: ignore[arg-type]
+
+    def sealed_text(self, template: str) -> Any:
+        return self.seal(self.text, template)
+
+    def sealed_typed(self, template: str) -> Any:
+        return self.seal(self.typed, template)
+
+    def seal(self, render: Callable[[str], Any], template: str) -> Any:
+        """Render; what used a secret leaves sealed, whatever a filter made of it (DESIGN §3.8)."""
+        before = self.host.secrets_used
+        self.host.secrets_used = set()
+        try:
+            value = render(template)
+            used = self.host.secrets_used
+            if not used:
+                return value
+            text = value if isinstance(value, str) else json.dumps(value, default=str)
+            return seal_text(text, used, self.stores.cipher)
+        finally:
+            self.host.secrets_used |= before
+
+    def job(
+        self,
+        task_class: type[RunnableTask],
+        type_name: str,
+        kind: Kind,
+        properties: Mapping[str, Any],
+        timeout: timedelta | None,
+    ) -> Prepared:
+        workspace = enclosing_working_directory(self.state, self.run)
+        if self.task.kind is Kind.WORKING_DIRECTORY:
+            workspace = self.run
+        body = {
+            "type": type_name,
+            "started": self.now.isoformat(),
+            "properties": properties,
+            "variables": self.by_task_variables(task_class, properties),
+            "timeout": timeout.total_seconds() if timeout is not None else None,
+            "workspace": workspace.id if workspace is not None else None,
+        }
+        payload, size = self.payloads.make(body, self.preparer.folder(self.state), self.settings.job_inline_limit)
+        if kind is Kind.LIGHT:
+            answer = JobReady(self.run.id, kind, payload, None, self.settings.lease_seconds)
+        else:
+            answer = JobReady(self.run.id, kind, payload)
+        return Prepared(answer, size=size)
+
+    def by_task_variables(self, task_class: type[RunnableTask], properties: Mapping[str, Any]) -> dict[str, Any]:
+        """Return the roots that the texts a task renders itself may name, as JSON; SECRET inputs stay encrypted."""
+        texts = [
+            str(properties[name])
+            for field_name, info in task_class.model_fields.items()
+            if Rendering.BY_TASK in info.metadata
+            for name in (field_name, info.alias)
+            if name in properties and "{" in str(properties[name])
+        ]
+        if not texts:
+            return {}
+        roots: dict[str, Any] = {}
+        for root in self.variables:
+            if any(root in text for text in texts):
+                value = self.variables[root]
+                if root == "inputs" and self.state.created is not None:
+                    value = self.payloads.load(self.state.created.inputs)
+                roots[root] = json.loads(self.expressions.render("{{ value | toJson }}", {"value": value}, self.host))
+        return roots
+
+
+def job_of(state: ExecutionState, task_run_id: str, number: int, body: Mapping[str, Any]) -> Job:
+    """Return the job whose *body* the journal holds, for one attempt."""
+    task_run = state.task_runs[task_run_id]
+    task: TaskDefinition = state.flow.tasks[task_run.task_id]
+    definition = state.flow.definition
+    seconds = body["timeout"]
+    return Job(
+        attempt=AttemptId(state.id, task_run_id, number),
+        type=body["type"],
+        task_id=task.id,
+        namespace=definition.namespace,
+        flow_id=definition.id,
+        flow_revision=definition.revision,
+        started=datetime.fromisoformat(body["started"]),
+        properties=body["properties"],
+        variables=body["variables"],
+        timeout=timedelta(seconds=seconds) if seconds is not None else None,
+        log_level=task.log_level,
+        workspace=body["workspace"],
+    )
+
+
+def _compact(value: Any) -> str:
+    return json.dumps(value, separators=(",", ":"), ensure_ascii=False, default=str)
+
+
+def _record(line: LogLine) -> LogRecord:
+    return LogRecord(line.timestamp, line.level.value, line.message, line.task_run_id, line.attempt)
+
+
+def _metric(point: MetricPoint) -> MetricRecord:
+    return MetricRecord(point.task_run_id, point.kind, point.name, point.value, point.timestamp, dict(point.tags))

@@ -1,0 +1,71 @@
+"""The ports an engine is built on, bundled once per process (house rule: clients are created once and passed in)."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from headrace_engine.context import Surroundings
+from headrace_engine.ports import (
+    KV,
+    Cipher,
+    Claims,
+    Clock,
+    Dispatch,
+    Executions,
+    Flows,
+    Journal,
+    Logs,
+    Mailbox,
+    Metrics,
+    Secrets,
+    Storage,
+    Timers,
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Stores:
+    """Where things are kept."""
+
+    clock: Clock
+    journal: Journal
+    flows: Flows
+    executions: Executions
+    kv: KV
+    claims: Claims
+    storage: Storage
+    logs: Logs
+    metrics: Metrics
+    secrets: Secrets
+    cipher: Cipher
+
+
+@dataclass(frozen=True, slots=True)
+class Channels:
+    """How things are set going."""
+
+    mailbox: Mailbox
+    timers: Timers
+    dispatch: Dispatch
+
+
+@dataclass(frozen=True, slots=True)
+class Settings:
+    """What an operator may choose."""
+
+    surroundings: Surroundings = field(default_factory=Surroundings)
+    plugin_defaults: tuple[Mapping[str, Any], ...] = ()
+    lease_seconds: float = 15.0
+    """How long an executor may take for a light task before the attempt may be declared lost."""
+    questions_per_step: int = 500
+    """After so many task runs a step is written, whatever is left to do."""
+    bytes_per_step: int = 64 * 1024
+    """After about so many bytes of outputs and jobs a step is written."""
+    job_inline_limit: int = 64 * 1024
+    """Bytes above which a job goes to internal storage (DESIGN §3.8)."""
+    output_inline_limit: int = 32 * 1024
+    """Bytes above which outputs and inputs go to internal storage (DESIGN §3.10)."""
+    http: Callable[[Mapping[str, Any]], Any] | None = None
+    """What the expression function http() calls; None refuses it."""

@@ -1,0 +1,97 @@
+"""What a store of flows promises."""
+
+from __future__ import annotations
+
+from functools import partial
+
+from headrace_engine.ports import Flows, FlowSource
+from headrace_engine.testing.contract.support import CONTENDERS, START, Contract, at
+
+
+class FlowsContract(Contract):
+    """Needs the fixture ``flows: Flows``, empty."""
+
+    def test_revisions_count_from_one(self, flows: Flows) -> None:
+        assert flows.save("ns", "f", "id: f", START) == FlowSource("ns", "f", 1, "id: f", updated=START)
+        assert flows.save("ns", "f", "id: f # 2", at(1)) == FlowSource("ns", "f", 2, "id: f # 2", updated=at(1))
+
+    def test_the_same_source_makes_no_revision(self, flows: Flows) -> None:
+        first = flows.save("ns", "f", "a: 'ü\n'", START)
+        assert flows.save("ns", "f", "a: 'ü\n'", at(1)) == first
+        assert list(flows.revisions("ns", "f")) == [first]
+
+    def test_a_source_of_an_earlier_revision_makes_a_new_one(self, flows: Flows) -> None:
+        flows.save("ns", "f", "one", START)
+        flows.save("ns", "f", "two", START)
+        assert flows.save("ns", "f", "one", START).revision == 3
+
+    def test_get_returns_the_latest_or_the_one_asked_for(self, flows: Flows) -> None:
+        first = flows.save("ns", "f", "one", START)
+        second = flows.save("ns", "f", "two", at(1))
+        assert flows.get("ns", "f") == second
+        assert flows.get("ns", "f", 1) == first
+        assert flows.get("ns", "f", 2) == second
+
+    def test_get_returns_none_for_what_is_not_there(self, flows: Flows) -> None:
+        flows.save("ns", "f", "one", START)
+        assert flows.get("ns", "g") is None
+        assert flows.get("other", "f") is None
+        assert flows.get("ns", "f", 2) is None
+        assert flows.get("ns", "f", 0) is None
+        assert list(flows.revisions("ns", "g")) == []
+
+    def test_revisions_come_oldest_first(self, flows: Flows) -> None:
+        for n in range(12):
+            flows.save("ns", "f", f"source {n}", at(n))
+        assert [flow.revision for flow in flows.revisions("ns", "f")] == list(range(1, 13))
+        latest = flows.get("ns", "f")
+        assert latest is not None
+        assert latest.revision == 12
+
+    def test_delete_adds_a_revision_marked_deleted(self, flows: Flows) -> None:
+        first = flows.save("ns", "f", "one", START)
+        assert flows.delete("ns", "f", at(1)) is True
+        deleted = FlowSource("ns", "f", 2, "one", deleted=True, updated=at(1))
+        assert flows.get("ns", "f") == deleted
+        assert list(flows.revisions("ns", "f")) == [first, deleted]
+        assert list(flows.list()) == []
+
+    def test_there_may_be_nothing_to_delete(self, flows: Flows) -> None:
+        assert flows.delete("ns", "f", START) is False
+        flows.save("ns", "f", "one", START)
+        flows.delete("ns", "f", at(1))
+        assert flows.delete("ns", "f", at(2)) is False
+        assert len(flows.revisions("ns", "f")) == 2
+
+    def test_revisions_go_on_after_a_delete_even_with_the_same_source(self, flows: Flows) -> None:
+        flows.save("ns", "f", "one", START)
+        flows.delete("ns", "f", at(1))
+        assert flows.save("ns", "f", "one", at(2)) == FlowSource("ns", "f", 3, "one", updated=at(2))
+
+    def test_list_gives_latest_revisions_by_namespace_and_id(self, flows: Flows) -> None:
+        for namespace, flow_id in (("b", "x"), ("a", "y"), ("a", "x"), ("a.b", "a")):
+            flows.save(namespace, flow_id, "one", START)
+        flows.save("a", "x", "two", at(1))
+        assert [(flow.namespace, flow.id, flow.revision) for flow in flows.list()] == [
+            ("a", "x", 2),
+            ("a", "y", 1),
+            ("a.b", "a", 1),
+            ("b", "x", 1),
+        ]
+
+    def test_the_prefix_of_list_is_whole_segments(self, flows: Flows) -> None:
+        for namespace in ("a", "a.b", "a.b.c", "a.bc", "a-b", "a_b", "ab", "A"):
+            flows.save(namespace, "f", "one", START)
+        assert [flow.namespace for flow in flows.list("a.b")] == ["a.b", "a.b.c"]
+        assert [flow.namespace for flow in flows.list("a")] == ["a", "a.b", "a.b.c", "a.bc"]
+        assert list(flows.list("a%")) == []
+
+    def test_revisions_saved_at_once_are_all_kept_and_distinct(self, flows: Flows) -> None:
+        outcomes = self.race([partial(flows.save, "ns", "f", f"source {n}", START) for n in range(CONTENDERS)])
+        saved = [outcome for outcome in outcomes if isinstance(outcome, FlowSource)]
+        assert sorted(flow.revision for flow in saved) == list(range(1, CONTENDERS + 1))
+        assert sorted(saved, key=lambda flow: flow.revision) == list(flows.revisions("ns", "f"))
+
+    def test_the_same_source_saved_at_once_is_one_revision(self, flows: Flows) -> None:
+        self.race([partial(flows.save, "ns", "f", "one", START) for _ in range(CONTENDERS)])
+        assert [flow.revision for flow in flows.revisions("ns", "f")] == [1]

@@ -1,0 +1,96 @@
+"""Runs one attempt of a light or dispatched task: the same code in the local runtime and in a Lambda function."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from datetime import timedelta
+from pathlib import Path
+from typing import Any
+
+from headrace_engine.expressions import Expressions
+from headrace_engine.host import StepHost
+from headrace_engine.model.attempt import AttemptResult
+from headrace_engine.model.state import State
+from headrace_engine.plugin import NetworkPolicy
+from headrace_engine.ports import Job
+from headrace_engine.prepare import TaskClasses
+from headrace_engine.run_context import WorkerContext, run_attempt
+from headrace_engine.services import Settings, Stores
+
+
+class Worker:
+    """What a worker knows besides the job: the stores, the task classes, where its directories lie."""
+
+    def __init__(
+        self,
+        stores: Stores,
+        settings: Settings,
+        expressions: Expressions,
+        task_class: TaskClasses,
+        *,
+        temporary_root: Path,
+        workspaces: Path,
+        network: NetworkPolicy | None = None,
+    ) -> None:
+        self._stores = stores
+        self._settings = settings
+        self._expressions = expressions
+        self._task_class = task_class
+        self._temporary_root = temporary_root
+        self._workspaces = workspaces
+        self._network = network
+
+    def run(
+        self,
+        job: Job,
+        *,
+        lease: timedelta | None = None,
+        on_context: Callable[[WorkerContext], None] = lambda _context: None,
+        on_process_group: Callable[[int], None] | None = None,
+    ) -> AttemptResult:
+        """Run *job* and return how it ended; whatever its code does is in the result, not raised.
+
+        on_context is given the context before anything runs, so that the attempt can be stopped.
+        """
+        task_class = self._task_class(job.type)
+        if task_class is None:
+            now = self._stores.clock.now()
+            return AttemptResult(State.FAILED, now, now, error=f"This worker has no task type `{job.type}`")
+        workspace = None
+        if job.workspace is not None:
+            workspace = self.workspace(job.attempt.execution_id, job.workspace)
+            workspace.mkdir(parents=True, exist_ok=True)
+        stores = self._stores
+        context = WorkerContext(
+            job,
+            storage=stores.storage,
+            kv=stores.kv,
+            logs=stores.logs,
+            metrics=stores.metrics,
+            cipher=stores.cipher,
+            clock=stores.clock,
+            render=self._renderer(job),
+            workspace=workspace,
+            temporary_root=self._temporary_root,
+            network=self._network,
+            on_process_group=on_process_group,
+        )
+        on_context(context)
+        return run_attempt(
+            task_class, job, context, lease=lease, inline_limit=self._settings.output_inline_limit
+        )
+
+    def workspace(self, execution_id: str, task_run_id: str) -> Path:
+        """Return the directory that the tasks of a WorkingDirectory share."""
+        return self._workspaces / execution_id / task_run_id
+
+    def _renderer(self, job: Job) -> Callable[[str, Mapping[str, Any]], str]:
+        host = StepHost(
+            self._stores,
+            self._settings,
+            namespace=job.namespace,
+            flow_id=job.flow_id,
+            execution_id=job.attempt.execution_id,
+            now=job.started,
+        )
+        return lambda template, variables: self._expressions.render(template, variables, host)
