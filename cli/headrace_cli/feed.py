@@ -28,7 +28,7 @@ class Feed:
         self._view: View | None = None
         self._lines: list[LogLine] = []
         self._early: Counter[LogLine] = Counter()
-        """Lines that were caught up with: when they are told once more, that is no news."""
+        """Lines that stood in the log when drawing began, and may yet be told."""
         self._news = Event()
         self._closing = Event()
         self._thread = Thread(target=self._run, name="headrace-display", daemon=True)
@@ -42,24 +42,32 @@ class Feed:
     def log(self, line: LogLine) -> None:
         """Take a new line of the log."""
         with self._lock:
-            if self._early[line] > 0:
+            if self._early and self._early[line] > 0:
                 self._early[line] -= 1
                 return
             self._lines.append(line)
         self._news.set()
 
-    def catch_up(self, execution: View, lines: Sequence[LogLine]) -> None:
-        """Take what was there before anybody told of changes; to be called once, right after the telling has begun.
+    def begin(self, execution: View, lines: Sequence[LogLine]) -> None:
+        """Start drawing, from what was there before anybody told of changes.
 
-        It may overlap with what is being told: nothing of it is drawn twice.
+        *execution* and *lines* are read after the telling has begun, so they overlap with it; nothing is drawn twice.
         """
         with self._lock:
-            told = Counter(self._told)
-            for line in lines:
-                if told[line] > 0:
-                    told[line] -= 1
+            early = Counter(lines)
+            late = []
+            for line in self._lines:
+                if early[line] > 0:
+                    early[line] -= 1
                 else:
-                    self._lines.append(line)
+                    late.append(line)
+            self._early = early
+            self._lines = [*lines, *late]
+            if self._view is None:
+                self._view = execution
+        self._news.set()
+        self._thread.start()
+
     def close(self, execution: View) -> None:
         """Stop drawing, and have the display show the end."""
         self._stop()
@@ -67,7 +75,6 @@ class Feed:
         self.display.close(execution, lines)
 
     def __enter__(self) -> Self:
-        self._thread.start()
         return self
 
     def __exit__(
@@ -80,7 +87,8 @@ class Feed:
     def _stop(self) -> None:
         self._closing.set()
         self._news.set()
-        self._thread.join()
+        if self._thread.ident is not None:
+            self._thread.join()
 
     def _take(self) -> tuple[View | None, list[LogLine]]:
         with self._lock:

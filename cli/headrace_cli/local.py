@@ -18,10 +18,10 @@ import shutil
 import threading
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import Future
-from dataclasses import replace
 from datetime import UTC, datetime
+from functools import partial
 from pathlib import Path
-from typing import Any, BinaryIO
+from typing import Any
 
 from headrace_engine.adapters.local.cipher import AesCipher
 from headrace_engine.adapters.local.claims import SqliteClaims
@@ -40,38 +40,22 @@ from headrace_engine.adapters.local.storage import FolderStorage
 from headrace_engine.adapters.local.timers import LocalTimers
 from headrace_engine.context import Surroundings
 from headrace_engine.core.codec import encode_result
-from headrace_engine.core.events import Entry, ExecutionCreated
-from headrace_engine.core.flow import FlowIndex, index
-from headrace_engine.core.messages import Create, Kill, TimerFired
+from headrace_engine.core.events import Entry
+from headrace_engine.core.messages import Create, Kill, Message, TimerFired
 from headrace_engine.core.state import ExecutionState
-from headrace_engine.executor import Executor, lost_result
-from headrace_engine.expressions import Expressions
-from headrace_engine.inputs import read_inputs
-from headrace_engine.language import Registry, parse_flow
+from headrace_engine.engine import Engine, NoSuchExecutionError
+from headrace_engine.executor import lost_result
+from headrace_engine.language import Registry
 from headrace_engine.model.definition import FlowDefinition
 from headrace_engine.model.ids import new_id
-from headrace_engine.payloads import Payloads
-from headrace_engine.plugin import RunnableTask
 from headrace_engine.ports import LogLine, Logs
-from headrace_engine.prepare import Preparer
-from headrace_engine.run_stores import execution_folder
 from headrace_engine.services import Channels, Settings, Stores
-from headrace_engine.view import execution_view
-from headrace_engine.worker import Worker
 from headrace_runners.process_groups import end_group, process_identity
 
 ENCRYPTION_KEY = "HEADRACE_ENCRYPTION_SECRET_KEY"
 
 OnChange = Callable[[dict[str, Any]], None]
 OnLog = Callable[[LogLine], None]
-
-
-class UnsupportedError(ValueError):
-    """The flow is valid, but uses what this version of Headrace does not run; one line a property."""
-
-
-class NoSuchFlowError(ValueError):
-    """There is no flow of that namespace and id."""
 
 
 class LocalRuntime:
@@ -81,9 +65,10 @@ class LocalRuntime:
     def open(
         cls, data_dir: Path, *, environment: Mapping[str, str] | None = None, recover: bool = True
     ) -> LocalRuntime:
-        """Lock *data_dir*, make it where it is missing, and go on with what it holds.
+        """Lock *data_dir*, made where it is missing, and go on with what it holds.
 
-        Raises DataFolderLockedError when another engine runs on it.
+        environment gives secrets, `envs` and the encryption key; the process's own when None. Raises
+        DataFolderLockedError when another engine runs on the folder.
         """
         lock = DataFolderLock(data_dir)
         try:
@@ -98,17 +83,15 @@ class LocalRuntime:
     def __init__(self, data_dir: Path, lock: DataFolderLock, environment: Mapping[str, str]) -> None:
         self.data_dir = data_dir
         self._lock = lock
-        self._database = Database(data_dir / "headrace.db")
+        self._database = database = Database(data_dir / "headrace.db")
         self._listeners: dict[str, list[tuple[OnChange, OnLog]]] = {}
-        self._created: dict[str, Future[None]] = {}
+        self._waiting_for_first: dict[str, Future[None]] = {}
         self._ended = threading.Condition()
-        self._flows: dict[tuple[str, str, int], FlowIndex] = {}
-        self._registry = Registry.load()
-        database = self._database
+        self._journal = SqliteJournal(database)
         key = environment.get(ENCRYPTION_KEY)
         self.stores = Stores(
             clock=SystemClock(),
-            journal=SqliteJournal(database),
+            journal=self._journal,
             flows=SqliteFlows(database),
             executions=SqliteExecutions(database),
             kv=SqliteKV(database),
@@ -119,20 +102,16 @@ class LocalRuntime:
             secrets=EnvironmentSecrets(environment, Path(".env")),
             cipher=AesCipher.from_text(key) if key else AesCipher.from_file(data_dir / "cipher.key"),
         )
-        self._settings = Settings(surroundings=Surroundings.of(environment))
-        expressions = Expressions()
-        self._expressions = expressions
-        self._payloads = Payloads(self.stores.storage)
         temporary = data_dir / "tmp"
         shutil.rmtree(temporary, ignore_errors=True)  # left behind by an engine that was killed
         temporary.mkdir(parents=True, exist_ok=True)
-        self._worker = Worker(
+        self._workspaces = data_dir / "workspaces"
+        self._engine = Engine(
             self.stores,
-            self._settings,
-            expressions,
-            self._task_class,
+            Settings(surroundings=Surroundings.of(environment)),
+            Registry.load(),
             temporary_root=temporary,
-            workspaces=data_dir / "workspaces",
+            workspaces=self._workspaces,
         )
         self._mailbox = LocalMailbox(self._handle)
         self._timers = LocalTimers(self.stores.clock, self._fire)
@@ -141,19 +120,12 @@ class LocalRuntime:
             self.stores.claims,
             self.stores.clock,
             self._mailbox,
-            self._worker,
+            self._engine.worker,
             owner=self._owner,
             identify=process_identity,
         )
-        self._preparer = Preparer(self.stores, self._settings, expressions, self._payloads, self._task_class)
-        self._executor = Executor(
-            self.stores,
+        self._executor = self._engine.executor(
             Channels(self._mailbox, self._timers, self._dispatch),
-            self._settings,
-            flow_of=self._flow_of,
-            preparer=self._preparer,
-            payloads=self._payloads,
-            run_light=self._worker.run,
             # The folder's lock is ours: whoever else held a lease on it is dead.
             is_gone=lambda _owner: True,
             on_step=self._stepped,
@@ -164,11 +136,7 @@ class LocalRuntime:
 
     def save_flow(self, source: str, *, file: str | None = None) -> FlowDefinition:
         """Check and store a flow; return it with its revision. Raises FlowError with all that is wrong."""
-        definition = parse_flow(source, file=file, registry=self._registry)
-        saved = self.stores.flows.save(definition.namespace, definition.id, source, self.stores.clock.now())
-        definition = replace(definition, revision=saved.revision)
-        self._flows[saved.namespace, saved.id, saved.revision] = index(definition)
-        return definition
+        return self._engine.save_flow(source, file=file)
 
     def create(
         self,
@@ -177,68 +145,23 @@ class LocalRuntime:
         inputs: Mapping[str, Any] | None = None,
         *,
         labels: Mapping[str, str] | None = None,
+        execution_id: str | None = None,
     ) -> str:
         """Start an execution of the flow's latest revision and return its id once it is durable.
 
         FILE inputs are given as paths. Raises NoSuchFlowError, UnsupportedError, InputError.
         """
-        source = self.stores.flows.get(namespace, flow_id)
-        if source is None or source.deleted:
-            raise NoSuchFlowError(f"There is no flow `{flow_id}` in the namespace `{namespace}`")
-        definition = self._flow_of(namespace, flow_id, source.revision).definition
-        refuse_unsupported(definition)
-        execution_id = new_id()
-        created = ExecutionCreated(
-            namespace=namespace,
-            flow_id=flow_id,
-            flow_revision=source.revision,
-            inputs=self._inputs(definition, execution_id, inputs or {}),
-            labels=(
-                *definition.labels,
-                *(labels or {}).items(),
-                *((("system.correlationId", execution_id),) if "system.correlationId" not in (labels or {}) else ()),
-            ),
-            variables=dict(definition.variables),
+        execution_id, created = self._engine.new_execution(
+            namespace, flow_id, inputs, labels=labels, execution_id=execution_id
         )
-        first: Future[None] = Future()
-        self._created[execution_id] = first
+        first = self._waiting_for_first[execution_id] = Future()
         handled = self._mailbox.post(execution_id, Create(created))
-        handled.add_done_callback(lambda done: _pass_on(done, first))
+        handled.add_done_callback(partial(_pass_on, first))
         try:
             first.result()
         finally:
-            del self._created[execution_id]
+            del self._waiting_for_first[execution_id]
         return execution_id
-
-    def _inputs(self, definition: FlowDefinition, execution_id: str, given: Mapping[str, Any]) -> Any:
-        folder = execution_folder(definition.namespace, definition.id, execution_id)
-
-        def store_file(input_id: str, filename: str, content: bytes | BinaryIO | Path) -> str:
-            uri = f"{folder}/inputs/{input_id}/{filename}"
-            if isinstance(content, Path):
-                with content.open("rb") as file:
-                    self.stores.storage.put(uri, file)
-            else:
-                self.stores.storage.put(uri, content)
-            return uri
-
-        host = self._preparer.host_of(definition, execution_id, self.stores.clock.now())
-        variables: dict[str, Any] = {
-            "flow": {"id": definition.id, "namespace": definition.namespace, "revision": definition.revision},
-            "envs": self._settings.surroundings.envs,
-            "globals": self._settings.surroundings.variables,
-        }
-        if definition.variables:
-            variables["vars"] = definition.variables
-        stored = read_inputs(
-            definition.inputs,
-            given,
-            render=lambda template, more: self._expressions.render_typed(template, {**variables, **more}, host),
-            store_file=store_file,
-            seal=lambda text: self.stores.cipher.seal(text.encode()),
-        )
-        payload, _ = self._payloads.make(stored, f"{folder}/_engine", self._settings.output_inline_limit)
-        return payload
 
     def kill(self, execution_id: str) -> None:
         """Ask the execution to stop; returns when that is on record."""
@@ -254,11 +177,11 @@ class LocalRuntime:
         return state is not None and state.closed
 
     def view(self, execution_id: str) -> dict[str, Any]:
-        """Return the execution in the shape of Kestra's API."""
+        """Return the execution in the shape of Kestra's API. Raises NoSuchExecutionError."""
         state = self._executor.load(execution_id)
         if state is None:
-            raise NoSuchFlowError(f"There is no execution `{execution_id}`")
-        return execution_view(state, self._payloads.load, self.stores.clock.now())
+            raise NoSuchExecutionError(f"There is no execution `{execution_id}`")
+        return self._engine.view(state)
 
     def logs(self, execution_id: str) -> Sequence[LogLine]:
         """Return the execution's log lines by time."""
@@ -267,6 +190,10 @@ class LocalRuntime:
     def subscribe(self, execution_id: str, on_change: OnChange, on_log: OnLog) -> None:
         """Call *on_change* with the view after every step and *on_log* with every log line, from other threads."""
         self._listeners.setdefault(execution_id, []).append((on_change, on_log))
+
+    def open_executions(self) -> list[str]:
+        """Return the ids of the executions that have not ended."""
+        return [summary.id for summary in self.stores.executions.open()]
 
     def close(self) -> None:
         """Stop working and let the folder go. What has not ended goes on when it is opened again."""
@@ -281,58 +208,39 @@ class LocalRuntime:
 
     def recover(self) -> None:
         """Close the attempts of a dead engine as lost, ending their processes, and set every open execution going."""
-        stores = self.stores
-        for claim in stores.claims.open():
+        claims, clock = self.stores.claims, self.stores.clock
+        for claim in claims.open():
             if claim.owner == self._owner:
                 continue
             if claim.process_group is not None and claim.process_started is not None:
                 end_group(claim.process_group, claim.process_started)
-            now = stores.clock.now()
-            reason = "The engine that ran the attempt was killed"
-            stores.claims.close_lost(claim.attempt, encode_result(lost_result(claim.claimed, now, reason)), now)
-        open_ids = [summary.id for summary in stores.executions.due(datetime.max.replace(tzinfo=UTC))]
-        journal = stores.journal
-        if isinstance(journal, SqliteJournal):
-            open_ids += journal.behind()
-        for execution_id in dict.fromkeys(open_ids):
-            self._mailbox.post(execution_id, lambda execution_id=execution_id: self._executor.recover(execution_id))  # type: ignore[misc]
-
-    def open_executions(self) -> list[str]:
-        """Return the ids of the executions that have not ended."""
-        return [summary.id for summary in self.stores.executions.open()]
+            now = clock.now()
+            result = lost_result(claim.claimed, now, "The engine that ran the attempt was killed")
+            claims.close_lost(claim.attempt, encode_result(result), now)
+        unfinished = [summary.id for summary in self.stores.executions.due(datetime.max.replace(tzinfo=UTC))]
+        unfinished += self._journal.behind()
+        for execution_id in dict.fromkeys(unfinished):
+            self._mailbox.post(execution_id, partial(self._executor.recover, execution_id))
 
     # -- Wiring -------------------------------------------------------------------------------------
 
-    def _handle(self, execution_id: str, messages: Sequence[Any]) -> None:
+    def _handle(self, execution_id: str, messages: Sequence[Message]) -> None:
         self._executor.handle(execution_id, messages)
 
     def _fire(self, execution_id: str, key: str) -> None:
         self._mailbox.post(execution_id, TimerFired(key))
 
-    def _task_class(self, name: str) -> type[RunnableTask] | None:
-        found = self._registry.task(name)
-        return found if found is not None and issubclass(found, RunnableTask) else None
-
-    def _flow_of(self, namespace: str, flow_id: str, revision: int) -> FlowIndex:
-        key = (namespace, flow_id, revision)
-        if key not in self._flows:
-            source = self.stores.flows.get(namespace, flow_id, revision)
-            if source is None:
-                raise NoSuchFlowError(f"There is no revision {revision} of the flow `{flow_id}` in `{namespace}`")
-            self._flows[key] = index(parse_flow(source.source, revision=revision, registry=self._registry))
-        return self._flows[key]
-
-    def _stepped(self, state: ExecutionState, entry: Entry) -> None:
-        first = self._created.get(state.id)
+    def _stepped(self, state: ExecutionState, _entry: Entry) -> None:
+        first = self._waiting_for_first.get(state.id)
         if first is not None and not first.done():
             first.set_result(None)
         listeners = self._listeners.get(state.id)
         if listeners:
-            view = execution_view(state, self._payloads.load, self.stores.clock.now())
+            view = self._engine.view(state)
             for on_change, _ in listeners:
                 on_change(view)
         if state.closed:
-            shutil.rmtree(self.data_dir / "workspaces" / state.id, ignore_errors=True)
+            shutil.rmtree(self._workspaces / state.id, ignore_errors=True)
             with self._ended:
                 self._ended.notify_all()
 
@@ -342,7 +250,7 @@ class LocalRuntime:
                 on_log(line)
 
     def _release_workspace(self, execution_id: str, task_run_id: str) -> None:
-        shutil.rmtree(self._worker.workspace(execution_id, task_run_id), ignore_errors=True)
+        shutil.rmtree(self._engine.worker.workspace(execution_id, task_run_id), ignore_errors=True)
 
 
 class _WatchedLogs:
@@ -359,21 +267,7 @@ class _WatchedLogs:
         self._tell(execution_id, lines)
 
 
-def refuse_unsupported(definition: FlowDefinition) -> None:
-    """Raise UnsupportedError when running *definition* would silently leave out something it says."""
-    if definition.disabled:
-        raise UnsupportedError("Cannot execute a disabled flow")
-    reasons = [*definition.unsupported]
-    reasons += [
-        f"task `{task.id}`: {task.unsupported}"
-        for task in definition.walk()
-        if task.unsupported is not None and not task.disabled
-    ]
-    if reasons:
-        raise UnsupportedError("\n".join(reasons))
-
-
-def _pass_on(done: Future[None], first: Future[None]) -> None:
+def _pass_on(first: Future[None], done: Future[None]) -> None:
     """Tell *first* of a failure that came before the first entry."""
     if first.done():
         return
@@ -382,6 +276,3 @@ def _pass_on(done: Future[None], first: Future[None]) -> None:
         first.set_exception(error)
     else:
         first.set_result(None)
-
-
-__all__ = ["LocalRuntime", "NoSuchFlowError", "UnsupportedError", "refuse_unsupported"]

@@ -36,7 +36,8 @@ def progress(execution: View, frame: Frame, now: datetime, planned: Sequence[str
     root = tree(execution, planned)
     shown = None if root.size() <= frame.rows else _choose(root, frame.rows)
     rows = list(_rows(root, shown, frame.symbols))
-    names = min(max(width(plain(row.name)) for row in rows), _WIDEST_NAME, max(frame.columns - 20, 10))
+    widest = max(width(plain(row.name)) for row in rows if row.node is not None)
+    names = min(widest, _WIDEST_NAME, max(frame.columns - 20, 10))
     lines = [_line(row, names, frame.symbols, now) for row in rows]
     return [fit(styled, frame.columns, frame.symbols.ellipsis) for styled in lines][: frame.rows]
 
@@ -105,13 +106,17 @@ def _rows(root: Node, shown: set[Node] | None, symbols: Symbols) -> Iterator[_Ro
 
 def _below(parent: Node, indent: str, shown: set[Node] | None, symbols: Symbols) -> Iterator[_Row]:
     visible = [node for node in parent.children if shown is None or node in shown]
-    if len(visible) < len(parent.children):
-        hidden = [node for node in parent.children if shown is not None and node not in shown]
-        lead = Span(indent + (symbols.branch if visible else symbols.last), Tone.FAINT)
-        yield _Row(line(lead, *_counted(hidden, symbols)), None)
-    for node in visible:
-        is_last = node is visible[-1]
+    hidden = [node for node in parent.children if shown is not None and node not in shown]
+    rows: list[Node | None] = [*visible]
+    if hidden:
+        # What is counted stands where it was: above when some of it is over, else below.
+        rows.insert(0 if any(node.state.is_terminal for node in hidden) else len(rows), None)
+    for index, node in enumerate(rows):
+        is_last = index == len(rows) - 1
         lead = Span(indent + (symbols.last if is_last else symbols.branch), Tone.FAINT)
+        if node is None:
+            yield _Row(line(lead, *_counted(hidden, symbols)), None)
+            continue
         name = Span(node.label, Tone.FAINT if node.is_planned else Tone.PLAIN)
         yield _Row(line(lead, symbols.of(node.state), " ", name, Span(node.value, Tone.NAME)), node)
         yield from _below(node, indent + (symbols.gap if is_last else symbols.bar), shown, symbols)

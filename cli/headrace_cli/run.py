@@ -24,27 +24,44 @@ if TYPE_CHECKING:
 @click.argument("flow", metavar="FLOW.yaml", type=click.Path(path_type=Path, allow_dash=True))
 @click.option("--input", "-i", "given", metavar="NAME=VALUE", multiple=True, callback=inputs.pairs, help="An input.")
 @click.option(
-    "--input-file", "-f", "files", metavar="NAME=@PATH", multiple=True, callback=inputs.files, help="A file for a FILE input."
+    "--input-file",
+    "-f",
+    "files",
+    metavar="NAME=@PATH",
+    multiple=True,
+    callback=inputs.files,
+    help="A file for a FILE input.",
 )
 @click.option(
-    "--inputs", "inputs_file", metavar="FILE", type=click.Path(path_type=Path), help="A JSON or YAML file with a map of inputs."
+    "--inputs",
+    "inputs_file",
+    metavar="FILE",
+    type=click.Path(path_type=Path),
+    help="A JSON or YAML file with a map of inputs.",
 )
 @click.option("--label", "-l", "labels", metavar="NAME=VALUE", multiple=True, callback=inputs.pairs, help="A label.")
 @click.option(
     "--flows", metavar="DIR", type=click.Path(path_type=Path), help="Save all flows of this folder first, for subflows."
 )
 @click.option(
-    "--data-dir", metavar="DIR", type=click.Path(path_type=Path, file_okay=False), help="Keep state and files here, instead of in a temporary folder."
+    "--data-dir",
+    metavar="DIR",
+    type=click.Path(path_type=Path, file_okay=False),
+    help="Keep state and files here, instead of in a temporary folder.",
 )
 @click.option(
-    "--output", "-o", type=click.Choice(["pretty", "json"]), default="pretty",
-    help="pretty: progress and outputs; json: only the execution as JSON on standard output, progress on standard error.",
+    "--output",
+    "-o",
+    type=click.Choice(["pretty", "json"]),
+    default="pretty",
+    help="pretty: progress and outputs. json: the execution as JSON on standard output, progress on standard error.",
 )
 @click.option("--quiet", "-q", is_flag=True, help="No progress and no log, only the end.")
 @click.option("--no-color", is_flag=True, help="No colours; NO_COLOR in the environment does the same.")
 @click.pass_context
 def command(
     context: click.Context,
+    *,
     flow: Path,
     given: dict[str, str],
     files: dict[str, Path],
@@ -53,7 +70,6 @@ def command(
     flows: Path | None,
     data_dir: Path | None,
     output: str,
-    *,
     quiet: bool,
     no_color: bool,
 ) -> None:

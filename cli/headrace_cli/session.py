@@ -17,8 +17,9 @@ from headrace_cli.display import Display
 from headrace_cli.errors import ProblemsError, UserError
 from headrace_cli.feed import Feed
 from headrace_cli.interrupts import Interrupts
-from headrace_cli.local import LocalRuntime, NoSuchFlowError, UnsupportedError
+from headrace_cli.local import LocalRuntime
 from headrace_cli.view import View
+from headrace_engine.engine import NoSuchFlowError, UnsupportedError
 from headrace_engine.inputs import InputError
 from headrace_engine.language import FlowError
 from headrace_engine.model.definition import FlowDefinition
@@ -92,7 +93,7 @@ class Session:
 
         with Feed(display) as feed, Interrupts(kill, leave):
             runtime.subscribe(execution_id, feed.change, feed.log)
-            feed.catch_up(runtime.view(execution_id), runtime.logs(execution_id))
+            feed.begin(runtime.view(execution_id), runtime.logs(execution_id))
             runtime.wait(execution_id)
             execution = runtime.view(execution_id)
             feed.close(execution)

@@ -110,7 +110,7 @@ class Story:
         """Yield the states that were not told yet, each with its instant and the attempt it belongs to."""
         entries = item["state"]["histories"]
         told = self._told.get(key, 0)
-        if told == len(entries):
+        if told >= len(entries):
             return
         self._told[key] = len(entries)
         attempt = 1

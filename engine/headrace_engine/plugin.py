@@ -59,6 +59,7 @@ class Properties(BaseModel):
         alias_generator=to_camel,
         populate_by_name=True,
         extra="forbid",
+        defer_build=True,
         frozen=True,
         coerce_numbers_to_str=True,
         use_enum_values=False,
@@ -68,7 +69,7 @@ class Properties(BaseModel):
 class TaskOutputs(BaseModel):
     """Base of a task's outputs; dumped by alias (camelCase), without what is None."""
 
-    model_config = ConfigDict(alias_generator=to_camel, populate_by_name=True, frozen=True)
+    model_config = ConfigDict(alias_generator=to_camel, populate_by_name=True, frozen=True, defer_build=True)
 
 
 _DURATION = re.compile(

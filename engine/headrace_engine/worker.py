@@ -76,9 +76,7 @@ class Worker:
             on_process_group=on_process_group,
         )
         on_context(context)
-        return run_attempt(
-            task_class, job, context, lease=lease, inline_limit=self._settings.output_inline_limit
-        )
+        return run_attempt(task_class, job, context, lease=lease, inline_limit=self._settings.output_inline_limit)
 
     def workspace(self, execution_id: str, task_run_id: str) -> Path:
         """Return the directory that the tasks of a WorkingDirectory share."""

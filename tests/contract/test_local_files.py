@@ -57,6 +57,19 @@ def test_folders_left_empty_are_removed(tmp_path: Path) -> None:
     assert list((tmp_path / "files").iterdir()) == []
 
 
+def test_a_put_outlasts_deletes_that_empty_its_folder_again_and_again(tmp_path: Path) -> None:
+    storage = FolderStorage(tmp_path, durable=False)
+
+    def put_and_delete(n: int) -> None:
+        for _ in range(200):
+            storage.put(f"kestra:///a/b/c/{n}", b"data")
+            assert storage.delete(f"kestra:///a/b/c/{n}")
+
+    with ThreadPoolExecutor(16) as pool:
+        list(pool.map(put_and_delete, range(16)))
+    assert list((tmp_path / "files").iterdir()) == []
+
+
 def test_no_path_leads_through_a_symbolic_link(tmp_path: Path) -> None:
     outside = tmp_path / "outside"
     outside.mkdir()

@@ -161,7 +161,12 @@ def _known(locale: str) -> str:
 
 def style(value: datetime, name: str, locale: str) -> str:
     """Return *value* in one of the localised styles full, long, medium, short."""
-    text: str = babel_dates().format_datetime(value, name, locale=_known(locale))
+    known = _known(locale)
+    if locale.startswith("en") and name in {"full", "long"}:  # Java 17's data say "at", newer ones a comma
+        dates = babel_dates()
+        text = f"{dates.format_date(value, name, known)} at {dates.format_time(value, name, locale=known)}"
+    else:
+        text = babel_dates().format_datetime(value, name, locale=known)
     # Unicode's newer data put a narrow space before AM and PM; Java 17 prints a plain one.
     return text.replace("\u202f", " ")
 

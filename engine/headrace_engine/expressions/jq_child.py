@@ -5,6 +5,7 @@ text that says what is wrong.
 """
 
 import json
+import os
 import resource
 import signal
 import struct
@@ -17,6 +18,7 @@ def main() -> None:
     """Answer requests until there are no more."""
     memory = int(sys.argv[1])
     sys.path[:] = sys.argv[2:]
+    os.environ.clear()  # Python itself may have set a locale, and jq can read all there is
     import jq  # noqa: PLC0415 - found on the parent's path
 
     compiled = lru_cache(maxsize=128)(jq.compile)

@@ -171,8 +171,12 @@ class Lexer:
             return
         if token.value in _CLOSING:
             brackets.append(_CLOSING[token.value])
-        elif token.value in {")", "]", "}"} and (not brackets or brackets.pop() != token.value):
-            raise self._error(f"`{token.value}` closes nothing", position - 1)
+        elif token.value in {")", "]", "}"}:
+            if not brackets:
+                raise self._error(f"`{token.value}` closes nothing", position - 1)
+            if brackets[-1] != token.value:
+                raise self._error(f"Expected `{brackets[-1]}`, found `{token.value}`", position - 1)
+            brackets.pop()
 
 
 def text_value(literal: str) -> str:

@@ -232,6 +232,8 @@ def parse(text: str, kind: str | None) -> Number:
         raise ExpressionError("A number of more than 1000 characters is too long")
     try:
         return _parse(text, kind.upper() if kind else None)
+    except ExpressionError:
+        raise
     except (ValueError, ArithmeticError):
         raise ExpressionError(f"`{text}` is not a number{f' of type {kind}' if kind else ''}") from None
 

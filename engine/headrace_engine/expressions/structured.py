@@ -8,6 +8,7 @@ built.
 from __future__ import annotations
 
 import json
+import math
 import re
 from collections.abc import Mapping
 from datetime import date, datetime, time, timedelta
@@ -249,7 +250,8 @@ def _yaml_lines(value: Any, indent: int, lines: list[str], budget: Budget) -> No
     elif isinstance(value, list) and value:
         for item in value:
             inner: list[str] = []
-            _yaml_lines(item, indent + 3, inner, budget)
+            # What stands in an item begins at one column, which for a list is that of its dash.
+            _yaml_lines(item, indent + (2 if isinstance(item, list) else 3), inner, budget)
             first, *rest = inner
             lines.append(f"{space} - {first.lstrip() if isinstance(item, dict | list) else first}")
             lines += rest
@@ -266,6 +268,8 @@ _NOT_TEXT = re.compile(
 def _yaml_scalar(value: Any, indent: int) -> str:
     if isinstance(value, dict | list):
         return "{}" if isinstance(value, dict) else "[]"
+    if isinstance(value, float) and not math.isfinite(value):
+        return ".NaN" if math.isnan(value) else ".inf" if value > 0 else "-.inf"
     if not isinstance(value, str):
         text = values.json_scalar(value)
         return text[1:-1] if text.startswith('"') and _is_plain(text[1:-1]) else text

@@ -8,6 +8,7 @@ and compiled to headrace_engine.model.definition. All that is wrong is told at o
 from headrace_engine.language.parser import Validation, check, parse_flow, parse_flows, validate
 from headrace_engine.language.problems import FlowError, Problem
 from headrace_engine.language.registry import DuplicateType, Registry
+from headrace_engine.language.schema import json_schema
 
 __all__ = [
     "DuplicateType",
@@ -16,6 +17,7 @@ __all__ = [
     "Registry",
     "Validation",
     "check",
+    "json_schema",
     "parse_flow",
     "parse_flows",
     "validate",

@@ -6,7 +6,7 @@ from typing import Annotated, Any, Literal, Self
 
 from pydantic import AfterValidator, AliasChoices, ConfigDict, Field, model_validator
 
-from headrace_engine.language.identifiers import task_id
+from headrace_engine.language.identifiers import TASK_ID, in_schema, task_id
 from headrace_engine.language.markers import Flag, Holds, Text
 from headrace_engine.model.definition import RetryBehavior
 from headrace_engine.plugin import IsoDuration, Properties, Rendering
@@ -142,7 +142,8 @@ class TaskProperties(LanguageProperties):
     """Properties that every task has, whatever its type."""
 
     id: Annotated[str, AfterValidator(task_id), Rendering.STATIC] = Field(
-        description="The task's id, unique in the flow: letters, digits, `-` and `_`."
+        description="The task's id, unique in the flow: letters, digits, `-` and `_`.",
+        json_schema_extra=in_schema(TASK_ID, 256),
     )
     type: Annotated[str, Rendering.STATIC] = Field(description="The full name of the task's type.")
     description: Text | None = Field(default=None, description="What the task does, in Markdown.")

@@ -105,10 +105,12 @@ class FlowProperties(LanguageProperties):
     """A flow: what it takes, what it does, what it hands back and what starts it."""
 
     id: Annotated[str, AfterValidator(identifiers.flow_id), Rendering.STATIC] = Field(
-        description="The flow's id, unique in its namespace; it never changes."
+        description="The flow's id, unique in its namespace; it never changes.",
+        json_schema_extra=identifiers.in_schema(identifiers.FLOW_ID, 100),
     )
     namespace: Annotated[str, AfterValidator(identifiers.namespace), Rendering.STATIC] = Field(
-        description="The namespace, a dot-separated hierarchy; it never changes."
+        description="The namespace, a dot-separated hierarchy; it never changes.",
+        json_schema_extra=identifiers.in_schema(identifiers.NAMESPACE, 150),
     )
     tenant_id: Annotated[str, AfterValidator(identifiers.tenant_id), Rendering.STATIC] | None = Field(
         default=None, description="The tenant; given by the server."

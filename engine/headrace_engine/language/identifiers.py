@@ -4,11 +4,23 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable
+from typing import Any
 
 RESERVED_FLOW_IDS = frozenset(
     ["pause", "resume", "force-run", "change-status", "kill", "executions", "search", "source", "disable", "enable"]
 )
 """Refused as flow ids from Kestra 1.0 on: they are paths of the API."""
+
+
+FLOW_ID = "[a-zA-Z0-9][a-zA-Z0-9._-]*"
+NAMESPACE = "[a-z0-9][a-z0-9._-]*"
+TASK_ID = "[a-zA-Z0-9][a-zA-Z0-9_-]*"
+INPUT_ID = "[a-zA-Z0-9][.a-zA-Z0-9_-]*"
+
+
+def in_schema(pattern: str, longest: int) -> dict[str, Any]:
+    """Return what the JSON Schema says of a text that matches *pattern*."""
+    return {"pattern": f"^{pattern}$", "maxLength": longest}
 
 
 def _rule(pattern: str, longest: int, says: str) -> Callable[[str], str]:
@@ -24,20 +36,14 @@ def _rule(pattern: str, longest: int, says: str) -> Callable[[str], str]:
     return check
 
 
-_flow = _rule(
-    "[a-zA-Z0-9][a-zA-Z0-9._-]*", 100, "expected letters, digits, `.`, `_` and `-`, beginning with a letter or digit"
-)
+_flow = _rule(FLOW_ID, 100, "expected letters, digits, `.`, `_` and `-`, beginning with a letter or digit")
 namespace = _rule(
-    "[a-z0-9][a-z0-9._-]*",
+    NAMESPACE,
     150,
     "a namespace has lower-case letters, digits, `.`, `_` and `-`, and begins with a letter or digit",
 )
-task_id = _rule(
-    "[a-zA-Z0-9][a-zA-Z0-9_-]*", 256, "expected letters, digits, `_` and `-`, beginning with a letter or digit"
-)
-input_id = _rule(
-    "[a-zA-Z0-9][.a-zA-Z0-9_-]*", 256, "expected letters, digits, `.`, `_` and `-`, beginning with a letter or digit"
-)
+task_id = _rule(TASK_ID, 256, "expected letters, digits, `_` and `-`, beginning with a letter or digit")
+input_id = _rule(INPUT_ID, 256, "expected letters, digits, `.`, `_` and `-`, beginning with a letter or digit")
 tenant_id = _rule(
     "[a-z0-9][a-z0-9_-]*",
     100,

@@ -6,7 +6,7 @@ from typing import Annotated, Any, Literal, Self
 from pydantic import AfterValidator, AliasChoices, BeforeValidator, Field, model_validator
 
 from headrace_engine.language.common import LanguageProperties
-from headrace_engine.language.identifiers import input_id
+from headrace_engine.language.identifiers import INPUT_ID, in_schema, input_id
 from headrace_engine.language.markers import Flag, Text, Verbatim
 from headrace_engine.plugin import IsoDuration, Rendering
 
@@ -59,6 +59,7 @@ class InputProperties(LanguageProperties):
     id: Identifier = Field(
         validation_alias=AliasChoices("id", "name"),
         description="The input's id; `a.b` becomes the key `b` of the map `inputs.a`.",
+        json_schema_extra=in_schema(INPUT_ID, 256),
     )
     description: Text | None = Field(default=None, description="What the input is for, in Markdown.")
     display_name: Annotated[str, Verbatim.VERBATIM] | None = Field(

@@ -43,8 +43,9 @@ def parse_flow(
     if found.errors:
         raise FlowError(found.errors)
     if len(found.flows) > 1:
+        second = read_documents(source, file)[1]
         message = f"One flow is expected here; the file holds {len(found.flows)}."
-        raise FlowError([Problem("", message, 1, 1, file)])
+        raise FlowError([Problem("", message, second.line, second.column, file)])
     return found.flows[0]
 
 

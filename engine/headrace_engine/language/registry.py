@@ -115,7 +115,7 @@ class Registry:
 
     def names(self) -> list[str]:
         """Return the names of all types, without older names, sorted."""
-        everything = (*self.tasks(), *self.runners(), *self.triggers(), *self.conditions())
+        everything: list[Plugin] = [*self.tasks(), *self.runners(), *self.triggers(), *self.conditions()]
         return sorted({cls.TYPE for cls in everything})
 
     def tasks(self) -> list[type[Task]]:

@@ -29,6 +29,7 @@ from headrace_engine.language.report import Report
 from headrace_engine.language.rules import check_input_order
 from headrace_engine.language.wording import show
 from headrace_engine.model.definition import InputDefinition, OutputDefinition, Retry, RetryBehavior, RetryKind
+from headrace_engine.plugin import TaskRunnerProperties
 
 
 def not_supported(what: str, why: str) -> str:

@@ -7,7 +7,17 @@ from datetime import timedelta
 import pytest
 from unit.core.harness import START, Run, flow, opened, task
 
-from headrace_engine.core.messages import Abort, AttemptReported, Create, Kill, Outputs, Poke, Skipped, TimerFired, Unplannable
+from headrace_engine.core.messages import (
+    Abort,
+    AttemptReported,
+    Create,
+    Kill,
+    Outputs,
+    Poke,
+    Skipped,
+    TimerFired,
+    Unplannable,
+)
 from headrace_engine.model.attempt import AttemptResult, ExecutionChange
 from headrace_engine.model.definition import Kind, OutputDefinition, Retry, RetryBehavior, RetryKind
 from headrace_engine.model.state import State
@@ -327,7 +337,10 @@ def test_trap_12_create_new_execution_marks_task_run_parents_and_execution_retri
     retry = Retry(RetryKind.CONSTANT, SECOND, max_attempts=2, behavior=RetryBehavior.CREATE_NEW_EXECUTION)
     inner = task("a", retry=retry if where == "task" else None)
     definition = flow(
-        task("s", Kind.SEQUENTIAL, tasks=[inner]), task("b"), retry=retry if where == "flow" else None, errors=(task("e"),)
+        task("s", Kind.SEQUENTIAL, tasks=[inner]),
+        task("b"),
+        retry=retry if where == "flow" else None,
+        errors=(task("e"),),
     )
     run = Run(definition, {"a": State.FAILED}).start(labels=(("k", "v"),))
     assert run.states == {"s": "RETRIED", "a": "RETRIED"}
@@ -402,7 +415,9 @@ def test_reports_that_no_longer_apply_change_nothing() -> None:
 
 def test_kill_ends_what_waits_and_stops_what_runs() -> None:
     retrying = task("r", retry=RETRY)
-    parallel = task("p", Kind.PARALLEL, tasks=[task("a", D), retrying, task("s", Kind.SEQUENTIAL, tasks=[task("x", D)])])
+    parallel = task(
+        "p", Kind.PARALLEL, tasks=[task("a", D), retrying, task("s", Kind.SEQUENTIAL, tasks=[task("x", D)])]
+    )
     run = Run(flow(parallel, errors=(task("e"),), finally_=(task("f"),)), {"r": State.FAILED}).start()
     assert run.states == {"p": "RUNNING", "a": "RUNNING", "r": "RETRYING", "s": "RUNNING", "x": "RUNNING"}
     run.send(Kill())
@@ -488,7 +503,10 @@ def _job(task_run):  # type: ignore[no-untyped-def]
 
 def test_a_working_directory_prepares_runs_and_collects_also_after_a_failure() -> None:
     directory = task(
-        "w", Kind.WORKING_DIRECTORY, tasks=[task("a", D), task("b", D)], properties={"inputFiles": {}, "outputFiles": []}
+        "w",
+        Kind.WORKING_DIRECTORY,
+        tasks=[task("a", D), task("b", D)],
+        properties={"inputFiles": {}, "outputFiles": []},
     )
     run = Run(flow(directory, task("n")), {"w": _job}).start()
     assert run.states == {"w": "RUNNING"}

@@ -1,0 +1,212 @@
+"""An engine put together: the executor, the worker and what they share, on any set of ports.
+
+Every runtime (local, simulated, AWS) builds one of these and adds only how things are set going.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import replace
+from pathlib import Path
+from typing import Any, BinaryIO
+
+from headrace_engine.core.events import Entry, ExecutionCreated
+from headrace_engine.core.flow import FlowIndex, index
+from headrace_engine.core.state import ExecutionState
+from headrace_engine.executor import Executor
+from headrace_engine.expressions import Expressions
+from headrace_engine.inputs import read_inputs
+from headrace_engine.language import Registry, parse_flow
+from headrace_engine.model.attempt import Payload
+from headrace_engine.model.definition import FlowDefinition
+from headrace_engine.model.ids import new_id
+from headrace_engine.payloads import Payloads
+from headrace_engine.plugin import NetworkPolicy, RunnableTask
+from headrace_engine.prepare import Preparer
+from headrace_engine.run_stores import execution_folder
+from headrace_engine.services import Channels, Settings, Stores
+from headrace_engine.view import execution_view
+from headrace_engine.worker import Worker
+
+CORRELATION_LABEL = "system.correlationId"
+
+
+class UnsupportedError(ValueError):
+    """The flow is valid, but uses what this version of Headrace does not run; one line a property."""
+
+
+class NoSuchFlowError(ValueError):
+    """There is no flow of that namespace and id, or no such revision."""
+
+
+class NoSuchExecutionError(ValueError):
+    """There is no execution of that id."""
+
+
+class Engine:
+    """What all runtimes share."""
+
+    def __init__(
+        self,
+        stores: Stores,
+        settings: Settings,
+        registry: Registry,
+        *,
+        temporary_root: Path,
+        workspaces: Path,
+        network: NetworkPolicy | None = None,
+    ) -> None:
+        self.stores = stores
+        self.settings = settings
+        self.registry = registry
+        self.expressions = Expressions()
+        self.payloads = Payloads(stores.storage)
+        self.worker = Worker(
+            stores,
+            settings,
+            self.expressions,
+            self.task_class,
+            temporary_root=temporary_root,
+            workspaces=workspaces,
+            network=network,
+        )
+        self.preparer = Preparer(stores, settings, self.expressions, self.payloads, self.task_class)
+        self._flows: dict[tuple[str, str, int], FlowIndex] = {}
+
+    def executor(
+        self,
+        channels: Channels,
+        *,
+        is_gone: Callable[[str], bool],
+        on_step: Callable[[ExecutionState, Entry], None] = lambda _state, _entry: None,
+        on_workspace: Callable[[str, str], None] = lambda _execution_id, _task_run_id: None,
+    ) -> Executor:
+        """Return an executor of this engine; the arguments are the executor's own."""
+        return Executor(
+            self.stores,
+            channels,
+            self.settings,
+            flow_of=self.flow_of,
+            preparer=self.preparer,
+            payloads=self.payloads,
+            run_light=self.worker.run,
+            is_gone=is_gone,
+            on_step=on_step,
+            on_workspace=on_workspace,
+        )
+
+    def task_class(self, name: str) -> type[RunnableTask] | None:
+        """Return the class of a runnable task type, or None."""
+        found = self.registry.task(name)
+        return found if found is not None and issubclass(found, RunnableTask) else None
+
+    # -- Flows --------------------------------------------------------------------------------------
+
+    def save_flow(self, source: str, *, file: str | None = None) -> FlowDefinition:
+        """Check and store a flow; return it with its revision. Raises FlowError with all that is wrong."""
+        definition = parse_flow(
+            source, file=file, registry=self.registry, plugin_defaults=self.settings.plugin_defaults
+        )
+        saved = self.stores.flows.save(definition.namespace, definition.id, source, self.stores.clock.now())
+        definition = replace(definition, revision=saved.revision)
+        self._flows[saved.namespace, saved.id, saved.revision] = index(definition)
+        return definition
+
+    def flow_of(self, namespace: str, flow_id: str, revision: int | None = None) -> FlowIndex:
+        """Return a revision (the latest when None) compiled. Raises NoSuchFlowError."""
+        key = (namespace, flow_id, revision or 0)
+        if key in self._flows:
+            return self._flows[key]
+        source = self.stores.flows.get(namespace, flow_id, revision)
+        if source is None or (revision is None and source.deleted):
+            wanted = f"There is no flow `{flow_id}` in the namespace `{namespace}`"
+            raise NoSuchFlowError(wanted if revision is None else f"{wanted} with revision {revision}")
+        key = (namespace, flow_id, source.revision)
+        if key not in self._flows:
+            definition = parse_flow(
+                source.source,
+                revision=source.revision,
+                registry=self.registry,
+                plugin_defaults=self.settings.plugin_defaults,
+            )
+            self._flows[key] = index(definition)
+        return self._flows[key]
+
+    # -- Executions ---------------------------------------------------------------------------------
+
+    def new_execution(
+        self,
+        namespace: str,
+        flow_id: str,
+        inputs: Mapping[str, Any] | None = None,
+        *,
+        labels: Mapping[str, str] | None = None,
+        execution_id: str | None = None,
+    ) -> tuple[str, ExecutionCreated]:
+        """Return the id and first event of a new execution of the flow's latest revision, its inputs read and stored.
+
+        FILE inputs are given as paths or URIs. Raises NoSuchFlowError, UnsupportedError, InputError.
+        """
+        definition = self.flow_of(namespace, flow_id).definition
+        refuse_unsupported(definition)
+        execution_id = execution_id or new_id()
+        given = dict(labels or {})
+        given.setdefault(CORRELATION_LABEL, execution_id)
+        return execution_id, ExecutionCreated(
+            namespace=namespace,
+            flow_id=flow_id,
+            flow_revision=definition.revision,
+            inputs=self._inputs(definition, execution_id, inputs or {}),
+            labels=(*definition.labels, *given.items()),
+            variables=dict(definition.variables),
+        )
+
+    def _inputs(self, definition: FlowDefinition, execution_id: str, given: Mapping[str, Any]) -> Payload:
+        storage = self.stores.storage
+        folder = execution_folder(definition.namespace, definition.id, execution_id)
+
+        def store_file(input_id: str, filename: str, content: bytes | BinaryIO | Path) -> str:
+            uri = f"{folder}/inputs/{input_id}/{filename}"
+            if isinstance(content, Path):
+                with content.open("rb") as file:
+                    storage.put(uri, file)
+            else:
+                storage.put(uri, content)
+            return uri
+
+        host = self.preparer.host_of(definition, execution_id, self.stores.clock.now())
+        surroundings = self.settings.surroundings
+        variables: dict[str, Any] = {
+            "flow": {"id": definition.id, "namespace": definition.namespace, "revision": definition.revision},
+            "envs": surroundings.envs,
+            "globals": surroundings.variables,
+        }
+        if definition.variables:
+            variables["vars"] = definition.variables
+        stored = read_inputs(
+            definition.inputs,
+            given,
+            render=lambda template, more: self.expressions.render_typed(template, {**variables, **more}, host),
+            store_file=store_file,
+            seal=lambda text: self.stores.cipher.seal(text.encode()),
+        )
+        payload, _ = self.payloads.make(stored, f"{folder}/_engine", self.settings.output_inline_limit)
+        return payload
+
+    def view(self, state: ExecutionState) -> dict[str, Any]:
+        """Return the execution in the shape of Kestra's API."""
+        return execution_view(state, self.payloads.load, self.stores.clock.now())
+
+
+def refuse_unsupported(definition: FlowDefinition) -> None:
+    """Raise UnsupportedError when running *definition* would silently leave out something it says."""
+    if definition.disabled:
+        raise UnsupportedError("Cannot execute a disabled flow")
+    reasons = [*definition.unsupported]
+    reasons += [
+        f"task `{task.id}`: {task.unsupported}"
+        for task in definition.walk()
+        if task.unsupported is not None and not task.disabled
+    ]
+    if reasons:
+        raise UnsupportedError("\n".join(reasons))
