@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from collections import Counter
-from collections.abc import Sequence
 from threading import Event, Lock, Thread
 from time import monotonic
 from types import TracebackType
@@ -20,61 +18,52 @@ _TICK = 0.1
 
 
 class Feed:
-    """A thread that draws at most ten times a second, and rests longer the longer drawing took."""
+    """What an execution tells, kept until it is drawn."""
 
-    def __init__(self, display: Display) -> None:
-        self.display = display
+    def __init__(self) -> None:
         self._lock = Lock()
         self._view: View | None = None
         self._lines: list[LogLine] = []
-        self._early: Counter[LogLine] = Counter()
-        """Lines that stood in the log when drawing began, and may yet be told."""
-        self._news = Event()
-        self._closing = Event()
-        self._thread = Thread(target=self._run, name="headrace-display", daemon=True)
+        self.news = Event()
 
     def change(self, execution: View) -> None:
         """Take the execution as it stands now."""
         with self._lock:
             self._view = execution
-        self._news.set()
+        self.news.set()
 
     def log(self, line: LogLine) -> None:
         """Take a new line of the log."""
         with self._lock:
-            if self._early and self._early[line] > 0:
-                self._early[line] -= 1
-                return
             self._lines.append(line)
-        self._news.set()
+        self.news.set()
 
-    def begin(self, execution: View, lines: Sequence[LogLine]) -> None:
-        """Start drawing, from what was there before anybody told of changes.
-
-        *execution* and *lines* are read after the telling has begun, so they overlap with it; nothing is drawn twice.
-        """
+    def take(self) -> tuple[View | None, list[LogLine]]:
+        """Return the latest view (None: none since the last call) and the lines since then."""
         with self._lock:
-            early = Counter(lines)
-            late = []
-            for line in self._lines:
-                if early[line] > 0:
-                    early[line] -= 1
-                else:
-                    late.append(line)
-            self._early = early
-            self._lines = [*lines, *late]
-            if self._view is None:
-                self._view = execution
-        self._news.set()
-        self._thread.start()
+            self.news.clear()
+            taken = self._view, self._lines
+            self._view, self._lines = None, []
+        return taken
+
+
+class Drawing:
+    """While entered, a thread draws the feed at most ten times a second, and rests longer the longer drawing takes."""
+
+    def __init__(self, feed: Feed, display: Display) -> None:
+        self._feed = feed
+        self._display = display
+        self._closing = Event()
+        self._thread = Thread(target=self._run, name="headrace-display", daemon=True)
 
     def close(self, execution: View) -> None:
         """Stop drawing, and have the display show the end."""
         self._stop()
-        _, lines = self._take()
-        self.display.close(execution, lines)
+        _, lines = self._feed.take()
+        self._display.close(execution, lines)
 
     def __enter__(self) -> Self:
+        self._thread.start()
         return self
 
     def __exit__(
@@ -82,27 +71,19 @@ class Feed:
     ) -> None:
         if not self._closing.is_set():
             self._stop()
-            self.display.abandon()
+            self._display.abandon()
 
     def _stop(self) -> None:
         self._closing.set()
-        self._news.set()
-        if self._thread.ident is not None:
-            self._thread.join()
-
-    def _take(self) -> tuple[View | None, list[LogLine]]:
-        with self._lock:
-            taken = self._view, self._lines
-            self._view, self._lines = None, []
-        return taken
+        self._feed.news.set()
+        self._thread.join()
 
     def _run(self) -> None:
         pause = 0.0
         while not self._closing.wait(pause):
-            self._news.wait(_TICK if self.display.ticks else None)
+            self._feed.news.wait(_TICK if self._display.ticks else None)
             if self._closing.is_set():
                 return
-            self._news.clear()
             began = monotonic()
-            self.display.draw(*self._take())
+            self._display.draw(*self._feed.take())
             pause = max(_SHORTEST_PAUSE, _SHARE * (monotonic() - began))

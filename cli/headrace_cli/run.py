@@ -97,9 +97,9 @@ def command(
     request = Request(flow, {**from_file, **given, **files}, [*given, *files], labels, flows)
     with session(data_dir) as opened:
         definition = opened.save(request)
-        execution_id = opened.start(definition, request)
-        execution = opened.follow(execution_id, Silent() if quiet else _display(to, err, definition))
-        logs = opened.logs(execution_id)
+        started = opened.start(definition, request)
+        execution = opened.follow(started, Silent() if quiet else _display(to, err, definition))
+        logs = opened.logs(started)
         are_files_gone = opened.is_temporary
 
     if output == "pretty" or not quiet:

@@ -15,7 +15,7 @@ from typing import Any, NoReturn
 from headrace_cli import flow_files, inputs
 from headrace_cli.display import Display
 from headrace_cli.errors import ProblemsError, UserError
-from headrace_cli.feed import Feed
+from headrace_cli.feed import Drawing, Feed
 from headrace_cli.interrupts import Interrupts
 from headrace_cli.local import LocalRuntime
 from headrace_cli.view import View
@@ -23,6 +23,7 @@ from headrace_engine.engine import NoSuchFlowError, UnsupportedError
 from headrace_engine.inputs import InputError
 from headrace_engine.language import FlowError
 from headrace_engine.model.definition import FlowDefinition
+from headrace_engine.model.ids import new_id
 from headrace_engine.ports import LogLine, PortError
 from headrace_runners.process_groups import end_group
 
@@ -41,6 +42,14 @@ class Request:
     labels: Mapping[str, str] = field(default_factory=dict)
     flows: Path | None = None
     """A folder whose flows are saved first."""
+
+
+@dataclass(frozen=True, slots=True)
+class Started:
+    """An execution under way, and what it has told so far."""
+
+    execution_id: str
+    feed: Feed
 
 
 class Session:
@@ -65,18 +74,27 @@ class Session:
         except FlowError as error:
             raise ProblemsError(error.problems) from None
 
-    def start(self, definition: FlowDefinition, request: Request) -> str:
-        """Create the execution and return its id. Raises UserError for inputs and flows that cannot be run."""
+    def start(self, definition: FlowDefinition, request: Request) -> Started:
+        """Create the execution. Raises UserError for inputs and flows that cannot be run."""
         name = f"{definition.namespace}.{definition.id}"
         inputs.check_names(request.named, [known.id for known in definition.inputs], name)
+        started = Started(new_id(), Feed())
+        self._runtime.subscribe(started.execution_id, started.feed.change, started.feed.log)
         try:
-            return self._runtime.create(definition.namespace, definition.id, request.inputs, labels=request.labels)
+            self._runtime.create(
+                definition.namespace,
+                definition.id,
+                request.inputs,
+                labels=request.labels,
+                execution_id=started.execution_id,
+            )
         except (InputError, NoSuchFlowError, UnsupportedError) as error:
             raise UserError(str(error)) from None
+        return started
 
-    def follow(self, execution_id: str, display: Display) -> View:
+    def follow(self, started: Started, display: Display) -> View:
         """Show the execution until it has ended; return it as it ended. Ctrl-C kills it, a second one leaves."""
-        runtime = self._runtime
+        runtime, execution_id = self._runtime, started.execution_id
 
         def kill() -> None:
             display.note("Killing the execution. Press Ctrl-C again to leave at once.")
@@ -91,17 +109,15 @@ class Session:
             finally:
                 os._exit(_INTERRUPTED)
 
-        with Feed(display) as feed, Interrupts(kill, leave):
-            runtime.subscribe(execution_id, feed.change, feed.log)
-            feed.begin(runtime.view(execution_id), runtime.logs(execution_id))
+        with Drawing(started.feed, display) as drawing, Interrupts(kill, leave):
             runtime.wait(execution_id)
             execution = runtime.view(execution_id)
-            feed.close(execution)
+            drawing.close(execution)
         return execution
 
-    def logs(self, execution_id: str) -> Sequence[LogLine]:
+    def logs(self, started: Started) -> Sequence[LogLine]:
         """Return the execution's log."""
-        return self._runtime.logs(execution_id)
+        return self._runtime.logs(started.execution_id)
 
     def _end_processes(self) -> None:
         """End the processes of scripts that still run: nobody else would."""

@@ -13,7 +13,6 @@ from . import data, temporal
 from .converters import Outside, Rules, convert
 from .problems import Refused
 
-_MISSING = object()
 Unseal = Callable[[str], str]
 
 _READERS: dict[str, Callable[[Any], Any]] = {
@@ -29,26 +28,18 @@ _READERS: dict[str, Callable[[Any], Any]] = {
 def nested(flat: Mapping[str, Any]) -> dict[str, Any]:
     """Return *flat* with each dot in a key as a level: {"a.b": 1} is {"a": {"b": 1}}.
 
-    A key that another one's value is in the way of stays as it is.
+    Where `a` has a value of its own there is no room for a level, and `a.b` stays a key.
     """
     result: dict[str, Any] = {}
-    made = {id(result)}
     for key, value in flat.items():
         *parents, last = key.split(".")
-        place = result
+        if any(".".join(parents[: count + 1]) in flat for count in range(len(parents))):
+            result[key] = value
+            continue
+        level = result
         for parent in parents:
-            inner = place.get(parent, _MISSING)
-            if inner is _MISSING:
-                inner = place[parent] = {}
-                made.add(id(inner))
-            if id(inner) not in made:  # the value of an input, not a level of ours
-                break
-            place = inner
-        else:
-            if id(place.get(last)) not in made:
-                place[last] = value
-                continue
-        result[key] = value
+            level = level.setdefault(parent, {})
+        level[last] = value
     return result
 
 

@@ -102,7 +102,7 @@ class VirtualRuntime:
             executions=MemoryExecutions(),
             kv=MemoryKV(),
             claims=MemoryClaims(),
-            storage=MemoryStorage(),
+            storage=MemoryStorage(self.clock),
             logs=MemoryLogs(),
             metrics=MemoryMetrics(),
             secrets=MemorySecrets(secrets or {}),

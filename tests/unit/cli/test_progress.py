@@ -42,9 +42,7 @@ def loop(values: int, done: int, at_once: int, failed: tuple[int, ...] = ()) -> 
 
 
 def test_task_runs_stand_in_order_with_state_and_duration_and_what_is_still_to_come_last() -> None:
-    view = execution(
-        *RUNNING, runs=[run("extract", *ended("SUCCESS", 0, 412)), run("transform", *running(412))]
-    )
+    view = execution(*RUNNING, runs=[run("extract", *ended("SUCCESS", 0, 412)), run("transform", *running(412))])
     assert picture(view, 1912, planned=("extract", "transform", "load")) == [
         "● demo.hello    RUNNING     1.9s",
         "├─ ✔ extract    SUCCESS    412ms",

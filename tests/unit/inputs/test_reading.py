@@ -73,7 +73,10 @@ def test_a_default_counts_as_given() -> None:
 
 
 def test_a_default_is_checked_like_any_value() -> None:
-    assert refusal([define("INT", defaults=5, max=4)], {}) == "Invalid input for `x`, it must be at most `4`, but received `5`"
+    assert (
+        refusal([define("INT", defaults=5, max=4)], {})
+        == "Invalid input for `x`, it must be at most `4`, but received `5`"
+    )
 
 
 def test_a_bool_is_never_null() -> None:
@@ -177,7 +180,10 @@ def test_an_input_whose_condition_is_false_is_skipped() -> None:
 
 
 def test_an_input_whose_dependency_is_invalid_or_missing_is_skipped() -> None:
-    assert refusal(RESOURCES, {"kind": "none"}) == "Invalid input for `kind`, it must be one of `VM`, `SaaS`, but received `none`"
+    assert (
+        refusal(RESOURCES, {"kind": "none"})
+        == "Invalid input for `kind`, it must be one of `VM`, `SaaS`, but received `none`"
+    )
     assert refusal(RESOURCES, {}) == "Invalid input for `kind`, it is required, but received `null`"
     assert read([define("INT", depends_on=["nowhere"])], {}) == {}
 
@@ -192,7 +198,13 @@ def test_an_optional_dependency_may_be_null() -> None:
 
 @pytest.mark.parametrize(
     ("condition", "enabled"),
-    [("{{ true }}", True), ("{{ inputs.a == '1' }}", True), ("{{ 'true' }}", False), ("true", False), ("{{ 1 }}", False)],
+    [
+        ("{{ true }}", True),
+        ("{{ inputs.a == '1' }}", True),
+        ("{{ 'true' }}", False),
+        ("true", False),
+        ("{{ 1 }}", False),
+    ],
 )
 def test_a_condition_must_be_true_itself(condition: str, enabled: bool) -> None:
     definitions = [define("STRING", "a"), define("STRING", "b", depends_on=["a"], condition=condition, defaults="x")]
@@ -211,7 +223,12 @@ def test_expressions_see_dependencies_typed_and_nested() -> None:
     definitions = [
         define("DATE", "from.day"),
         define("SECRET", "token"),
-        define("DATE", "to", depends_on=["from.day"], defaults="{{ inputs.from.day | dateAdd(1, 'DAYS') | date('yyyy-MM-dd') }}"),
+        define(
+            "DATE",
+            "to",
+            depends_on=["from.day"],
+            defaults="{{ inputs.from.day | dateAdd(1, 'DAYS') | date('yyyy-MM-dd') }}",
+        ),
         define("STRING", "length", depends_on=["token"], defaults="{{ inputs.token | length }}"),
     ]
     stored = read(definitions, {"from.day": "2024-02-28", "token": "12345"})

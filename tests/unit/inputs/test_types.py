@@ -301,10 +301,11 @@ REFUSED: list[tuple[str, dict[str, Any], Any, str, str]] = [
 
 
 @pytest.mark.parametrize(("kind", "options", "given", "reason", "received"), REFUSED)
-def test_a_value_that_is_refused(
-    kind: str, options: Mapping[str, Any], given: Any, reason: str, received: str
-) -> None:
-    assert refusal((define(kind, **options),), {"x": given}) == f"Invalid input for `x`, {reason}, but received `{received}`"
+def test_a_value_that_is_refused(kind: str, options: Mapping[str, Any], given: Any, reason: str, received: str) -> None:
+    assert (
+        refusal((define(kind, **options),), {"x": given})
+        == f"Invalid input for `x`, {reason}, but received `{received}`"
+    )
 
 
 # -- SECRET
@@ -422,7 +423,11 @@ def test_no_file_is_stored_when_another_input_is_refused(tmp_path: Path) -> None
     upload.touch()
     store = Store()
     with pytest.raises(InputError):
-        read((define("FILE", "a"), define("INT", "b"), define("FILE", "c")), {"a": upload, "b": "x", "c": upload}, store=store)
+        read(
+            (define("FILE", "a"), define("INT", "b"), define("FILE", "c")),
+            {"a": upload, "b": "x", "c": upload},
+            store=store,
+        )
     assert store.files == {}
 
 
@@ -439,7 +444,9 @@ def test_json_nested_too_deeply_is_refused() -> None:
     for _ in range(150):
         nested = [nested]
     for given in (deep, nested):
-        assert ", lists and maps must not be nested more than 100 deep, but received" in refusal((define("JSON"),), {"x": given})
+        assert ", lists and maps must not be nested more than 100 deep, but received" in refusal(
+            (define("JSON"),), {"x": given}
+        )
 
 
 def test_a_yaml_bomb_is_refused() -> None:

@@ -28,7 +28,12 @@ def test_trap_18_missing_inputs_have_their_declared_defaults() -> None:
 
 
 def test_trap_18_what_was_never_validated_is_seen_as_it_is() -> None:
-    definitions = (define("DATE", "day"), define("INT", "nr"), define("SECRET", "token"), define("ARRAY", "list", itemType="DATE"))
+    definitions = (
+        define("DATE", "day"),
+        define("INT", "nr"),
+        define("SECRET", "token"),
+        define("ARRAY", "list", itemType="DATE"),
+    )
     stored = {"day": "tomorrow", "nr": "five", "token": "plain", "list": "none", "undeclared": 1}
     assert typed(definitions, stored) == stored
 
@@ -48,7 +53,7 @@ def test_a_secret_is_opened_once_and_only_when_it_is_asked_for() -> None:
     definitions = (define("SECRET", "deep.token"), define("STRING", "name"))
     stored = read(definitions, {"deep.token": "s3cr3t", "name": "x"})
     seen = typed_inputs(definitions, stored, unseal=unseal_and_tell)
-    assert render("{{ inputs.name }} {{ inputs.deep is defined }}", {"inputs": seen}) == "x true" or opened == []
+    assert render("{{ inputs.name ~ (inputs.deep is defined) }}", {"inputs": seen}) == "xtrue"
     assert "name" in seen
     assert "token" in seen["deep"]
     assert len(seen) == 2
@@ -87,7 +92,7 @@ def test_flows_with_equal_inputs_do_not_mix() -> None:
         ({}, {}),
         ({"a": 1, "b.c": 2, "b.d": 3}, {"a": 1, "b": {"c": 2, "d": 3}}),
         ({"a": 1, "a.b": 2}, {"a": 1, "a.b": 2}),
-        ({"a.b": 2, "a": 1}, {"a": {"b": 2}, "a": 1} if False else {"a": {"b": 2}}),
+        ({"a.b": 2, "a": 1}, {"a.b": 2, "a": 1}),
         ({"a": {"x": 0}, "a.b": 2}, {"a": {"x": 0}, "a.b": 2}),
     ],
 )
