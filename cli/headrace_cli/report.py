@@ -16,6 +16,7 @@ from headrace_engine.ports import Level, LogLine
 
 _MOST_FAILURES = 10
 _MOST_LINES = 10
+_WIDEST_VALUE = 100
 
 
 def report(execution: View, logs: Sequence[LogLine], symbols: Symbols, now: datetime) -> list[Line]:
@@ -69,10 +70,15 @@ def _errors(execution: View, logs: Sequence[LogLine], symbols: Symbols, now: dat
 
 
 def failures(execution: View) -> list[View]:
-    """Return the task runs that failed by themselves: those whose failure is not that of a task run below."""
-    failed = [run for run in task_runs(execution) if state_of(run) is State.FAILED]
-    passed_on = {run.get("parentTaskRunId") for run in failed}
-    return [run for run in failed if run["id"] not in passed_on]
+    """Return the task runs that went wrong by themselves: those below which none went wrong.
+
+    A task run with `allowFailure` ends WARNING and still has its error. When all ended well there is nothing to tell.
+    """
+    if state_of(execution) is State.SUCCESS:
+        return []
+    wrong = [run for run in task_runs(execution) if state_of(run) is State.FAILED or error_of(run)]
+    passed_on = {run.get("parentTaskRunId") for run in wrong}
+    return [run for run in wrong if run["id"] not in passed_on]
 
 
 def _messages(error: str | None, logged: Sequence[str]) -> list[str]:
@@ -103,5 +109,13 @@ def outputs(execution: View) -> list[Line]:
 
 
 def shown(value: object) -> str:
-    """Return a value as people read it: text as it is, everything else as JSON."""
-    return clean(value) if isinstance(value, str) else json.dumps(value, ensure_ascii=False)
+    """Return a value as people read it: text as it is, everything else as JSON, with long lists and maps in rows."""
+    if isinstance(value, str):
+        return clean(value).rstrip("\n")
+    text = json.dumps(value, ensure_ascii=False)
+    if width(text) <= _WIDEST_VALUE or not isinstance(value, list | dict):
+        return text
+    if isinstance(value, list):
+        return "[" + ",\n ".join(json.dumps(item, ensure_ascii=False) for item in value) + "]"
+    entries = (f"{json.dumps(key)}: {json.dumps(item, ensure_ascii=False)}" for key, item in value.items())
+    return "{" + ",\n ".join(entries) + "}"

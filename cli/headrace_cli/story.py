@@ -65,7 +65,7 @@ class Story:
             placed += self._changes(execution)
         for line in lines:
             place = self._place.get(line.task_run_id or "", -1)
-            placed.append(((_coarse(line.timestamp), place, 1, 0), Said(line, self._name_of(line))))
+            placed.append(((line.timestamp, place, 1, 0), Said(line, self._name_of(line))))
         placed.sort(key=lambda entry: entry[0])
         return [happening for _, happening in placed]
 
@@ -83,31 +83,23 @@ class Story:
             parent = self._place.get(runs[index].get("parentTaskRunId") or "")
             if parent is not None:
                 last[parent] = max(last[parent], last[index])
-        for state, at, _ in self._new(execution, None):
-            length = total(execution, at) if state.is_terminal else None
-            end = state.is_terminal
-            place: _Place = (_coarse(at), float("inf") if end else -1, 2 if end else 0, 0)
-            yield place, Change(at, state, full_name(execution), length=length)
+        for state, at, _, is_end in self._new(execution, None):
+            length = total(execution, at) if is_end else None
+            yield _execution_place(state, at), Change(at, state, full_name(execution), length=length)
         for index, run in enumerate(runs):
-            for state, at, attempt in self._new(run, run["id"]):
+            for state, at, attempt, is_end in self._new(run, run["id"]):
                 if state is State.CREATED:
                     continue
-                end = state.is_terminal
-                place = (_coarse(at), last[index] if end else index, 2 if end else 0, -depths[run["id"]] if end else 0)
-                yield (
-                    place,
-                    Change(
-                        at,
-                        state,
-                        self.names.of(run["id"]),
-                        run["id"],
-                        elapsed(run, at) if end else None,
-                        max(attempts(run), attempt) if end else attempt,
-                    ),
-                )
+                name = self.names.of(run["id"])
+                if is_end:
+                    place: _Place = (at, last[index], 2, -depths[run["id"]])
+                    yield place, Change(at, state, name, run["id"], elapsed(run, at), max(attempts(run), attempt))
+                else:
+                    phase = 2 if state in _AFTER_AN_ATTEMPT else 0
+                    yield (at, index, phase, 0), Change(at, state, name, run["id"], None, attempt)
 
-    def _new(self, item: View, key: str | None) -> Iterator[tuple[State, datetime, int]]:
-        """Yield the states that were not told yet, each with its instant and the attempt it belongs to."""
+    def _new(self, item: View, key: str | None) -> Iterator[tuple[State, datetime, int, bool]]:
+        """Yield the states that were not told yet: each with its instant, its attempt, and whether it is the end."""
         entries = item["state"]["histories"]
         told = self._told.get(key, 0)
         if told >= len(entries):
@@ -118,9 +110,13 @@ class Story:
             state = State(entry["state"])
             attempt += index > 0 and State(entries[index - 1]["state"]) is State.RETRYING
             if index >= told:
-                yield state, instant(entry["date"]), attempt
+                yield state, instant(entry["date"]), attempt, state.is_terminal and index == len(entries) - 1
 
 
-def _coarse(at: datetime) -> datetime:
-    """Return *at* to the millisecond: views and log lines may know instants to a different precision."""
-    return at.replace(microsecond=at.microsecond // 1000 * 1000)
+_AFTER_AN_ATTEMPT = frozenset({State.FAILED, State.RETRYING})
+
+
+def _execution_place(state: State, at: datetime) -> _Place:
+    """Return where a change of the execution stands: what its task runs bring about comes after them."""
+    is_outcome = state.is_terminal or state in (State.RETRYING, State.PAUSED)
+    return at, float("inf") if is_outcome else -1, 2 if is_outcome else 0, 0

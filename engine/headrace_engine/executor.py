@@ -56,7 +56,9 @@ from headrace_engine.services import Channels, Settings, Stores
 
 _log = logging.getLogger(__name__)
 
-_CACHED_EXECUTIONS = 1024
+_HELD_EXECUTIONS = 1024
+_HELD_TASK_RUNS = 20_000
+"""States held in memory, least recently used first to go: a journal is read again in milliseconds."""
 _LIGHT_THREADS = 16
 _GRACE = timedelta(minutes=2)
 """How long after something was due the sweeper looks whether it happened."""
@@ -119,6 +121,7 @@ class Executor:
         self._on_step = on_step
         self._on_workspace = on_workspace
         self._held: OrderedDict[str, ExecutionState] = OrderedDict()
+        self._held_task_runs = 0
         self._held_lock = threading.Lock()
         self._light_pool = ThreadPoolExecutor(_LIGHT_THREADS, thread_name_prefix="headrace-light")
 
@@ -142,16 +145,24 @@ class Executor:
 
     def _hold(self, state: ExecutionState) -> ExecutionState:
         with self._held_lock:
+            self._drop(state.id)
             self._held[state.id] = state
-            self._held.move_to_end(state.id)
-            if len(self._held) > _CACHED_EXECUTIONS:
-                self._held.popitem(last=False)
+            self._held_task_runs += state.created_task_runs
+            while len(self._held) > 1 and (
+                len(self._held) > _HELD_EXECUTIONS or self._held_task_runs > _HELD_TASK_RUNS
+            ):
+                self._drop(next(iter(self._held)))
         return state
+
+    def _drop(self, execution_id: str) -> None:
+        dropped = self._held.pop(execution_id, None)
+        if dropped is not None:
+            self._held_task_runs -= dropped.created_task_runs
 
     def forget(self, execution_id: str) -> None:
         """Drop what is held of an execution; the journal has it."""
         with self._held_lock:
-            self._held.pop(execution_id, None)
+            self._drop(execution_id)
 
     def close(self) -> None:
         """End the threads of light tasks."""

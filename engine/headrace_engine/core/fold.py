@@ -28,6 +28,7 @@ from headrace_engine.core.events import (
     VariablesSet,
     WindingDown,
 )
+from headrace_engine.core.evolve import evolve
 from headrace_engine.core.flow import FlowIndex
 from headrace_engine.core.state import Attempt, ExecutionState, Pending, Scope, TaskRun, empty
 from headrace_engine.core.transitions import EXECUTION, TASK_RUN, check
@@ -52,7 +53,7 @@ def fold(execution_id: str, flow: FlowIndex, entries: Iterable[Entry]) -> Execut
 def begin_entry(state: ExecutionState, now: datetime) -> ExecutionState:
     """Return *state* ready for the events of entry seq + 1. Its instant is max(now, the last one's)."""
     at = now if state.at is None else max(now, state.at)
-    return replace(state, seq=state.seq + 1, at=at, ordinal=0)
+    return evolve(state, seq=state.seq + 1, at=at, ordinal=0)
 
 
 def apply_entry(state: ExecutionState, entry: Entry) -> ExecutionState:
@@ -70,7 +71,7 @@ def mark_issued(state: ExecutionState, through: int) -> ExecutionState:
     if through <= state.issued_through:
         return state
     pending = tuple(item for item in state.pending if item.since > through)
-    return replace(state, issued_through=through, pending=pending)
+    return evolve(state, issued_through=through, pending=pending)
 
 
 def apply(state: ExecutionState, event: Event) -> ExecutionState:  # noqa: C901, PLR0912 - one row per event
@@ -96,20 +97,20 @@ def apply(state: ExecutionState, event: Event) -> ExecutionState:  # noqa: C901,
             return _retry_scheduled(state, event)
         case LabelsSet():
             merged = dict(state.labels) | dict(event.labels)
-            return replace(state, labels=tuple(merged.items()))
+            return evolve(state, labels=tuple(merged.items()))
         case VariablesSet():
             kept = {key: value for key, value in state.variables.items() if key not in event.unset}
-            return replace(state, variables=kept | dict(event.variables))
+            return evolve(state, variables=kept | dict(event.variables))
         case WindingDown():
-            return replace(state, winding_down=event.to)
+            return evolve(state, winding_down=event.to)
         case Replaced():
             return _replaced(state, event)
         case Finishing():
-            return replace(state, finishing=event.to)
+            return evolve(state, finishing=event.to)
         case OutputsRendered():
-            return replace(state, outputs=event.outputs)
+            return evolve(state, outputs=event.outputs)
         case Closed():
-            return _pend(replace(state, closed=True), Announce(state.state))
+            return _pend(evolve(state, closed=True), Announce(state.state))
 
 
 def retry_timer(task_run: TaskRun) -> str:
@@ -118,11 +119,11 @@ def retry_timer(task_run: TaskRun) -> str:
 
 
 def _pend(state: ExecutionState, command: Command) -> ExecutionState:
-    return replace(state, pending=(*state.pending, Pending(state.seq, command)))
+    return evolve(state, pending=(*state.pending, Pending(state.seq, command)))
 
 
 def _put(state: ExecutionState, task_run: TaskRun) -> ExecutionState:
-    return replace(state, task_runs=state.task_runs.set(task_run.id, task_run))
+    return evolve(state, task_runs=state.task_runs.set(task_run.id, task_run))
 
 
 def _later(state: ExecutionState, instant: datetime) -> datetime:
@@ -141,7 +142,7 @@ def _execution_created(state: ExecutionState, event: ExecutionCreated) -> Execut
     timers = state.timers
     if event.start_at is not None:
         timers = timers.set(START_TIMER, (event.start_at, state.seq))
-    state = replace(
+    state = evolve(
         state,
         created=event,
         histories=((State.CREATED, _now(state)),),
@@ -155,7 +156,7 @@ def _execution_created(state: ExecutionState, event: ExecutionCreated) -> Execut
 def _execution_moved(state: ExecutionState, event: ExecutionMoved) -> ExecutionState:
     check(EXECUTION, f"Execution {state.id}", state.state, event.to)
     timers = state.timers.delete(START_TIMER) if START_TIMER in state.timers else state.timers
-    state = replace(
+    state = evolve(
         state,
         histories=(*state.histories, (event.to, _now(state))),
         error=event.error or state.error,
@@ -186,7 +187,7 @@ def _replaced(state: ExecutionState, event: Replaced) -> ExecutionState:
 
 def _phase_entered(state: ExecutionState, event: PhaseEntered) -> ExecutionState:
     scope = state.scopes.get(event.scope_id, Scope())
-    scope = replace(
+    scope = evolve(
         scope,
         phase=event.phase,
         opened=0,
@@ -194,20 +195,20 @@ def _phase_entered(state: ExecutionState, event: PhaseEntered) -> ExecutionState
         failed=False,
         tried=scope.tried | {event.phase},
     )
-    state = replace(state, scopes=state.scopes.set(event.scope_id, scope))
+    state = evolve(state, scopes=state.scopes.set(event.scope_id, scope))
     return _ready(state, state.task_runs[event.scope_id]) if event.phase == COLLECT else state
 
 
 def _flowable_opened(state: ExecutionState, event: FlowableOpened) -> ExecutionState:
     scopes = state.scopes.set(event.task_run_id, Scope(branch=event.branch, values=event.values))
-    state = _unready(replace(state, scopes=scopes), event.task_run_id)
+    state = _unready(evolve(state, scopes=scopes), event.task_run_id)
     task_run = state.task_runs[event.task_run_id]
     histories = task_run.histories
     if task_run.state is not State.RUNNING:  # a WorkingDirectory runs already when its preparation is done
         check(TASK_RUN, f"Task run {task_run.id}", task_run.state, State.RUNNING)
         histories = (*histories, (State.RUNNING, _now(state)))
     outputs = event.outputs if event.outputs is not None else task_run.outputs
-    return _put(state, replace(task_run, histories=histories, outputs=outputs))
+    return _put(state, evolve(task_run, histories=histories, outputs=outputs))
 
 
 def _task_runs_created(state: ExecutionState, event: TaskRunsCreated) -> ExecutionState:
@@ -249,13 +250,13 @@ def _task_runs_created(state: ExecutionState, event: TaskRunsCreated) -> Executi
         index[task.id, path] = task_run.id
         names.append(task.id)
         ordinal, created, tail = ordinal + 1, created + 1, tail + 1
-    scope = replace(
+    scope = evolve(
         scope,
         opened=max(scope.opened, event.last) if event.position == 0 else scope.opened,
         live=scope.live + event.last - event.first,
         created=scope.created.union(names) if order.is_graph else scope.created,
     )
-    return replace(
+    return evolve(
         state,
         task_runs=runs.finish(),
         ready=ready.finish(),
@@ -274,7 +275,7 @@ def _ready(state: ExecutionState, task_run: TaskRun) -> ExecutionState:
     """Put the task run at the end of the ready queue."""
     ticket = state.ready_tail
     ready = state.ready.set(ticket, task_run.id)
-    return replace(_put(state, replace(task_run, ticket=ticket)), ready=ready, ready_tail=ticket + 1)
+    return evolve(_put(state, evolve(task_run, ticket=ticket)), ready=ready, ready_tail=ticket + 1)
 
 
 def _unready(state: ExecutionState, task_run_id: str) -> ExecutionState:
@@ -286,11 +287,11 @@ def _unready(state: ExecutionState, task_run_id: str) -> ExecutionState:
     head = state.ready_head
     while head < state.ready_tail and head not in ready:
         head += 1
-    return replace(
+    return evolve(
         state,
         ready=ready,
         ready_head=head,
-        task_runs=state.task_runs.set(task_run_id, replace(task_run, ticket=None)),
+        task_runs=state.task_runs.set(task_run_id, evolve(task_run, ticket=None)),
     )
 
 
@@ -314,9 +315,9 @@ def _attempt_started(state: ExecutionState, event: AttemptStarted) -> ExecutionS
     )
     earlier = task_run.attempts
     if earlier and earlier[-1].job is not None:
-        earlier = (*earlier[:-1], replace(earlier[-1], job=None))
-    task_run = replace(task_run, histories=histories, attempts=(*earlier, attempt))
-    return replace(_put(state, task_run), open_attempts=state.open_attempts.set(task_run.id, None))
+        earlier = (*earlier[:-1], evolve(earlier[-1], job=None))
+    task_run = evolve(task_run, histories=histories, attempts=(*earlier, attempt))
+    return evolve(_put(state, task_run), open_attempts=state.open_attempts.set(task_run.id, None))
 
 
 def _attempt_ended(state: ExecutionState, event: AttemptEnded) -> ExecutionState:
@@ -333,8 +334,8 @@ def _attempt_ended(state: ExecutionState, event: AttemptEnded) -> ExecutionState
         open_attempts = open_attempts.delete(task_run.id)
     # The job of a lost attempt serves the next one.
     job = attempts[-1].job if event.state is State.RESUBMITTED else None
-    last = replace(attempts[-1], state=event.state, ended=ended, job=job)
-    task_run = replace(
+    last = evolve(attempts[-1], state=event.state, ended=ended, job=job)
+    task_run = evolve(
         task_run,
         histories=histories,
         attempts=(*attempts[:-1], last),
@@ -344,8 +345,8 @@ def _attempt_ended(state: ExecutionState, event: AttemptEnded) -> ExecutionState
     )
     scopes = state.scopes
     if event.state is State.FAILED and task_run.id in scopes:  # a WorkingDirectory could not collect its files
-        scopes = scopes.set(task_run.id, replace(scopes[task_run.id], failed=True, result=State.FAILED))
-    return replace(_put(state, task_run), open_attempts=open_attempts, scopes=scopes, at=ended)
+        scopes = scopes.set(task_run.id, evolve(scopes[task_run.id], failed=True, result=State.FAILED))
+    return evolve(_put(state, task_run), open_attempts=open_attempts, scopes=scopes, at=ended)
 
 
 def _retry_scheduled(state: ExecutionState, event: RetryScheduled) -> ExecutionState:
@@ -354,14 +355,14 @@ def _retry_scheduled(state: ExecutionState, event: RetryScheduled) -> ExecutionS
     check(TASK_RUN, f"Task run {task_run.id}", task_run.state, State.FAILED)
     check(TASK_RUN, f"Task run {task_run.id}", State.FAILED, State.RETRYING)
     now = _now(state)
-    task_run = replace(
+    task_run = evolve(
         task_run,
         histories=(*task_run.histories, (State.FAILED, now), (State.RETRYING, now)),
         retry_at=event.due,
         lost=0,
     )
     timers = state.timers.set(retry_timer(task_run), (event.due, state.seq))
-    return replace(_put(state, task_run), timers=timers)
+    return evolve(_put(state, task_run), timers=timers)
 
 
 def _task_run_moved(state: ExecutionState, event: TaskRunMoved) -> ExecutionState:
@@ -371,13 +372,13 @@ def _task_run_moved(state: ExecutionState, event: TaskRunMoved) -> ExecutionStat
     timers = state.timers
     if task_run.retry_at is not None:
         timers = timers.delete(retry_timer(task_run))
-    task_run = replace(
+    task_run = evolve(
         task_run,
         histories=(*task_run.histories, (event.to, _now(state))),
         error=event.error if event.error is not None else task_run.error,
         retry_at=None,
     )
-    state = replace(_put(state, task_run), timers=timers)
+    state = evolve(_put(state, task_run), timers=timers)
     if event.to is State.CREATED:  # a retry is due
         return _ready(state, task_run)
     if event.to is State.KILLING:
@@ -390,7 +391,7 @@ def _child_ended(state: ExecutionState, task_run: TaskRun, to: State) -> Executi
     scope_id = state.scope_of(task_run)
     scope = state.scopes[scope_id]
     graph = flowable.order_of(state, scope_id, task_run.phase).is_graph
-    scope = replace(
+    scope = evolve(
         scope,
         live=scope.live - 1,
         failed=scope.failed or not to.is_success,
@@ -400,7 +401,7 @@ def _child_ended(state: ExecutionState, task_run: TaskRun, to: State) -> Executi
     scopes = state.scopes.set(scope_id, scope)
     if task_run.id in scopes:
         scopes = scopes.delete(task_run.id)
-    state = replace(state, scopes=scopes)
+    state = evolve(state, scopes=scopes)
     if state.flow.tasks[task_run.task_id].kind is Kind.WORKING_DIRECTORY:
         state = _pend(state, ReleaseWorkspace(task_run.id))
     return state

@@ -26,7 +26,7 @@ from headrace_engine.model.state import State
 Histories = tuple[tuple[State, datetime], ...]
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class Attempt:
     """A try of a task run. ended is None while it runs; job and lease matter only until then."""
 
@@ -42,7 +42,7 @@ class Attempt:
     """The entry that started it."""
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class TaskRun:
     """One run of a task."""
 
@@ -82,7 +82,7 @@ class TaskRun:
         return None
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class Scope:
     """How far one flowable (or the execution) has come with its task lists."""
 
@@ -114,7 +114,7 @@ class Pending:
     command: Command
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class ExecutionState:
     """An execution after its entries 0…seq; while a step is being decided, after some events of the next one too."""
 

@@ -23,7 +23,7 @@ class Limits:
     """Items of one range, and of any list a filter or operator makes."""
     repeat_chars: int = 1024 * 1024
     """Characters that padding and indenting may add to a text."""
-    steps: int = 2_000_000
+    steps: int = 1_000_000
     """Look-ups, operators, filters, functions, loop rounds and visited values together."""
     value_depth: int = 200
     """How deep maps and lists may be nested in a value that is printed, compared or converted."""

@@ -134,6 +134,11 @@ class ExpressionParser:
         made.height = height  # type: ignore[attr-defined]
         return made
 
+    def _deeper(self, token: Token) -> None:
+        self._depth += 1
+        if self._depth > self.compilation.limits.expression_depth:
+            self._too_deep(token)
+
     def _too_deep(self, token: Token) -> NoReturn:
         fail(
             f"An expression is nested deeper than the {self.compilation.limits.expression_depth} levels allowed", token
@@ -160,10 +165,8 @@ class ExpressionParser:
 
     def expression(self) -> nodes.Expr:
         """Parse `a ? b : c`, or anything that binds tighter."""
-        self._depth += 1
         token = self.tokens.here
-        if self._depth > self.compilation.limits.expression_depth:
-            self._too_deep(token)
+        self._deeper(token)
         condition = self.binary(0)
         if self.tokens.symbol("?"):
             then = self.expression()
@@ -231,20 +234,16 @@ class ExpressionParser:
     def unary(self) -> nodes.Expr:
         """Parse `not a`, `-a`, `+a`, or a primary."""
         token = self.tokens.here
-        self._depth += 1
-        if self._depth > self.compilation.limits.expression_depth:
-            self._too_deep(token)
-        try:
-            if self.tokens.word("not"):
-                operand = self.truth(self.binary(NOT_POWER), token)
-                return self.node(nodes.Not(operand), token, operand)
-            if self.tokens.symbol("-"):
-                return self.operator("negate", token, self.unary())
-            if self.tokens.symbol("+"):
-                return self.unary()
+        sign = self.tokens.word("not") or self.tokens.symbol("-", "+")
+        if sign is None:
             return self._members(self._primary())
-        finally:
-            self._depth -= 1
+        self._deeper(token)
+        operand = self.binary(NOT_POWER) if sign.value == "not" else self.unary()
+        self._depth -= 1
+        if sign.value == "not":
+            truth = self.truth(operand, token)
+            return self.node(nodes.Not(truth), token, truth)
+        return self.operator("negate", token, operand) if sign.value == "-" else operand
 
     def _primary(self) -> nodes.Expr:
         token = self.tokens.next()

@@ -276,11 +276,11 @@ def _yaml_scalar(value: Any, indent: int) -> str:
     if _is_plain(value):
         return value
     lines = value.split("\n")
-    if "\n" in value and not any(ord(each) < 32 and each not in "\n\t" for each in value) and value.strip():
+    # A block may not begin with white space (its indentation would be guessed from it) or hold control characters.
+    if "\n" in value and value[:1].strip() and not any(ord(each) < 32 and each not in "\n\t" for each in value):
         ending = "" if value.endswith("\n") and not value.endswith("\n\n") else "-" if lines[-1] else "+"
-        hint = str(2) if value[0] == " " else ""
         body = lines if lines[-1] else lines[:-1]
-        return f"|{hint}{ending}\n" + "\n".join(" " * max(indent, 2) + line if line else "" for line in body)
+        return f"|{ending}\n" + "\n".join(" " * max(indent, 2) + line if line else "" for line in body)
     return values.quote(value)
 
 

@@ -187,13 +187,13 @@ def _finite(value: Any) -> int | float | None:
 
 def _int(value: Any, rules: Rules) -> Converted:
     number = _read_int(value)
-    _within(number, rules, _read_int, ("min", "at least"), ("max", "at most"))
+    _within(number, rules, _read_int, ("min", "be at least"), ("max", "be at most"))
     return Converted(number, number)
 
 
 def _float(value: Any, rules: Rules) -> Converted:
     number = _read_float(value)
-    _within(number, rules, _read_float, ("min", "at least"), ("max", "at most"))
+    _within(number, rules, _read_float, ("min", "be at least"), ("max", "be at most"))
     return Converted(number, number)
 
 
@@ -202,7 +202,7 @@ def _float(value: Any, rules: Rules) -> Converted:
 
 def _datetime(value: Any, rules: Rules) -> Converted:
     instant = temporal.read_datetime(value)
-    _within(instant, rules, _read_bound, ("after", "not before"), ("before", "not after"))
+    _within(instant, rules, _read_bound, ("after", "not be before"), ("before", "not be after"))
     return Converted(instant, temporal.iso(instant))
 
 
@@ -215,19 +215,19 @@ def _read_bound(value: Any) -> datetime:
 
 def _date(value: Any, rules: Rules) -> Converted:
     day = temporal.read_date(value)
-    _within(day, rules, temporal.read_date, ("after", "not before"), ("before", "not after"))
+    _within(day, rules, temporal.read_date, ("after", "not be before"), ("before", "not be after"))
     return Converted(day, temporal.iso(day))
 
 
 def _time(value: Any, rules: Rules) -> Converted:
     clock = temporal.read_time(value)
-    _within(clock, rules, temporal.read_time, ("after", "not before"), ("before", "not after"))
+    _within(clock, rules, temporal.read_time, ("after", "not be before"), ("before", "not be after"))
     return Converted(clock, temporal.iso(clock))
 
 
 def _duration(value: Any, rules: Rules) -> Converted:
     length = temporal.read_duration(value)
-    _within(length, rules, temporal.read_duration, ("min", "at least"), ("max", "at most"))
+    _within(length, rules, temporal.read_duration, ("min", "be at least"), ("max", "be at most"))
     return Converted(length, temporal.iso(length))
 
 
@@ -235,9 +235,9 @@ def _within(value: Any, rules: Rules, read: Callable[[Any], Any], low: tuple[str
     """Refuse *value* outside the bounds that the options named in *low* and *high* set; both are allowed values."""
     least, most = rules.options.get(low[0]), rules.options.get(high[0])
     if least is not None and value < (bound := read(least)):
-        raise Refused(f"it must be {low[1]} `{_bound_text(bound)}`")
+        raise Refused(f"it must {low[1]} `{_bound_text(bound)}`")
     if most is not None and value > (bound := read(most)):
-        raise Refused(f"it must be {high[1]} `{_bound_text(bound)}`")
+        raise Refused(f"it must {high[1]} `{_bound_text(bound)}`")
 
 
 def _bound_text(bound: Any) -> str:

@@ -9,7 +9,7 @@ left out, since the value is known only when it is rendered.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, get_args
 
 from pydantic import BaseModel, ValidationError
@@ -28,7 +28,7 @@ from headrace_engine.language.fields import (
 )
 from headrace_engine.language.markers import NEW_NAMES, Verbatim
 from headrace_engine.language.nodes import Entries, Items, Node, Scalar, plain, scalars
-from headrace_engine.language.problems import did_you_mean
+from headrace_engine.language.problems import Path, PropertyError, nearest
 from headrace_engine.language.report import Report
 from headrace_engine.plugin import Rendering
 
@@ -67,6 +67,8 @@ class Checker:
 
     report: Report
     runner: Callable[[Node, Sequence[Any]], Any]
+    meant: set[tuple[Path, str]] = field(default_factory=set)
+    """Properties that an unknown one was probably meant to be: that they are missing is no news."""
 
     def check(self, node: Entries, cls: type[BaseModel], *, what: str = "", also_known: Iterable[str] = ()) -> Checked:
         """Check the map at *node* against *cls*; *what* it is, for messages; *also_known* names to suggest."""
@@ -115,11 +117,13 @@ class Checker:
                     self.report.problem_at_key(node, key, f"`{key}` and `{name}` are the same property: keep one.")
                 elif key not in NEW_NAMES:
                     self.report.warn_at_key(node, key, f"`{key}` is the old name of `{name}`.")
+        known = {**names, **dict.fromkeys(also_known)} if unknown else {}
         for key in unknown:
-            known = [*names, *also_known]
-            self.report.problem_at_key(
-                node, key, f"Unknown property `{key[:80]}`{' of ' + what if what else ''}.{did_you_mean(key, known)}"
-            )
+            suggestion = nearest(key[:80], known)
+            self.meant.update((node.path, names.get(name, name)) for name in suggestion)
+            hint = f" Did you mean `{suggestion[0]}`?" if suggestion else ""
+            owner = f" of {what}" if what else ""
+            self.report.problem_at_key(node, key, f"Unknown property `{key[:80]}`{owner}.{hint}")
         if unknown:
             node = node.without(*unknown)
         return node.renamed(renames) if renames else node
@@ -192,11 +196,17 @@ class Checker:
         location = tuple(entry["loc"])
         annotation, node, missing = wording.annotation_at(cls, location, root)
         if missing and entry["type"] == "missing":
+            if (node.path, str(location[-1])) in self.meant:
+                return
             self.report.problem(node, f"The property `{location[-1]}` is required.", below=str(location[-1]))
             return
         if entry["type"] in ("missing", "extra_forbidden"):
             return  # the value is there, and another class has checked it; unknown names were told in the first pass
         if self._is_open(location, root):
+            return
+        fault = (entry.get("ctx") or {}).get("error")
+        if isinstance(fault, PropertyError) and isinstance(node, Entries) and fault.name in node.entries:
+            self.report.problem_at_key(node, fault.name, str(fault))
             return
         message = wording.message_for(entry, annotation, node)
         if message is not None:

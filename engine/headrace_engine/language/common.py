@@ -8,6 +8,7 @@ from pydantic import AfterValidator, AliasChoices, ConfigDict, Field, model_vali
 
 from headrace_engine.language.identifiers import TASK_ID, in_schema, task_id
 from headrace_engine.language.markers import Flag, Holds, Text
+from headrace_engine.language.problems import PropertyError
 from headrace_engine.model.definition import RetryBehavior
 from headrace_engine.plugin import IsoDuration, Properties, Rendering
 
@@ -76,7 +77,7 @@ class ExponentialRetry(RetryProperties):
     @model_validator(mode="after")
     def _ordered(self) -> Self:
         if self.max_interval < self.interval:
-            raise ValueError("`maxInterval` must not be shorter than `interval`.")
+            raise PropertyError("maxInterval", "`maxInterval` must not be shorter than `interval`.")
         return self
 
 
@@ -90,7 +91,7 @@ class RandomRetry(RetryProperties):
     @model_validator(mode="after")
     def _ordered(self) -> Self:
         if self.max_interval < self.min_interval:
-            raise ValueError("`maxInterval` must not be shorter than `minInterval`.")
+            raise PropertyError("maxInterval", "`maxInterval` must not be shorter than `minInterval`.")
         return self
 
 

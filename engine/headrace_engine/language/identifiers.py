@@ -23,32 +23,24 @@ def in_schema(pattern: str, longest: int) -> dict[str, Any]:
     return {"pattern": f"^{pattern}$", "maxLength": longest}
 
 
-def _rule(pattern: str, longest: int, says: str) -> Callable[[str], str]:
+def _rule(pattern: str, longest: int, says: str, what: str = "id") -> Callable[[str], str]:
     compiled = re.compile(pattern)
 
     def check(value: str) -> str:
         if len(value) > longest:
-            raise ValueError(f"An id may have at most {longest} characters; this one has {len(value)}.")
+            raise ValueError(f"The {what} may have at most {longest} characters; this one has {len(value)}.")
         if compiled.fullmatch(value) is None:
-            raise ValueError(f"`{value}` is no valid id: {says}.")
+            raise ValueError(f"`{value}` is no valid {what}: expected {says}, beginning with a letter or digit.")
         return value
 
     return check
 
 
-_flow = _rule(FLOW_ID, 100, "expected letters, digits, `.`, `_` and `-`, beginning with a letter or digit")
-namespace = _rule(
-    NAMESPACE,
-    150,
-    "a namespace has lower-case letters, digits, `.`, `_` and `-`, and begins with a letter or digit",
-)
-task_id = _rule(TASK_ID, 256, "expected letters, digits, `_` and `-`, beginning with a letter or digit")
-input_id = _rule(INPUT_ID, 256, "expected letters, digits, `.`, `_` and `-`, beginning with a letter or digit")
-tenant_id = _rule(
-    "[a-z0-9][a-z0-9_-]*",
-    100,
-    "a tenant has lower-case letters, digits, `_` and `-`, and begins with a letter or digit",
-)
+_flow = _rule(FLOW_ID, 100, "letters, digits, `.`, `_` and `-`")
+namespace = _rule(NAMESPACE, 150, "lower-case letters, digits, `.`, `_` and `-`", "namespace")
+task_id = _rule(TASK_ID, 256, "letters, digits, `_` and `-`")
+input_id = _rule(INPUT_ID, 256, "letters, digits, `.`, `_` and `-`")
+tenant_id = _rule("[a-z0-9][a-z0-9_-]*", 100, "lower-case letters, digits, `_` and `-`", "tenant")
 
 
 def flow_id(value: str) -> str:

@@ -8,6 +8,7 @@ from pydantic import AfterValidator, AliasChoices, BeforeValidator, Field, model
 from headrace_engine.language.common import LanguageProperties
 from headrace_engine.language.identifiers import INPUT_ID, in_schema, input_id
 from headrace_engine.language.markers import Flag, Text, Verbatim
+from headrace_engine.language.problems import PropertyError
 from headrace_engine.plugin import IsoDuration, Rendering
 
 Identifier = Annotated[str, AfterValidator(input_id), Rendering.STATIC]
@@ -83,9 +84,10 @@ class _Bounded(InputProperties):
             try:
                 ordered = least <= most
             except TypeError:
-                raise ValueError(f"`{low}` and `{high}` must both have a time zone, or neither.") from None
+                message = f"`{low}` and `{high}` must both have a time zone, or neither."
+                raise PropertyError(high, message) from None
             if not ordered:
-                raise ValueError(f"`{low}` must not be greater than `{high}`.")
+                raise PropertyError(high, f"`{low}` must not be greater than `{high}`.")
         return self
 
 
@@ -228,7 +230,7 @@ class _Choice(InputProperties):
         if self.values is None and self.expression is None:
             raise ValueError("Either `values` or `expression` is required.")
         if self.values is not None and self.expression is not None:
-            raise ValueError("`values` and `expression` exclude each other: keep one.")
+            raise PropertyError("expression", "`values` and `expression` exclude each other: keep one.")
         return self
 
 

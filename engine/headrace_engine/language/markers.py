@@ -10,6 +10,7 @@ from typing import Annotated, Any
 
 from pydantic import AfterValidator, Field
 
+from headrace_engine.language.problems import PropertyError
 from headrace_engine.plugin import Properties, Rendering
 
 
@@ -72,8 +73,9 @@ def refuse_system_labels(value: LabelMap, allowed: tuple[str, ...]) -> None:
     """Raise ValueError for a label that only Headrace itself may set (reference §1, labels)."""
     for key in value if isinstance(value, dict) else [label.key for label in value]:
         if key.startswith(SYSTEM_LABEL_PREFIX) and key not in allowed:
-            raise ValueError(
-                f"The label `{key}` is refused: labels that begin with `{SYSTEM_LABEL_PREFIX}` are for Headrace to set."
+            raise PropertyError(
+                key,
+                f"The label `{key}` is refused: only Headrace sets labels that begin with `{SYSTEM_LABEL_PREFIX}`.",
             )
 
 

@@ -36,6 +36,14 @@ class FlowError(Exception):
         super().__init__("\n".join(str(problem) for problem in self.problems))
 
 
+class PropertyError(ValueError):
+    """Raised by a validator of a whole map to say which property of it is at fault."""
+
+    def __init__(self, name: str, message: str) -> None:
+        super().__init__(message)
+        self.name = name
+
+
 def format_path(path: Path) -> str:
     """Return *path* as people write it: ``tasks[1].then[0].message``, ``cases["a b"]``."""
     text = ""
@@ -67,11 +75,15 @@ def nearest(word: str, candidates: Iterable[str], *, limit: int = 1) -> list[str
 
 
 _LIKE = 0.7
+_PREFIX_LIKENESS = 0.8
+_LEAST_PREFIX = 3
 
 
 def _likeness(left: str, right: str) -> float:
     if left == right:
         return 1.0
+    if min(len(left), len(right)) >= _LEAST_PREFIX and (left.startswith(right) or right.startswith(left)):
+        return _PREFIX_LIKENESS
     matcher = SequenceMatcher(None, left, right, autojunk=False)
     if matcher.real_quick_ratio() < _LIKE or matcher.quick_ratio() < _LIKE:
         return 0.0

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from functools import lru_cache
@@ -71,7 +72,10 @@ class Report:
             return
         message, line, column = fault
         place = self._within(node, line, column)
-        self.at(self.problems, *place, node.path, f"The expression cannot be read: {message}")
+        if place is None and line is not None:
+            message += f" (line {line}, column {column or 1} of the text)"
+        message = f"The expression cannot be read: {message}"
+        self.at(self.problems, *(place or (node.line, node.column)), node.path, message)
 
     def check_key(self, node: Entries, key: str) -> None:
         """Tell what is wrong with the syntax of the expressions in a key of the map *node*."""
@@ -79,29 +83,38 @@ class Report:
         if fault is not None:
             self.problem_at_key(node, key, f"The expression cannot be read: {fault[0]}")
 
-    def _within(self, node: Scalar, line: int | None, column: int | None) -> tuple[int, int]:
-        """Return where in the file a place inside a text is: exactly for ``|`` blocks and one-line texts."""
+    def _within(self, node: Scalar, line: int | None, column: int | None) -> tuple[int, int] | None:
+        """Return where in the file a place inside a text is: known for ``|`` blocks and one-line texts."""
         if node.line == 0 or line is None:
-            return node.line, node.column
+            return None
         if self._lines is None:
             self._lines = LINE_BREAK.split(self.source)
         if node.style == "|":
             return self._within_block(node, line, column or 1)
-        if node.style == ">" or "\n" in node.text or line > 1:
-            return node.line, node.column
+        if node.style == ">" or "\n" in node.text or line > 1 or not self._is_on_one_line(node):
+            return None
         quote = 1 if node.style in ("'", '"') else 0
         return node.line, node.column + quote + (column or 1) - 1
 
-    def _within_block(self, node: Scalar, line: int, column: int) -> tuple[int, int]:
+    def _is_on_one_line(self, node: Scalar) -> bool:
+        """True when the text stands in the source letter by letter, without escapes and line breaks."""
+        lines = self._lines or []
+        start = node.column - 1 + (1 if node.style else 0)
+        return node.line <= len(lines) and lines[node.line - 1].startswith(node.text, start)
+
+    def _within_block(self, node: Scalar, line: int, column: int) -> tuple[int, int] | None:
         lines = self._lines or []
         rows = node.text.split("\n")
         if line > len(rows) or node.line + line > len(lines):
-            return node.line, node.column
+            return None
         written = lines[node.line + line - 1]
         indent = written.find(rows[line - 1])
         if indent < 0:
-            return node.line, node.column
+            return None
         return node.line + line, indent + column
+
+
+_PLACE = re.compile(r" ?\(line \d+(, column \d+)?\)$")
 
 
 @lru_cache(maxsize=1)
@@ -121,5 +134,7 @@ def _fault(text: str) -> tuple[str, int | None, int | None] | None:
     try:
         check(text)
     except expression_error as error:
-        return str(error), getattr(error, "line", None), getattr(error, "column", None)
+        message = _PLACE.sub("", str(error))
+        ended = message if message.endswith((".", "?", "!")) else message + "."
+        return ended, getattr(error, "line", None), getattr(error, "column", None)
     return None

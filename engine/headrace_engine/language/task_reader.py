@@ -35,7 +35,7 @@ class TaskReader:
         self._namespace = namespace
         self._flow_id = flow_id
         self._branches: dict[str, tuple[TaskDefinition, ...]] = {}
-        self.ids = Ids(typed.report, "task")
+        self.ids = Ids(typed.report)
 
     def tasks(self, node: Node | None, *, required: bool = False) -> tuple[TaskDefinition, ...]:
         """Read a list of tasks."""
@@ -194,6 +194,10 @@ class TaskReader:
         for item in items:
             if not isinstance(item, Entries):
                 self._report.problem(item, f"Expected a map with `task` and `dependsOn`, got {show(item)}.")
+                continue
+            if "task" not in item.entries and "type" in item.entries:
+                self._report.problem(item, "A task of a Dag stands under `task:`, and `dependsOn` beside it.")
+                self.task(item)
                 continue
             checked = self._typed.checker.check(item, DagTask, what="a task of a Dag")
             below = checked.node.entries.get("task")

@@ -11,7 +11,7 @@ from headrace_engine.language.conditions import States, TimeWindow
 from headrace_engine.language.cron import check_cron
 from headrace_engine.language.identifiers import task_id
 from headrace_engine.language.markers import ConditionList, Flag, Labels, Text
-from headrace_engine.language.problems import did_you_mean
+from headrace_engine.language.problems import PropertyError, did_you_mean
 from headrace_engine.model.state import State
 from headrace_engine.plugin import IsoDuration, Rendering
 
@@ -110,7 +110,10 @@ class Schedule(Trigger):
 
     @model_validator(mode="after")
     def _cron(self) -> Self:
-        check_cron(self.cron, with_seconds=self.with_seconds)
+        try:
+            check_cron(self.cron, with_seconds=self.with_seconds)
+        except ValueError as error:
+            raise PropertyError("cron", str(error)) from None
         return self
 
 

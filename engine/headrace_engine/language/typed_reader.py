@@ -128,7 +128,7 @@ class TypedReader:
 
     def slas(self, node: Node | None) -> None:
         """Read the SLAs of a flow."""
-        ids = Ids(self.report, "SLA")
+        ids = Ids(self.report)
         for item in self.items(node, Holds.SLAS.value):
             if self.chosen(item, SLAS, "an SLA", "SLA") is not None:
                 ids.add(item)
@@ -138,7 +138,7 @@ class TypedReader:
     def inputs(self, node: Node | None) -> tuple[InputDefinition, ...]:
         """Read inputs: of a flow, of a Pause."""
         found: list[tuple[InputDefinition, Entries]] = []
-        ids = Ids(self.report, "input")
+        ids = Ids(self.report)
         for item in self.items(node, Holds.INPUTS.value):
             checked = self.chosen(item, INPUTS, "an input", "input")
             if checked is None:
@@ -173,7 +173,7 @@ class TypedReader:
     def outputs(self, node: Node | None) -> tuple[OutputDefinition, ...]:
         """Read the outputs of a flow."""
         found = []
-        ids = Ids(self.report, "output")
+        ids = Ids(self.report)
         for item in self.items(node, Holds.OUTPUTS.value):
             if not isinstance(item, Entries):
                 self.report.problem(item, f"Expected an output, a map with `id`, `type` and `value`, got {show(item)}.")
@@ -266,9 +266,8 @@ class TypedReader:
 class Ids:
     """The ids of things of one kind: each may be there once."""
 
-    def __init__(self, report: Report, kind: str) -> None:
+    def __init__(self, report: Report) -> None:
         self._report = report
-        self._kind = kind
         self._seen: dict[str, Node] = {}
 
     def add(self, node: Node) -> None:
@@ -280,8 +279,7 @@ class Ids:
         if first is not place:
             self._report.problem(
                 place,
-                f"The {self._kind} id `{place.text}` is used twice; it is already on line {first.line}, "
-                f"column {first.column}.",
+                f"The id `{place.text}` is already used on line {first.line}, column {first.column}.",
             )
 
 

@@ -60,6 +60,8 @@ def _message(problem: str, context: str, written: str, column: int, began: str) 
     character = written[column : column + 1]
     if "cannot start any token" in problem and character == "\t":
         return _MESSAGES[0][1]
+    if "did not find expected key" in problem and character == ":":
+        return "A key is missing before the `:`."
     if "did not find expected key" in problem and written[:column].strip(" -"):
         return _IN_QUOTES
     for needle, message in _MESSAGES:

@@ -279,7 +279,7 @@ def test_what_ion_writes_ion_reads_back(value):
         ("'a' | jq('ascii_upcase')", ["A"]),
         ("null | jq('.')", [None]),
         ("day | jq('.')", ["2013-09-08"]),
-        ("{'ü': 'ö'} | jq('.["ü"]')", ["ö"]),
+        ('''{'ü': 'ö'} | jq('."ü"')''', ["ö"]),
         ("1 | jq('env, $ENV | length')", [0, 0]),
     ],
 )

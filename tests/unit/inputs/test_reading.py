@@ -6,9 +6,9 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from unit.inputs.support import Store, define, read, refusal, typed, validate
 
 from headrace_engine.inputs import InputError, InputProblem
+from unit.inputs.support import Store, define, read, refusal, typed, validate
 
 # -- the traps
 

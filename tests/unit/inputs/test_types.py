@@ -10,10 +10,10 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from unit.inputs.support import Store, define, read, refusal, typed
 
 from headrace_engine.inputs import InputError
 from headrace_engine.sealing import ENCRYPTED
+from unit.inputs.support import Store, define, read, refusal, typed
 
 SAME: Any = object()
 PARIS = timezone(timedelta(hours=2))
@@ -210,27 +210,27 @@ REFUSED: list[tuple[str, dict[str, Any], Any, str, str]] = [
         "DATETIME",
         {"after": "2024-04-10T14:19:00Z"},
         "2024-04-10T14:18:59Z",
-        "it must be not before `2024-04-10T14:19:00Z`",
+        "it must not be before `2024-04-10T14:19:00Z`",
         "2024-04-10T14:18:59Z",
     ),
     (
         "DATETIME",
         {"before": "2024-04-15T14:19:00Z"},
         "2024-04-15T16:20:00+02:00",
-        "it must be not after `2024-04-15T14:19:00Z`",
+        "it must not be after `2024-04-15T14:19:00Z`",
         "2024-04-15T16:20:00+02:00",
     ),
     ("DATE", {}, "02/03/2024", "it must be a date such as `2042-12-03`", "02/03/2024"),
     ("DATE", {}, "2023-02-29", "it must be a date such as `2042-12-03`", "2023-02-29"),
     ("DATE", {}, "2024-W01-1", "it must be a date such as `2042-12-03`", "2024-W01-1"),
     ("DATE", {}, datetime(2024, 1, 2, tzinfo=UTC), "it must be a date such as `2042-12-03`", "2024-01-02T00:00:00Z"),
-    ("DATE", {"after": "2024-04-10"}, "2024-04-09", "it must be not before `2024-04-10`", "2024-04-09"),
-    ("DATE", {"before": date(2024, 4, 15)}, "2024-04-16", "it must be not after `2024-04-15`", "2024-04-16"),
+    ("DATE", {"after": "2024-04-10"}, "2024-04-09", "it must not be before `2024-04-10`", "2024-04-09"),
+    ("DATE", {"before": date(2024, 4, 15)}, "2024-04-16", "it must not be after `2024-04-15`", "2024-04-16"),
     ("TIME", {}, "25:00", "it must be a time such as `10:15:30`", "25:00"),
     ("TIME", {}, "10:15:30Z", "it must be a time such as `10:15:30`", "10:15:30Z"),
     ("TIME", {}, 10, "it must be a time such as `10:15:30`", "10"),
-    ("TIME", {"after": "11:01:01"}, "11:01:00", "it must be not before `11:01:01`", "11:01:00"),
-    ("TIME", {"before": "11:04:01"}, "11:05", "it must be not after `11:04:01`", "11:05"),
+    ("TIME", {"after": "11:01:01"}, "11:01:00", "it must not be before `11:01:01`", "11:01:00"),
+    ("TIME", {"before": "11:04:01"}, "11:05", "it must not be after `11:04:01`", "11:05"),
     ("DURATION", {}, "5m", "it must be an ISO-8601 duration such as `PT5M6S`", "5m"),
     ("DURATION", {}, "P1M", "it must be an ISO-8601 duration such as `PT5M6S`", "P1M"),
     ("DURATION", {}, "P9999999999999W", "it must be an ISO-8601 duration such as `PT5M6S`", "P9999999999999W"),

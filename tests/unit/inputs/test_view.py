@@ -6,10 +6,10 @@ from datetime import date
 from typing import Any
 
 import pytest
-from unit.inputs.support import define, read, render, typed, unseal
 
 from headrace_engine.inputs import nested, typed_inputs
 from headrace_engine.sealing import ENCRYPTED
+from unit.inputs.support import define, read, render, typed, unseal
 
 
 def test_trap_18_missing_inputs_have_their_declared_defaults() -> None:
