@@ -12,8 +12,9 @@ from headrace_engine.ports import LogLine
 class Display(Protocol):
     """Shows an execution. All calls but `note` and `abandon` come from one thread at a time."""
 
-    ticks: bool
-    """Whether it is to be drawn again when nothing has changed but the time."""
+    @property
+    def ticks(self) -> bool:
+        """Whether it is to be drawn again when nothing has changed but the time."""
 
     def draw(self, execution: View | None, lines: Sequence[LogLine]) -> None:
         """Show how the execution stands (None: as before), and *lines*, which are new."""

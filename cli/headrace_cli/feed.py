@@ -1,7 +1,12 @@
-"""Carries what the engine tells to a display, at the display's pace: views that are overtaken are never drawn."""
+"""Carries what the engine tells to a display, at the display's pace.
+
+The engine only says *that* the execution has changed; how it stands is looked up when it is drawn. So a fan-out of
+thousands of task runs makes as many steps but few views.
+"""
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from threading import Event, Lock, Thread
 from time import monotonic
 from types import TracebackType
@@ -18,18 +23,18 @@ _TICK = 0.1
 
 
 class Feed:
-    """What an execution tells, kept until it is drawn."""
+    """What an execution has told since it was last drawn."""
 
     def __init__(self) -> None:
         self._lock = Lock()
-        self._view: View | None = None
+        self._has_changed = False
         self._lines: list[LogLine] = []
         self.news = Event()
 
-    def change(self, execution: View) -> None:
-        """Take the execution as it stands now."""
+    def changed(self, _: object) -> None:
+        """Take note that the execution has changed."""
         with self._lock:
-            self._view = execution
+            self._has_changed = True
         self.news.set()
 
     def log(self, line: LogLine) -> None:
@@ -38,21 +43,22 @@ class Feed:
             self._lines.append(line)
         self.news.set()
 
-    def take(self) -> tuple[View | None, list[LogLine]]:
-        """Return the latest view (None: none since the last call) and the lines since then."""
+    def take(self) -> tuple[bool, list[LogLine]]:
+        """Return whether the execution has changed since the last call, and the lines since then."""
         with self._lock:
             self.news.clear()
-            taken = self._view, self._lines
-            self._view, self._lines = None, []
+            taken = self._has_changed, self._lines
+            self._has_changed, self._lines = False, []
         return taken
 
 
 class Drawing:
     """While entered, a thread draws the feed at most ten times a second, and rests longer the longer drawing takes."""
 
-    def __init__(self, feed: Feed, display: Display) -> None:
+    def __init__(self, feed: Feed, display: Display, look: Callable[[], View | None]) -> None:
         self._feed = feed
         self._display = display
+        self._look = look
         self._closing = Event()
         self._thread = Thread(target=self._run, name="headrace-display", daemon=True)
 
@@ -85,5 +91,6 @@ class Drawing:
             if self._closing.is_set():
                 return
             began = monotonic()
-            self._display.draw(*self._feed.take())
+            has_changed, lines = self._feed.take()
+            self._display.draw(self._look() if has_changed else None, lines)
             pause = max(_SHORTEST_PAUSE, _SHARE * (monotonic() - began))

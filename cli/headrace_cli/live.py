@@ -47,6 +47,7 @@ class LiveDisplay:
         self._now = now
         self._story = Story()
         self._execution: View | None = None
+        self._is_abandoned = False
         self._console = Console(
             file=output.stream,
             force_terminal=True,
@@ -62,6 +63,8 @@ class LiveDisplay:
 
     def draw(self, execution: View | None, lines: Sequence[LogLine]) -> None:
         """Print the new lines above the tree, and draw the tree as it stands now."""
+        if self._is_abandoned:
+            return
         self._log(execution, lines)
         if self._execution is not None:
             columns, height = self._console.size
@@ -80,6 +83,7 @@ class LiveDisplay:
 
     def abandon(self) -> None:
         """Show the cursor again; the tree stays where it is."""
+        self._is_abandoned = True
         self._output.write_text(f"\n{_SHOW_CURSOR}")
 
     def _log(self, execution: View | None, lines: Sequence[LogLine]) -> None:

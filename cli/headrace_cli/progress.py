@@ -1,7 +1,8 @@
 """The live picture of an execution: as much of its tree as fits, as lines of text.
 
 What does not fit is counted, not shown: `931 iterations done, 54 waiting`. Shown first is what is under way, then what
-went wrong, then what lies nearest to the place the execution has come to. Pure: a view and an instant give lines.
+went wrong, then what lies nearest to the place the execution has come to. Iterations that ended well or still wait are
+then all counted: there is nothing to see in them. Pure: a view and an instant give lines.
 """
 
 from __future__ import annotations
@@ -51,7 +52,7 @@ def _choose(root: Node, rows: int) -> set[Node]:
     hidden = {root: len(root.children)}
     used = 2
     for node, parent in _by_urgency(root):
-        if parent not in shown:
+        if parent not in shown or (node.is_iteration and node.urgency is Urgency.QUIET):
             continue
         cost = 1 + bool(node.children) - (hidden[parent] == 1)
         if used + cost > rows:

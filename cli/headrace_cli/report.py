@@ -76,9 +76,14 @@ def failures(execution: View) -> list[View]:
     """
     if state_of(execution) is State.SUCCESS:
         return []
-    wrong = [run for run in task_runs(execution) if state_of(run) is State.FAILED or error_of(run)]
+    wrong = [run for run in task_runs(execution) if _went_wrong(run)]
     passed_on = {run.get("parentTaskRunId") for run in wrong}
     return [run for run in wrong if run["id"] not in passed_on]
+
+
+def _went_wrong(run: View) -> bool:
+    state = state_of(run)
+    return state is State.FAILED or (state is State.WARNING and error_of(run) is not None)
 
 
 def _messages(error: str | None, logged: Sequence[str]) -> list[str]:

@@ -97,7 +97,7 @@ def command(
     request = Request(flow, {**from_file, **given, **files}, [*given, *files], labels, flows)
     with session(data_dir) as opened:
         definition = opened.save(request)
-        started = opened.start(definition, request)
+        started = opened.start(definition, request, watched=not quiet)
         execution = opened.follow(started, Silent() if quiet else _display(to, err, definition))
         logs = opened.logs(started)
         are_files_gone = opened.is_temporary

@@ -10,6 +10,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import timedelta
 from pathlib import Path
+from threading import Lock
 from typing import Any, NoReturn
 
 from headrace_cli import flow_files, inputs
@@ -74,12 +75,16 @@ class Session:
         except FlowError as error:
             raise ProblemsError(error.problems) from None
 
-    def start(self, definition: FlowDefinition, request: Request) -> Started:
-        """Create the execution. Raises UserError for inputs and flows that cannot be run."""
+    def start(self, definition: FlowDefinition, request: Request, *, watched: bool) -> Started:
+        """Create the execution, to be followed with a display when it is *watched*.
+
+        Raises UserError for inputs and flows that cannot be run.
+        """
         name = f"{definition.namespace}.{definition.id}"
         inputs.check_names(request.named, [known.id for known in definition.inputs], name)
         started = Started(new_id(), Feed())
-        self._runtime.subscribe(started.execution_id, started.feed.change, started.feed.log)
+        if watched:
+            self._runtime.subscribe(started.execution_id, started.feed.changed, started.feed.log)
         try:
             self._runtime.create(
                 definition.namespace,
@@ -96,11 +101,15 @@ class Session:
         """Show the execution until it has ended; return it as it ended. Ctrl-C kills it, a second one leaves."""
         runtime, execution_id = self._runtime, started.execution_id
 
+        # Whoever gets it ends this command: the end of the execution, or a person who does not wait for it.
+        ending = Lock()
+
         def kill() -> None:
             display.note("Killing the execution. Press Ctrl-C again to leave at once.")
             runtime.kill(execution_id)
 
         def leave() -> NoReturn:
+            ending.acquire()
             try:
                 display.abandon()
                 self._end_processes()
@@ -109,8 +118,9 @@ class Session:
             finally:
                 os._exit(_INTERRUPTED)
 
-        with Drawing(started.feed, display) as drawing, Interrupts(kill, leave):
+        with Drawing(started.feed, display, lambda: runtime.view(execution_id)) as drawing, Interrupts(kill, leave):
             runtime.wait(execution_id)
+            ending.acquire()
             execution = runtime.view(execution_id)
             drawing.close(execution)
         return execution

@@ -338,6 +338,8 @@ class RunnableTask(Task):
     """Base of a task type that does work. The instance's fields are rendered and validated when ``run`` is called."""
 
     Outputs: ClassVar[type[TaskOutputs]] = TaskOutputs
+    RENDERS: ClassVar[tuple[str, ...]] = ()
+    """Roots of the expression context (``taskrun``) that the task's own code names in ``context.render``."""
     ASKS_FOR_WORKER: ClassVar[str] = ""
     """LIGHT: what to write so that kind_of says DISPATCHED; told when the executor's time ran out."""
 
@@ -354,6 +356,14 @@ class RunnableTask(Task):
         """Return where a task with these (unrendered) properties runs: KIND, or DISPATCHED when they ask for more."""
         del properties
         return cls.KIND
+
+
+class SleepingTask(RunnableTask):
+    """Base of a task type that only waits for its ``duration``: the engine sets a timer and never calls ``run``."""
+
+    KIND: ClassVar[Kind] = Kind.SLEEP
+
+    duration: IsoDuration
 
 
 class TaskRunnerProperties(Properties):

@@ -14,6 +14,8 @@ from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from typing import Any
 
+from pydantic import ValidationError
+
 from headrace_engine.context import Variables, enclosing_working_directory
 from headrace_engine.core.events import LogRecord, MetricRecord
 from headrace_engine.core.fold import COLLECT
@@ -26,6 +28,7 @@ from headrace_engine.core.messages import (
     Question,
     Ran,
     Skipped,
+    Sleeps,
     Unplannable,
 )
 from headrace_engine.core.state import ExecutionState, TaskRun
@@ -36,10 +39,10 @@ from headrace_engine.model.attempt import AttemptResult, Inline, Payload
 from headrace_engine.model.definition import FlowDefinition, Kind, TaskDefinition
 from headrace_engine.model.state import State
 from headrace_engine.payloads import Payloads
-from headrace_engine.plugin import Rendering, RunnableTask, TaskFailure, parse_duration
+from headrace_engine.plugin import Rendering, RunnableTask, SleepingTask, TaskFailure, parse_duration
 from headrace_engine.ports import AttemptId, Job, LogLine, MetricPoint
 from headrace_engine.rendering import render_properties
-from headrace_engine.run_context import InlineTaskContext, run_inline
+from headrace_engine.run_context import InlineTaskContext, run_inline, timeout_text, validation_text
 from headrace_engine.run_stores import execution_folder
 from headrace_engine.sealing import seal_text
 from headrace_engine.services import Settings, Stores
@@ -271,9 +274,13 @@ class _TaskRunStep:
             if kind is Kind.INLINE:
                 rendered = render_properties(task_class, properties, self.text, self.typed)
                 return self.run_inline(task_class, rendered)
-            rendered = render_properties(task_class, properties, self.sealed_text, self.sealed_typed)
             timeout = self.timeout()
+            if kind is Kind.SLEEP:
+                return self.sleep(task_class, render_properties(task_class, properties, self.text, self.typed), timeout)
+            rendered = render_properties(task_class, properties, self.sealed_text, self.sealed_typed)
             return self.job(task_class, type_name, kind, rendered, timeout)
+        except ValidationError as error:
+            return self.failed(validation_text(error))
         except (ExpressionError, UnplannableError, ValueError) as error:
             return self.failed(str(error))
 
@@ -316,6 +323,19 @@ class _TaskRunStep:
         logs = tuple(_record(line) for line in context.lines)
         size += sum(len(line.message) for line in context.lines)
         return Prepared(Ran(self.run.id, result), logs, tuple(_metric(point) for point in context.points), size)
+
+    def sleep(
+        self, task_class: type[RunnableTask], properties: Mapping[str, Any], timeout: timedelta | None
+    ) -> Prepared:
+        """A task that only waits needs no worker: a timer ends it, or its timeout when that is shorter."""
+        task = task_class.model_validate(properties)
+        if not isinstance(task, SleepingTask):
+            raise UnplannableError(f"The task type `{task_class.TYPE}` sleeps, but is not a SleepingTask")
+        length = task.duration
+        error = None
+        if timeout is not None and timeout < length:
+            length, error = timeout, timeout_text(timeout)
+        return Prepared(Sleeps(self.run.id, max(0.0, length.total_seconds()), error))
 
     def render_with(self, template: str, extra: Mapping[str, Any]) -> str:
         return self.expressions.render(template, ChainMap(dict(extra), self.variables), self.host)  # type: ignore[arg-type]

@@ -390,7 +390,7 @@ def run_attempt(
             state = context.stop_reason
             by_lease = job.timeout is None or (lease is not None and lease < job.timeout)
             advice = f"; {task_class.ASKS_FOR_WORKER}" if by_lease and task_class.ASKS_FOR_WORKER else ""
-            error = "The attempt was stopped" if state is State.KILLED else _timeout_text(limit) + advice
+            error = "The attempt was stopped" if state is State.KILLED else timeout_text(limit) + advice
             if state is State.FAILED:
                 context.log.error(error)
         payload = None if outputs is None else _payload(outputs, context.files, inline_limit)
@@ -421,6 +421,7 @@ def _run(
 ) -> tuple[State, dict[str, Any] | None, str | None]:
     """Run the task; return the state, outputs as JSON holds them, and the message of a failure."""
     try:
+        _complete(task_class)
         task = task_class.model_validate(properties)
         outputs = task.run(context)
         return context.state or State.SUCCESS, _plain(outputs), None
@@ -432,6 +433,17 @@ def _run(
         error = _report(context, f"{type(problem).__name__}: {problem}" if str(problem) else type(problem).__name__)
         context.log.debug("".join(traceback.format_exception(problem)).rstrip())
         return State.FAILED, None, error
+
+
+_completing = threading.Lock()
+
+
+def _complete(task_class: type[RunnableTask]) -> None:
+    """Have pydantic build the validators it puts off; by one thread at a time, because it has no lock."""
+    for model in (task_class, task_class.Outputs):
+        if not model.__pydantic_complete__:
+            with _completing:
+                model.model_rebuild()
 
 
 def _report(context: InlineTaskContext, error: str) -> str:
@@ -456,7 +468,8 @@ def _shown(value: Any) -> str:
     return text if len(text) <= 200 else f"{text[:200]}…"
 
 
-def _timeout_text(limit: timedelta | None) -> str:
+def timeout_text(limit: timedelta | None) -> str:
+    """Return the error of an attempt that took longer than its timeout."""
     return f"TimeoutExceededException: the attempt did not end within {format_duration(limit or timedelta(0))}"
 
 

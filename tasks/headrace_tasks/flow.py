@@ -2,17 +2,15 @@
 
 from __future__ import annotations
 
-import threading
 from typing import ClassVar
 
 from pydantic import Field
 
-from headrace_engine.model.definition import Kind
-from headrace_engine.plugin import IsoDuration, RunContext, RunnableTask
+from headrace_engine.plugin import IsoDuration, SleepingTask
 
 
-class Sleep(RunnableTask):
-    """Wait for a while, holding a worker. To wait long, use ``Pause`` with ``pauseDuration``: it holds nothing.
+class Sleep(SleepingTask):
+    """Wait for a while. However long, it holds no worker and no process, only a timer.
 
     id: wait
     type: io.kestra.plugin.core.flow.Sleep
@@ -20,12 +18,5 @@ class Sleep(RunnableTask):
     """
 
     TYPE: ClassVar[str] = "io.kestra.plugin.core.flow.Sleep"
-    KIND: ClassVar[Kind] = Kind.DISPATCHED
 
     duration: IsoDuration = Field(description="How long, as an ISO-8601 duration.")
-
-    def run(self, context: RunContext) -> None:
-        """Wait until the time has passed or the attempt is stopped."""
-        stopped = threading.Event()
-        context.on_stop(stopped.set)
-        stopped.wait(max(0.0, self.duration.total_seconds()))

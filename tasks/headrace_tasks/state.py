@@ -21,6 +21,7 @@ class _StateTask(RunnableTask):
     """The properties that say which state is meant."""
 
     KIND: ClassVar[Kind] = Kind.LIGHT
+    RENDERS: ClassVar[tuple[str, ...]] = ("taskrun",)
 
     name: str = Field("default", description="The name of the state.")
     namespace: bool = Field(default=False, description="Whether all flows of the namespace share the state.")

@@ -37,7 +37,7 @@ from headrace_engine.core.events import (
     VariablesSet,
     WindingDown,
 )
-from headrace_engine.core.fold import COLLECT, START_TIMER, apply, retry_timer
+from headrace_engine.core.fold import COLLECT, START_TIMER, apply, retry_timer, sleep_timer
 from headrace_engine.core.messages import (
     Abort,
     Answer,
@@ -54,12 +54,13 @@ from headrace_engine.core.messages import (
     Ran,
     RenderOutputs,
     Skipped,
+    Sleeps,
     TimerFired,
     Unplannable,
 )
 from headrace_engine.core.retry import next_attempt
 from headrace_engine.core.state import ExecutionState, TaskRun
-from headrace_engine.model.attempt import AttemptResult, ExecutionChange
+from headrace_engine.model.attempt import AttemptResult, ExecutionChange, Inline
 from headrace_engine.model.definition import Kind, Retry, RetryBehavior
 from headrace_engine.model.ids import derived_id
 from headrace_engine.model.state import State
@@ -83,7 +84,7 @@ def decide(state: ExecutionState, what: Message | Answer, now: datetime) -> Deci
     """
     step = _Step(state, now)
     match what:
-        case Ran() | JobReady() | Skipped() | Opened() | Unplannable() | Outputs():
+        case Ran() | JobReady() | Sleeps() | Skipped() | Opened() | Unplannable() | Outputs():
             step.answer(what)
         case _:
             step.message(what)
@@ -155,10 +156,18 @@ class _Step:
             self.start()
             return
         task_run = self.state.task_runs[key.split(":")[1]]
+        if sleep_timer(task_run) == key:
+            self.sleep_ended(task_run)
         if retry_timer(task_run) == key:
             if self.state.state is State.RETRYING:
                 self.emit(ExecutionMoved(State.RUNNING))
             self.emit(TaskRunMoved(task_run.id, State.CREATED))
+
+    def sleep_ended(self, task_run: TaskRun) -> None:
+        attempt = task_run.attempts[-1]
+        error = attempt.job.value["error"] if isinstance(attempt.job, Inline) else None
+        state = State.SUCCESS if error is None else State.FAILED
+        self.attempt_ended(task_run, AttemptResult(state, attempt.started, self.now, error=error))
 
     def kill(self) -> None:
         if self.state.state.is_terminal or self.state.state is State.KILLING:
@@ -194,6 +203,10 @@ class _Step:
                 deadline = self.now + lease if lease is not None else None
                 number = len(task_run.attempts)
                 self.emit(AttemptStarted(task_run.id, number, answer.kind, answer.job, answer.owner, deadline))
+            case Sleeps():
+                due = self.now + timedelta(seconds=answer.seconds)
+                job = Inline({"error": answer.error})
+                self.emit(AttemptStarted(task_run.id, len(task_run.attempts), Kind.SLEEP, job, None, due))
 
     # -- Attempts -----------------------------------------------------------------------------------
 
@@ -408,6 +421,9 @@ class _Step:
             self.emit(WindingDown(to))
             for task_run_id in sorted(self.state.open_attempts, key=self.order):
                 self.emit(TaskRunMoved(task_run_id, State.KILLING))
+            for task_run in [self.state.task_runs[task_run_id] for task_run_id in self.state.open_attempts]:
+                if task_run.attempts[-1].kind is Kind.SLEEP:
+                    self.sleep_ended(task_run)
         else:
             self.emit(WindingDown(to))
 

@@ -118,6 +118,11 @@ def retry_timer(task_run: TaskRun) -> str:
     return f"retry:{task_run.id}:{len(task_run.attempts)}"
 
 
+def sleep_timer(task_run: TaskRun) -> str:
+    """Return the key of the timer that ends the task run's sleep."""
+    return f"sleep:{task_run.id}:{len(task_run.attempts)}"
+
+
 def _pend(state: ExecutionState, command: Command) -> ExecutionState:
     return evolve(state, pending=(*state.pending, Pending(state.seq, command)))
 
@@ -317,7 +322,10 @@ def _attempt_started(state: ExecutionState, event: AttemptStarted) -> ExecutionS
     if earlier and earlier[-1].job is not None:
         earlier = (*earlier[:-1], evolve(earlier[-1], job=None))
     task_run = evolve(task_run, histories=histories, attempts=(*earlier, attempt))
-    return evolve(_put(state, task_run), open_attempts=state.open_attempts.set(task_run.id, None))
+    timers = state.timers
+    if event.kind is Kind.SLEEP and event.deadline is not None:
+        timers = timers.set(sleep_timer(task_run), (event.deadline, state.seq))
+    return evolve(_put(state, task_run), open_attempts=state.open_attempts.set(task_run.id, None), timers=timers)
 
 
 def _attempt_ended(state: ExecutionState, event: AttemptEnded) -> ExecutionState:
@@ -325,6 +333,7 @@ def _attempt_ended(state: ExecutionState, event: AttemptEnded) -> ExecutionState
     task_run = state.task_runs[event.task_run_id]
     started, ended = event.started, _later(state, event.ended)
     histories, attempts, open_attempts = task_run.histories, task_run.attempts, state.open_attempts
+    timers = state.timers
     if task_run.open_attempt is None:  # an inline task: this event is its whole attempt
         attempts = (*attempts, Attempt(event.number, State.RUNNING, started))
         if task_run.state is not State.RUNNING:
@@ -332,6 +341,8 @@ def _attempt_ended(state: ExecutionState, event: AttemptEnded) -> ExecutionState
             histories = (*histories, (State.RUNNING, max(started, histories[-1][1])))
     else:
         open_attempts = open_attempts.delete(task_run.id)
+        if attempts[-1].kind is Kind.SLEEP:
+            timers = timers.delete(sleep_timer(task_run))
     # The job of a lost attempt serves the next one.
     job = attempts[-1].job if event.state is State.RESUBMITTED else None
     last = evolve(attempts[-1], state=event.state, ended=ended, job=job)
@@ -346,7 +357,7 @@ def _attempt_ended(state: ExecutionState, event: AttemptEnded) -> ExecutionState
     scopes = state.scopes
     if event.state is State.FAILED and task_run.id in scopes:  # a WorkingDirectory could not collect its files
         scopes = scopes.set(task_run.id, evolve(scopes[task_run.id], failed=True, result=State.FAILED))
-    return evolve(_put(state, task_run), open_attempts=open_attempts, scopes=scopes, at=ended)
+    return evolve(_put(state, task_run), open_attempts=open_attempts, scopes=scopes, timers=timers, at=ended)
 
 
 def _retry_scheduled(state: ExecutionState, event: RetryScheduled) -> ExecutionState:

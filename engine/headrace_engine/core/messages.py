@@ -109,6 +109,15 @@ class JobReady:
 
 
 @dataclass(frozen=True, slots=True)
+class Sleeps:
+    """An attempt that only waits; afterwards it succeeds, or fails with *error* (its timeout is the shorter one)."""
+
+    task_run_id: str
+    seconds: float
+    error: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
 class Opened:
     """A flowable can open: its branch, its values, the outputs that record what was evaluated."""
 
@@ -126,4 +135,4 @@ class Outputs:
     error: str | None = None
 
 
-Answer = Skipped | Unplannable | Ran | JobReady | Opened | Outputs
+Answer = Skipped | Unplannable | Ran | JobReady | Sleeps | Opened | Outputs

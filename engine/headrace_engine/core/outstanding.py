@@ -6,8 +6,9 @@ from collections.abc import Iterable, Iterator
 
 from headrace_engine.core.commands import Command, SetTimer, StartAttempt
 from headrace_engine.core.events import AttemptStarted, Event, ExecutionCreated, RetryScheduled
-from headrace_engine.core.fold import START_TIMER, retry_timer
+from headrace_engine.core.fold import START_TIMER, retry_timer, sleep_timer
 from headrace_engine.core.state import ExecutionState
+from headrace_engine.model.definition import Kind
 
 
 def commands_of(state: ExecutionState, events: Iterable[Event]) -> Iterator[Command]:
@@ -17,6 +18,7 @@ def commands_of(state: ExecutionState, events: Iterable[Event]) -> Iterator[Comm
         match event:
             case AttemptStarted():
                 yield from _start(state, event.task_run_id, state.seq - 1)
+                yield from _timer(state, sleep_timer(state.task_runs[event.task_run_id]))
             case RetryScheduled():
                 yield from _timer(state, retry_timer(state.task_runs[event.task_run_id]))
             case ExecutionCreated():
@@ -47,7 +49,9 @@ def outstanding(state: ExecutionState, above: int = -1) -> Iterator[Command]:
 def _start(state: ExecutionState, task_run_id: str, above: int) -> Iterator[Command]:
     task_run = state.task_runs[task_run_id]
     attempt = task_run.open_attempt
-    if attempt is not None and attempt.job is not None and attempt.since > above:
+    if attempt is None or attempt.kind is Kind.SLEEP:
+        return
+    if attempt.job is not None and attempt.since > above:
         yield StartAttempt(task_run.id, attempt.number, attempt.kind, attempt.job, attempt.owner, attempt.deadline)
 
 

@@ -22,12 +22,12 @@ def read_outputs(
 ) -> dict[str, Any]:
     """Return the outputs in their stored form, nested by the dots in their ids, without those that are null.
 
-    An output with `required: false` is left out when it cannot be rendered, or renders to nothing though its type has
-    no empty value (an INT, say).
+    An output that renders to an empty text, though its type has no empty value (an INT, say), is null: what null is
+    when it is rendered to text. One with `required: false` is left out when it cannot be rendered.
 
     Args:
         definitions: the outputs of the flow.
-        render_value: renders a value of the flow (texts at any depth); raises ValueErrors.
+        render_value: renders the texts in a value of the flow, at any depth, to texts or typed; raises ValueErrors.
         seal: encrypts a SECRET; None when no key is configured.
 
     Raises:
@@ -44,7 +44,7 @@ def read_outputs(
                 message = f"Invalid value for output `{definition.id}`. Cause: {error}"
                 problems.append(InputProblem(definition.id, message))
             continue
-        if value is None or (value == "" and not definition.required and definition.type not in _MAY_BE_EMPTY):
+        if value is None or (value == "" and definition.type not in _MAY_BE_EMPTY):
             continue
         try:
             stored = convert(definition.type, value, _rules(definition, outside)).stored
@@ -59,7 +59,7 @@ def read_outputs(
     return nested(taken)
 
 
-_MAY_BE_EMPTY = frozenset({"STRING", "SECRET", "BOOLEAN", "BOOL"})
+_MAY_BE_EMPTY = frozenset({"STRING", "SECRET"})
 
 
 def _rules(definition: OutputDefinition, outside: Outside) -> Rules:

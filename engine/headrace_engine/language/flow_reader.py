@@ -13,7 +13,7 @@ from headrace_engine.language.nodes import Entries, Items, Node, Scalar
 from headrace_engine.language.registry import Registry
 from headrace_engine.language.report import Report
 from headrace_engine.language.task_reader import TaskReader
-from headrace_engine.language.typed_reader import TypedReader, not_supported
+from headrace_engine.language.typed_reader import TypedReader, flag, not_supported
 from headrace_engine.language.wording import show
 from headrace_engine.model.definition import FlowDefinition, TaskDefinition
 
@@ -34,7 +34,7 @@ class FlowReader:
             return None
         self._report.fallback = document
         checked = self._typed.checker.check(document, FlowProperties)
-        entries, data, model = checked.node.entries, checked.data, checked.model
+        entries, data = checked.node.entries, checked.data
         self._plugin_defaults(entries.get("pluginDefaults"))
         reader = TaskReader(self._typed, str(data.get("namespace", "")), str(data.get("id", "")))
         branches = self._tasks(entries, reader)
@@ -55,7 +55,7 @@ class FlowReader:
             variables=data.get("variables") or {},
             labels=_labels(data.get("labels")),
             retry=self._typed.retry(entries.get("retry")),
-            disabled=bool(model and model.disabled),
+            disabled=flag(data, "disabled"),
             unsupported=_unsupported(checked),
         )
         self._defaults.tell_unused(self._report)

@@ -163,6 +163,7 @@ class _Builder:
 
     def _add_tasks(self) -> None:
         common = self._definitions.pop(self._names[TaskProperties])
+        common["properties"].pop("type")  # each type of task says its own
         for name, body in common["properties"].items():
             self._definitions[f"task.{name}"] = body
         shared = {name: _reference(f"task.{name}") for name in common["properties"]}

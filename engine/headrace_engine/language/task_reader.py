@@ -14,7 +14,7 @@ from headrace_engine.language.flowables import DagTask, Flowable, Switch, Workin
 from headrace_engine.language.markers import Holds
 from headrace_engine.language.nodes import Entries, Items, Node, Scalar, plain
 from headrace_engine.language.rules import check_dependencies, is_literal
-from headrace_engine.language.typed_reader import Ids, TypedReader, not_supported
+from headrace_engine.language.typed_reader import Ids, TypedReader, flag, not_supported
 from headrace_engine.language.wording import show
 from headrace_engine.model.definition import Kind, TaskDefinition
 from headrace_engine.plugin import RunnableTask, Task
@@ -111,7 +111,7 @@ class TaskReader:
         if why is not None:
             what = f"`{cls.TYPE}`" if why == cls.UNSUPPORTED else f"This use of `{cls.TYPE}`"
             sentences.append(not_supported(what, why.rstrip(".")))
-        if data.get("failFast") is True and issubclass(cls, Flowable):
+        if flag(data, "failFast") and issubclass(cls, Flowable):
             sentences.append(
                 not_supported("`failFast: true`", "siblings of a failed task that still run are waited for")
             )
@@ -126,21 +126,21 @@ class TaskReader:
         strange = [key for key in node.entries if key not in _COMMON or (besides is not None and key in besides)]
         checked = self._typed.checker.check(node.without(*strange), TaskProperties)
         self.ids.add(checked.node)
-        data, model = checked.data, checked.model
+        data = checked.data
         refused = [
             not_supported(f"`{key}`", why)
             for key, why in UNSUPPORTED_TASK_PROPERTIES.items()
-            if data.get(key) not in (None, False) and not _is_switched_off(data[key])
+            if data.get(key) not in (None, False, "false") and not _is_switched_off(data[key])
         ]
         retry = self._typed.retry(checked.node.entries.get("retry"))
         return TaskDefinition(
             id=str(data.get("id", "")),
             type=str(data.get("type", "")),
             kind=Kind.UNSUPPORTED,
-            disabled=bool(model and model.disabled),
+            disabled=flag(data, "disabled"),
             run_if=data.get("runIf"),
-            allow_failure=bool(model and model.allow_failure),
-            allow_warning=bool(model and model.allow_warning),
+            allow_failure=flag(data, "allowFailure"),
+            allow_warning=flag(data, "allowWarning"),
             timeout=data.get("timeout"),
             retry=retry,
             log_level=data.get("logLevel"),

@@ -32,6 +32,11 @@ from headrace_engine.model.definition import InputDefinition, OutputDefinition, 
 from headrace_engine.plugin import TaskRunnerProperties
 
 
+def flag(data: Mapping[str, Any], name: str) -> bool:
+    """Return whether the (checked) property *name* is there and true."""
+    return str(data.get(name, "")).lower() == "true"
+
+
 def not_supported(what: str, why: str) -> str:
     """Return the sentence with which a run refuses what this version cannot do."""
     return f"{what} is not supported by this version of Headrace: {why}."

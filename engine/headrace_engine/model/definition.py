@@ -22,6 +22,8 @@ class Kind(StrEnum):
     """One bounded call to the outside, run by the executor under a lease, one append each."""
     DISPATCHED = "DISPATCHED"
     """People's code, heavy or long work: goes to a worker."""
+    SLEEP = "SLEEP"
+    """Waits for its `duration` and holds nothing but a timer."""
 
     SEQUENTIAL = "SEQUENTIAL"
     PARALLEL = "PARALLEL"
@@ -40,7 +42,7 @@ class Kind(StrEnum):
     @property
     def is_runnable(self) -> bool:
         """True for a task that does work itself; false for one that steers others."""
-        return self in (Kind.INLINE, Kind.LIGHT, Kind.DISPATCHED)
+        return self in (Kind.INLINE, Kind.LIGHT, Kind.DISPATCHED, Kind.SLEEP)
 
 
 class RetryKind(StrEnum):

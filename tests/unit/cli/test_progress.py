@@ -167,10 +167,9 @@ def test_failures_are_shown_before_successes() -> None:
     assert picture(view, 100, rows=8) == [
         "● demo.hello      RUNNING    100ms",
         "└─ ● each         RUNNING    100ms",
-        "   ├─ ✔ 37 iterations done, 8 waiting",
+        "   ├─ ✔ 38 iterations done, 8 waiting",
         "   ├─ ✘ work[3]   FAILED       5ms",
         "   ├─ ✘ work[17]  FAILED       5ms",
-        "   ├─ ✔ work[39]  SUCCESS      5ms",
         "   ├─ ● work[40]  RUNNING     60ms",
         "   └─ ● work[41]  RUNNING     59ms",
     ]
@@ -231,7 +230,23 @@ def test_the_picture_never_leaves_its_frame(rows: int, columns: int, symbols: Sy
     assert all(width(row) <= columns for row in lines)
 
 
-def test_one_row_too_few_is_enough_to_count_instead_of_cut() -> None:
+def test_one_row_too_few_is_enough_to_count_what_there_is_nothing_to_see_in() -> None:
     view = execution(*RUNNING, runs=loop(10, done=4, at_once=2))
     assert picture(view, 10, rows=12)[-1].strip().startswith("└─ ○ work[9]")
-    assert picture(view, 10, rows=11)[-1].strip() == "└─ ○ 2 iterations waiting"
+    assert picture(view, 10, rows=11) == [
+        "● demo.hello     RUNNING     10ms",
+        "└─ ● each        RUNNING     10ms",
+        "   ├─ ✔ 4 iterations done, 4 waiting",
+        "   ├─ ● work[4]  RUNNING      6ms",
+        "   └─ ● work[5]  RUNNING      5ms",
+    ]
+
+
+def test_when_a_long_loop_has_ended_one_line_says_so() -> None:
+    view = execution(*ended("SUCCESS", 0, 90), runs=[*loop(1000, done=1000, at_once=0)])
+    view["taskRunList"][0] = run("each", *ended("SUCCESS", 0, 80))
+    assert picture(view, 500) == [
+        "✔ demo.hello  SUCCESS     90ms",
+        "└─ ✔ each     SUCCESS     80ms",
+        "   └─ ✔ 1000 iterations done",
+    ]

@@ -100,7 +100,9 @@ def test_bounds(small, template, message):
     ids=lambda template: template[:12],
 )
 def test_deep_expressions_are_refused(expressions, template):
-    with pytest.raises(ExpressionError, match="nested deeper than the 80 levels allowed|Expected|not closed|Unexpected"):
+    with pytest.raises(
+        ExpressionError, match="nested deeper than the 80 levels allowed|Expected|not closed|Unexpected"
+    ):
         expressions.render(template, {"a": "x"}, NoHost())
 
 
@@ -166,7 +168,12 @@ def test_values_of_the_caller_are_bounded_too(error):
 
 @pytest.mark.parametrize(
     ("pattern", "text"),
-    [("(a+)+$", "a" * 5000 + "b"), ("(a|aa)*c", "a" * 5000), ("(.*)*x", "y" * 5000), ("((a{1,100}){1,10})b", "a" * 5000)],
+    [
+        ("(a+)+$", "a" * 5000 + "b"),
+        ("(a|aa)*c", "a" * 5000),
+        ("(.*)*x", "y" * 5000),
+        ("((a{1,100}){1,10})b", "a" * 5000),
+    ],
 )
 def test_regular_expressions_that_hang_elsewhere_do_not_here(value, pattern, text):
     started = time.perf_counter()
@@ -176,7 +183,9 @@ def test_regular_expressions_that_hang_elsewhere_do_not_here(value, pattern, tex
 
 
 def test_a_jq_program_that_eats_memory_is_stopped(error):
-    message = error("{{ 1 | jq('[limit(100000000; repeat(\"xxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxx\" * 100))] | length') }}").message
+    message = error(
+        "{{ 1 | jq('[limit(100000000; repeat(\"xxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxx\" * 100))] | length') }}"
+    ).message
     assert "took more than 2 seconds or too much memory" in message
 
 

@@ -179,7 +179,10 @@ def test_operands_not_needed_are_not_evaluated(value):
             "The regular expression `(?=a)` is not valid: invalid perl operator: (?=; "
             "look-around, back-references and possessive quantifiers are not supported",
         ),
-        ("missing ?? missing2", "Unable to find `missing2` used in the expression `{{ missing ?? missing2 }}` at line 1"),
+        (
+            "missing ?? missing2",
+            "Unable to find `missing2` used in the expression `{{ missing ?? missing2 }}` at line 1",
+        ),
     ],
 )
 def test_operator_errors(error, expression, message):

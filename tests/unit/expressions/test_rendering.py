@@ -24,7 +24,9 @@ def test_trap_01_a_text_without_a_brace_is_never_parsed(expressions):
 
 def test_trap_02_roots_are_absent_when_empty(render, error):
     assert render("{{ inputs.x ?? 1 }}") == "1"
-    assert error("{{ inputs.x }}").message == "Unable to find `inputs` used in the expression `{{ inputs.x }}` at line 1"
+    assert (
+        error("{{ inputs.x }}").message == "Unable to find `inputs` used in the expression `{{ inputs.x }}` at line 1"
+    )
 
 
 @pytest.mark.parametrize(
@@ -76,7 +78,7 @@ def test_trap_03_two_truth_rules(text, flow_truth, condition_truth):
         ({"a": 1, "b": [True, None, "x\n\"ü\""], "c": {}}, '{"a":1,"b":[true,null,"x\\n\\"ü\\""],"c":{}}'),
         ((1, 2), "[1,2]"),
         ({"only"}, '["only"]'),
-        ({1: "x", None: 2, True: 3}, '{"1":3,"null":2}'),
+        ({1: "x", None: 2, False: 3}, '{"1":"x","null":2,"false":3}'),
         ([1.5, float("nan"), Decimal("2.50")], '[1.5,"NaN",2.50]'),
         (b"bytes", "bytes"),
         ([b"\x00"], '["AA=="]'),
@@ -208,7 +210,9 @@ def test_lazy_maps_are_asked_for_what_is_needed_only(expressions):
     assert outputs.asked == ["t7", "t8"]
     assert variables.asked == ["outputs", "outputs"]
     assert expressions.render("{{ render('{{ outputs.t9.value }}') }}", variables, NoHost()) == "9"
-    assert expressions.render("{% set x = 1 %}{{ render('{{ outputs.t9.value }}{{ x }}') }}", variables, NoHost()) == "91"
+    assert (
+        expressions.render("{% set x = 1 %}{{ render('{{ outputs.t9.value }}{{ x }}') }}", variables, NoHost()) == "91"
+    )
 
 
 def test_a_loop_over_a_lazy_map_loads_only_the_values_it_uses(expressions):
@@ -295,7 +299,9 @@ def test_the_recursive_mode_renders_until_stable_and_has_no_render_function():
     engine = Expressions(recursive=True)
     assert engine.render("{{ third }}", VARIABLES, NoHost()) == "1"
     assert engine.render("{% raw %}{{ third }}{% endraw %} {{ third }}", VARIABLES, NoHost()) == "{{ third }} 1"
-    assert engine.render("{{ x }}", {"x": "{% raw %}{{ y }}{% endraw %}{{ first }}", "first": 1}, NoHost()) == "{{ y }}1"
+    assert (
+        engine.render("{{ x }}", {"x": "{% raw %}{{ y }}{% endraw %}{{ first }}", "first": 1}, NoHost()) == "{{ y }}1"
+    )
     assert engine.render_typed("{{ third }}", VARIABLES, NoHost()) == "1"
     with pytest.raises(ExpressionError, match="Too many rendering attempts"):
         engine.render("{{ a }}", {"a": "{{ b }}", "b": "{{ a }}"}, NoHost())

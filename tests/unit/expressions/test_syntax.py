@@ -128,14 +128,22 @@ def test_the_scope_of_a_loop_is_removed_when_its_body_was_left_by_a_missing_valu
 
 @pytest.mark.parametrize(
     ("text", "expected"),
-    [("", False), ("plain", False), ("{", False), ("{x}", False), ("{{ x }}", True), ("{% x %}", True), ("{# x #}", True)],
+    [
+        ("", False),
+        ("plain", False),
+        ("{", False),
+        ("{x}", False),
+        ("{{ x }}", True),
+        ("{% x %}", True),
+        ("{# x #}", True),
+    ],
 )
 def test_is_template(text, expected):
     assert is_template(text) is expected
 
 
 @pytest.mark.parametrize(
-    ("template", "message", "line", "column"),
+    ("template", "message", "line", "column"),  # the place stands in the message and in attributes
     [
         ("{{ a", "`}}` is missing (line 1, column 1)", 1, 1),
         ("x\n  {{ 'a }}", "A text is not closed (line 2, column 6)", 2, 6),
@@ -187,7 +195,9 @@ def test_is_template(text, expected):
           for tag in ("autoescape", "cache", "embed", "extends", "flush", "import", "include", "from", "parallel")),
     ],
 )  # fmt: skip
-def test_syntax_errors_name_the_place_and_the_nearest_name(expressions, error, template, message, line, column):
+def test_syntax_errors_name_the_place_and_the_nearest_name(  # noqa: PLR0917 - four columns and two fixtures
+    expressions, error, template, message, line, column
+):
     caught = error(template)
     assert (caught.message, caught.line, caught.column) == (message, line, column)
     with pytest.raises(type(caught)) as checked:

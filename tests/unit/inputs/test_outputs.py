@@ -45,7 +45,6 @@ def refusal(definitions: Sequence[OutputDefinition], *, key: bool = True) -> str
 @pytest.mark.parametrize(
     ("kind", "options", "value", "stored"),
     [
-        ("STRING", {}, "{{ outputs.t.count }} rows", "3 rows"),
         ("STRING", {}, "{{ outputs.t.count }}", "3"),
         ("STRING", {}, "{{ outputs.t.empty }}", ""),
         ("INT", {}, "{{ outputs.t.count }}", 3),
@@ -54,7 +53,7 @@ def refusal(definitions: Sequence[OutputDefinition], *, key: bool = True) -> str
         ("DATE", {}, "{{ now() | date('yyyy-MM-dd') }}", "2024-12-20"),
         ("DATETIME", {}, "{{ now() }}", "2024-12-20T10:11:12Z"),
         ("JSON", {}, "{{ outputs.t.rows }}", [1, 2]),
-        ("YAML", {}, "a: {{ outputs.t.count }}", {"a": 3}),
+        ("YAML", {}, "{{ outputs.t.rows }}", [1, 2]),
         ("ARRAY", {"itemType": "INT"}, "{{ outputs.t.rows }}", [1, 2]),
         ("ARRAY", {"itemType": "STRING"}, ["{{ outputs.t.count }}", "b"], ["3", "b"]),
         ("FILE", {}, "{{ outputs.t.uri }}", "kestra:///demo/a.csv"),
@@ -64,6 +63,17 @@ def refusal(definitions: Sequence[OutputDefinition], *, key: bool = True) -> str
 )
 def test_an_output_of_each_kind(render_value: Any, kind: str, options: dict[str, Any], value: Any, stored: Any) -> None:
     assert outputs([define(kind, value, **options)], render_value=render_value) == {"x": stored}
+
+
+def test_an_output_of_several_pieces_is_rendered_to_text() -> None:
+    definitions = [define("STRING", "{{ outputs.t.count }} rows"), define("YAML", "a: {{ outputs.t.count }}", "y")]
+    assert outputs(definitions, render_value=text) == {"x": "3 rows", "y": {"a": 3}}
+
+
+@pytest.mark.parametrize("kind", ["INT", "BOOL", "DATE", "FILE", "JSON", "YAML", "EMAIL"])
+@pytest.mark.parametrize("render_value", [text, typed])
+def test_a_null_is_dropped_however_it_is_rendered(kind: str, render_value: Any) -> None:
+    assert outputs([define(kind, "{{ outputs.t.nothing }}")], render_value=render_value) == {}
 
 
 def test_nulls_are_dropped_and_dotted_ids_nest() -> None:
@@ -102,7 +112,7 @@ def test_trap_17_an_output_that_cannot_be_rendered_is_an_error() -> None:
 def test_an_optional_output_that_is_missing_is_left_out() -> None:
     definitions = [
         define("STRING", "{{ outputs.gone }}", "a", required=False),
-        define("INT", "{{ outputs.t.empty }}", "b", required=False),
+        define("INT", "{{ outputs.gone }}", "b", required=False),
         define("STRING", "{{ outputs.t.empty }}", "c", required=False),
     ]
     assert outputs(definitions) == {"c": ""}

@@ -1,0 +1,260 @@
+"""Reads the flows of the corpus and says what came of an execution in the same words (see README.md)."""
+
+from __future__ import annotations
+
+import difflib
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import datetime
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from headrace_engine.engine import CORRELATION_LABEL
+from headrace_engine.ports import LogLine
+from headrace_engine.view import duration
+
+FOLDER = Path(__file__).resolve().parent
+ANYTHING = "…"
+
+_GIVEN = {"inputs", "uploads", "labels", "now", "secrets", "environment", "kv", "files", "flows", "runs"}
+_EXPECTED = {
+    "state", "history", "error", "labels", "variables", "tasks", "outputs", "log", "duration", "follower", "refused"
+}  # fmt: skip
+_TASK_RUN = {"in", "value", "iteration", "history", "attempts", "outputs", "error", "starts", "duration"}
+_TIMES = ("starts", "duration")
+_QUIET = ("TRACE", "DEBUG")
+
+
+class CorpusError(ValueError):
+    """A file of the corpus does not keep to the format."""
+
+
+class _Loader(yaml.SafeLoader):
+    """YAML whose only plain scalars besides texts are null, true, false and decimal numbers."""
+
+
+_Loader.yaml_implicit_resolvers = {}
+_Loader.add_implicit_resolver("tag:yaml.org,2002:null", re.compile(r"^(?:~|null|)$"), ["~", "n", ""])
+_Loader.add_implicit_resolver("tag:yaml.org,2002:bool", re.compile(r"^(?:true|false)$"), list("tf"))
+_Loader.add_implicit_resolver("tag:yaml.org,2002:int", re.compile(r"^-?(?:0|[1-9][0-9]*)$"), list("-0123456789"))
+_Loader.add_implicit_resolver(
+    "tag:yaml.org,2002:float", re.compile(r"^-?[0-9]+\.[0-9]+(?:[eE][-+]?[0-9]+)?$"), list("-0123456789")
+)
+
+
+@dataclass(frozen=True)
+class FlowCase:
+    """One file: a flow, what it is given, and its whole expected outcome."""
+
+    path: Path
+    source: str
+    given: Mapping[str, Any] = field(default_factory=dict)
+    expected: Mapping[str, Any] = field(default_factory=dict)
+
+    @property
+    def name(self) -> str:
+        """Area and behaviour: the path without the ending."""
+        return self.path.relative_to(FOLDER).with_suffix("").as_posix()
+
+    @property
+    def needs_virtual_time(self) -> bool:
+        """True when the outcome names instants or waits, which only the virtual clock repeats."""
+        expected = self.expected
+        timed = "now" in self.given or "duration" in expected or "follower" in expected
+        return timed or any(time in task for task in expected.get("tasks") or () for time in _TIMES)
+
+
+def all_cases() -> list[FlowCase]:
+    """Return every flow of the corpus, by path."""
+    return [read_case(path) for path in sorted(FOLDER.glob("*/*.yaml")) if path.parent.name != "invalid"]
+
+
+def read_case(path: Path) -> FlowCase:
+    """Return the case in *path*. Raises CorpusError when it does not keep to the format."""
+    source, cut, second = path.read_text(encoding="utf-8").partition("\n---\n")
+    if not source.startswith("# "):
+        raise CorpusError(f"{path}: the first line is not a comment that says what the flow shows")
+    said = (yaml.load(second, _Loader) if cut else None) or {}  # noqa: S506 - a safe loader of our own
+    _only(path, said, {"given", "expect"})
+    given, expected = said.get("given") or {}, said.get("expect") or {}
+    _only(path, given, _GIVEN)
+    _check_expected(path, expected)
+    return FlowCase(path, source + "\n", given, expected)
+
+
+def _check_expected(path: Path, expected: Mapping[str, Any]) -> None:
+    _only(path, expected, _EXPECTED)
+    for task in expected.get("tasks") or ():
+        named = task.keys() - _TASK_RUN
+        if len(named) != 1:
+            raise CorpusError(f"{path}: a task run is `<task id>: <STATE>` and words of {sorted(_TASK_RUN)}: {task}")
+    if "follower" in expected:
+        _check_expected(path, expected["follower"])
+
+
+def _only(path: Path, said: Mapping[str, Any], known: set[str]) -> None:
+    unknown = sorted(said.keys() - known)
+    if unknown:
+        raise CorpusError(f"{path}: unknown words {unknown}; there are {sorted(known)}")
+
+
+# -- What came of it, in the words of the format ----------------------------------------------------
+
+
+@dataclass(frozen=True)
+class Actual:
+    """An execution as its view and its logs show it, with the one that took over, if one did."""
+
+    view: Mapping[str, Any]
+    logs: Sequence[LogLine]
+    follower: Actual | None = None
+
+
+def outcome(actual: Actual, given: Mapping[str, Any], flow: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the whole outcome; what is as a reader expects it by default is left out."""
+    view = actual.view
+    state = view["state"]["current"]
+    told: dict[str, Any] = {"state": state}
+    history = _history(view)
+    if history != _usual(state):
+        told["history"] = history
+    if view["error"] is not None:
+        told["error"] = view["error"]["message"]
+    labels = [f"{label['key']}={label['value']}" for label in view["labels"] if label["key"] != CORRELATION_LABEL]
+    if labels != _usual_labels(flow, given):
+        told["labels"] = labels
+    if view["variables"] != (flow.get("variables") or {}):
+        told["variables"] = view["variables"]
+    told["duration"] = view["state"]["duration"]
+    places = _places(view["taskRunList"])
+    told["tasks"] = [_task_run(run, places) for run in view["taskRunList"]]
+    if view["outputs"] is not None:
+        told["outputs"] = view["outputs"]
+    log = [f"{line.level.value} {line.message}" for line in actual.logs if line.level.value not in _QUIET]
+    if log:
+        told["log"] = log
+    if actual.follower is not None:
+        told["follower"] = outcome(actual.follower, given, flow)
+    return told
+
+
+def _usual_labels(flow: Mapping[str, Any], given: Mapping[str, Any]) -> list[str]:
+    labels = flow.get("labels") or {}
+    if isinstance(labels, list):
+        labels = {label["key"]: label["value"] for label in labels}
+    return [f"{key}={value}" for each in (labels, given.get("labels") or {}) for key, value in each.items()]
+
+
+def _history(thing: Mapping[str, Any]) -> list[str]:
+    return [entry["state"] for entry in thing["state"]["histories"]]
+
+
+def _usual(state: str) -> list[str]:
+    return ["CREATED", "SKIPPED"] if state == "SKIPPED" else ["CREATED", "RUNNING", state]
+
+
+def _places(runs: Sequence[Mapping[str, Any]]) -> dict[str, str]:
+    """Task run id to how `in` names it: the task, and the values around it as in `outputs.task[a][b]`."""
+    values: dict[str, tuple[str, ...]] = {}
+    places: dict[str, str] = {}
+    for run in runs:
+        own = () if run["value"] is None else (run["value"],)
+        values[run["id"]] = (*values.get(run["parentTaskRunId"], ()), *own)
+        places[run["id"]] = run["taskId"] + "".join(f"[{value}]" for value in values[run["id"]])
+    return places
+
+
+def _task_run(run: Mapping[str, Any], places: Mapping[str, str]) -> dict[str, Any]:
+    state = run["state"]["current"]
+    told: dict[str, Any] = {run["taskId"]: state}
+    if run["parentTaskRunId"] is not None:
+        told["in"] = places[run["parentTaskRunId"]]
+    for name in ("value", "iteration"):
+        if run[name] is not None:
+            told[name] = run[name]
+    if _history(run) != _usual(state):
+        told["history"] = _history(run)
+    attempts = run["attempts"] or []
+    if len(attempts) > 1:
+        told["attempts"] = [attempt["state"]["current"] for attempt in attempts]
+    if run["outputs"] is not None:
+        told["outputs"] = run["outputs"]
+    if run["error"] is not None:
+        told["error"] = run["error"]
+    starts = [datetime.fromisoformat(attempt["state"]["startDate"]) for attempt in attempts]
+    told["starts"] = [duration(start - starts[0]) for start in starts]
+    told["duration"] = run["state"]["duration"]
+    return told
+
+
+# -- Comparing --------------------------------------------------------------------------------------
+
+
+def differences(expected: Mapping[str, Any], actual: Mapping[str, Any], *, in_order: bool = True) -> str:
+    """Return '' when *actual* is what *expected* says, else a diff of the two.
+
+    in_order is false where threads decide which of two parallel task runs comes first.
+    """
+    wanted = {"tasks": [], **expected}
+    found = _comparable(wanted, actual)
+    if not in_order:
+        wanted, found = _sorted(wanted), _sorted(found)
+    found = _conformed(wanted, found)
+    if found == wanted:
+        return ""
+    return "\n".join(
+        difflib.unified_diff(dump(wanted).splitlines(), dump(found).splitlines(), "expected", "actual", lineterm="", n=9)
+    )
+
+
+def _comparable(expected: Mapping[str, Any], actual: Mapping[str, Any]) -> dict[str, Any]:
+    """Return *actual* in the order of words of *expected*, without the times that *expected* does not ask for."""
+    found = {name: actual[name] for name in expected if name in actual}
+    found |= {name: value for name, value in actual.items() if name not in found and name != "duration"}
+    tasks = []
+    for index, task in enumerate(actual.get("tasks") or ()):
+        asked = expected["tasks"][index] if index < len(expected["tasks"]) else {}
+        tasks.append({name: value for name, value in task.items() if name not in _TIMES or name in asked})
+    found["tasks"] = tasks
+    if "follower" in expected and "follower" in actual:
+        found["follower"] = _comparable({"tasks": [], **expected["follower"]}, actual["follower"])
+    return found
+
+
+def _sorted(told: Mapping[str, Any]) -> dict[str, Any]:
+    def key(task: Mapping[str, Any]) -> tuple[str, ...]:
+        return (*(task.keys() - _TASK_RUN), str(task.get("in")), str(task.get("value")))
+
+    told = {**told, "tasks": sorted(told["tasks"], key=key)}
+    if "log" in told:
+        told["log"] = sorted(told["log"])
+    return told
+
+
+def _conformed(expected: Any, actual: Any) -> Any:
+    """Return *actual* with every text that a pattern of *expected* matches replaced by that pattern."""
+    if isinstance(expected, str) and isinstance(actual, str) and ANYTHING in expected:
+        pattern = ".*".join(map(re.escape, expected.split(ANYTHING)))
+        return expected if re.fullmatch(pattern, actual, re.DOTALL) else actual
+    if isinstance(expected, Mapping) and isinstance(actual, Mapping):
+        return {name: _conformed(expected.get(name), value) for name, value in actual.items()}
+    if isinstance(expected, list) and isinstance(actual, list):
+        padded = [*expected, *[None] * max(0, len(actual) - len(expected))]
+        return [_conformed(left, right) for left, right in zip(padded, actual, strict=False)]
+    return actual
+
+
+class _Dumper(yaml.SafeDumper):
+    def increase_indent(self, flow: bool = False, indentless: bool = False) -> None:
+        super().increase_indent(flow, False)
+
+
+def dump(told: Mapping[str, Any]) -> str:
+    """Return an outcome as YAML, as it stands in a file under `expect:`."""
+    return yaml.dump(
+        dict(told), Dumper=_Dumper, sort_keys=False, default_flow_style=None, width=118, allow_unicode=True
+    )
+
