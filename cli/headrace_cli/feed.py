@@ -17,8 +17,8 @@ from headrace_cli.view import View
 from headrace_engine.ports import LogLine
 
 _SHORTEST_PAUSE = 0.1
-_SHARE = 9
-"""Drawing takes at most a tenth of the time: after it comes a pause nine times as long."""
+_SHARE = 4
+"""Drawing takes at most a fifth of the time: after it comes a pause four times as long."""
 _TICK = 0.1
 
 

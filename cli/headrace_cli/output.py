@@ -41,15 +41,16 @@ class Output:
 
 def standard_output(*, color: bool = True, environment: Mapping[str, str] = os.environ) -> Output:
     """Return the process's standard output."""
-    return _output(sys.stdout, color=color, environment=environment)
+    return output_on(sys.stdout, color=color, environment=environment)
 
 
 def standard_error(*, color: bool = True, environment: Mapping[str, str] = os.environ) -> Output:
     """Return the process's standard error."""
-    return _output(sys.stderr, color=color, environment=environment)
+    return output_on(sys.stderr, color=color, environment=environment)
 
 
-def _output(stream: TextIO, *, color: bool, environment: Mapping[str, str]) -> Output:
+def output_on(stream: TextIO, *, color: bool, environment: Mapping[str, str]) -> Output:
+    """Return *stream* with what it can show; *environment* has TERM and NO_COLOR."""
     is_terminal = stream.isatty() and environment.get("TERM") not in ("dumb", "unknown")
     return Output(
         stream,

@@ -40,9 +40,7 @@ if TYPE_CHECKING:
     help="A JSON or YAML file with a map of inputs.",
 )
 @click.option("--label", "-l", "labels", metavar="NAME=VALUE", multiple=True, callback=inputs.pairs, help="A label.")
-@click.option(
-    "--flows", metavar="DIR", type=click.Path(path_type=Path), help="Save all flows of this folder first, for subflows."
-)
+@click.option("--flows", metavar="DIR", type=click.Path(path_type=Path), help="Save all flows of this folder first.")
 @click.option(
     "--data-dir",
     metavar="DIR",
@@ -82,7 +80,7 @@ def command(
     Exit codes:
       0  the execution ended SUCCESS or WARNING
       1  it ended FAILED, KILLED or CANCELLED
-      2  nothing was run: the flow or the inputs are not valid
+      2  nothing was run: the flow or its inputs are not valid, or DIR is in use
 
     \b
     Example:

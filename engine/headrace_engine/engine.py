@@ -22,7 +22,7 @@ from headrace_engine.model.definition import FlowDefinition
 from headrace_engine.model.ids import new_id
 from headrace_engine.payloads import Payloads
 from headrace_engine.plugin import NetworkPolicy, RunnableTask
-from headrace_engine.prepare import Preparer
+from headrace_engine.prepare import ChildRequest, Preparer
 from headrace_engine.run_stores import execution_folder
 from headrace_engine.services import Channels, Settings, Stores
 from headrace_engine.view import execution_view
@@ -70,7 +70,9 @@ class Engine:
             workspaces=workspaces,
             network=network,
         )
-        self.preparer = Preparer(stores, settings, self.expressions, self.payloads, self.task_class)
+        self.preparer = Preparer(
+            stores, settings, self.expressions, self.payloads, task_class=self.task_class, new_child=self._new_child
+        )
         self._flows: dict[tuple[str, str, int], FlowIndex] = {}
 
     def executor(
@@ -142,12 +144,13 @@ class Engine:
         *,
         labels: Mapping[str, str] | None = None,
         execution_id: str | None = None,
+        revision: int | None = None,
     ) -> tuple[str, ExecutionCreated]:
         """Return the id and first event of a new execution of the flow's latest revision, its inputs read and stored.
 
         FILE inputs are given as paths or URIs. Raises NoSuchFlowError, UnsupportedError, InputError.
         """
-        definition = self.flow_of(namespace, flow_id).definition
+        definition = self.flow_of(namespace, flow_id, revision).definition
         refuse_unsupported(definition)
         execution_id = execution_id or new_id()
         given = dict(labels or {})
@@ -160,6 +163,16 @@ class Engine:
             labels=(*definition.labels, *given.items()),
             variables=dict(definition.variables),
         )
+
+    def _new_child(self, request: ChildRequest) -> ExecutionCreated:
+        return self.new_execution(
+            request.namespace,
+            request.flow_id,
+            request.inputs,
+            labels=request.labels,
+            execution_id=request.execution_id,
+            revision=request.revision,
+        )[1]
 
     def _inputs(self, definition: FlowDefinition, execution_id: str, given: Mapping[str, Any]) -> Payload:
         storage = self.stores.storage

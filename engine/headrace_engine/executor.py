@@ -23,7 +23,9 @@ from headrace_engine.core.codec import decode_entry, encode_entry, encode_messag
 from headrace_engine.core.commands import (
     Announce,
     Command,
+    KillExecution,
     ReleaseWorkspace,
+    Reply,
     SetTimer,
     StartAttempt,
     StartExecution,
@@ -33,7 +35,7 @@ from headrace_engine.core.decide import decide, next_question
 from headrace_engine.core.events import Entry, Event, ExecutionCreated, LogRecord, MetricRecord
 from headrace_engine.core.flow import FlowIndex
 from headrace_engine.core.fold import begin_entry, fold, mark_issued
-from headrace_engine.core.messages import AttemptReported, Create, JobReady, Message
+from headrace_engine.core.messages import AttemptReported, Create, JobReady, Kill, Message
 from headrace_engine.core.outstanding import commands_of, outstanding
 from headrace_engine.core.state import ExecutionState
 from headrace_engine.model.attempt import AttemptResult
@@ -179,6 +181,9 @@ class Executor:
                 # Not created yet: its messages wait by being delivered again (DESIGN §3.4).
                 _log.warning("Messages for execution %s, which has no journal, are dropped", execution_id)
                 return
+            if create is not None and create.reply_to is not None and state.exists and state.state.is_terminal:
+                # Whoever started it asks again: the reply may have been lost.
+                self._reply(state, Reply(create.reply_to, state.state))
             try:
                 self._advance(state, list(messages))
             except SeqTakenError:
@@ -313,6 +318,10 @@ class Executor:
                 case StartExecution():
                     message = encode_message(Create(command.created))
                     self._channels.mailbox.send(command.execution_id, message)
+                case KillExecution():
+                    self._channels.mailbox.send(command.execution_id, encode_message(Kill()))
+                case Reply():
+                    self._reply(state, command)
                 case ReleaseWorkspace():
                     self._on_workspace(state.id, command.task_run_id)
                 case Announce():
@@ -320,6 +329,13 @@ class Executor:
         if announced:
             self._stores.executions.put(summary(state))
         return lights
+
+    def _reply(self, state: ExecutionState, reply: Reply) -> None:
+        """Report the end of this execution to the task run that started it."""
+        to = reply.to
+        result = self._preparer.child_result(state, reply, self._stores.clock.now())
+        message = AttemptReported(to.task_run_id, to.number, result)
+        self._channels.mailbox.send(to.execution_id, encode_message(message))
 
     def _job(self, state: ExecutionState, command: StartAttempt) -> Job:
         return job_of(state, command.task_run_id, command.number, self._payloads.load(command.job))

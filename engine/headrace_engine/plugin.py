@@ -88,13 +88,16 @@ def parse_duration(text: str) -> timedelta:
     parts = {} if match is None else {name: part for name, part in match.groupdict().items() if part is not None}
     if not parts.keys() & {"weeks", "days", "hours", "minutes", "seconds"} or parts.get("time") in ("T", "t"):
         raise ValueError(f"`{text}` is not an ISO-8601 duration such as PT30S, PT5M or P1DT2H")
-    length = timedelta(
-        weeks=int(parts.get("weeks", 0)),
-        days=int(parts.get("days", 0)),
-        hours=int(parts.get("hours", 0)),
-        minutes=int(parts.get("minutes", 0)),
-        seconds=float(parts.get("seconds", "0").replace(",", ".")),
-    )
+    try:
+        length = timedelta(
+            weeks=int(parts.get("weeks", 0)),
+            days=int(parts.get("days", 0)),
+            hours=int(parts.get("hours", 0)),
+            minutes=int(parts.get("minutes", 0)),
+            seconds=float(parts.get("seconds", "0").replace(",", ".")),
+        )
+    except OverflowError:
+        raise ValueError(f"The duration `{text}` is longer than can be counted") from None
     return -length if parts.get("sign") == "-" else length
 
 

@@ -17,13 +17,17 @@ from typing import Any
 from pydantic import ValidationError
 
 from headrace_engine.context import Variables, enclosing_working_directory
-from headrace_engine.core.events import LogRecord, MetricRecord
+from headrace_engine.core.commands import Reply
+from headrace_engine.core.events import ExecutionCreated, LogRecord, MetricRecord, ReplyTo
 from headrace_engine.core.fold import COLLECT
 from headrace_engine.core.messages import (
     Answer,
+    ChildReady,
     JobReady,
+    LoopChecked,
     Opened,
     Outputs,
+    Pauses,
     Prepare,
     Question,
     Ran,
@@ -37,6 +41,7 @@ from headrace_engine.host import StepHost
 from headrace_engine.inputs import OutputError, read_outputs, typed_inputs
 from headrace_engine.model.attempt import AttemptResult, Inline, Payload
 from headrace_engine.model.definition import FlowDefinition, Kind, TaskDefinition
+from headrace_engine.model.ids import derived_id
 from headrace_engine.model.state import State
 from headrace_engine.payloads import Payloads
 from headrace_engine.plugin import Rendering, RunnableTask, SleepingTask, TaskFailure, parse_duration
@@ -53,6 +58,22 @@ WORKING_DIRECTORY_PREPARE = "io.headrace.workingdirectory.Prepare"
 WORKING_DIRECTORY_COLLECT = "io.headrace.workingdirectory.Collect"
 _PREPARED = ("inputFiles", "namespaceFiles", "cache")
 _COLLECTED = ("outputFiles", "cache")
+
+
+@dataclass(frozen=True, slots=True)
+class ChildRequest:
+    """An execution that a task asks for, its properties rendered."""
+
+    execution_id: str
+    namespace: str
+    flow_id: str
+    revision: int | None
+    inputs: Mapping[str, Any]
+    labels: Mapping[str, str]
+
+
+NewChild = Callable[[ChildRequest], ExecutionCreated]
+"""Returns the first event of a child execution. Raises ValueError when its flow or inputs will not do."""
 
 
 class UnplannableError(Exception):
@@ -74,13 +95,21 @@ class Preparer:
     """Answers questions. One for the process; every call gets the state and the instant."""
 
     def __init__(
-        self, stores: Stores, settings: Settings, expressions: Expressions, payloads: Payloads, task_class: TaskClasses
+        self,
+        stores: Stores,
+        settings: Settings,
+        expressions: Expressions,
+        payloads: Payloads,
+        *,
+        task_class: TaskClasses,
+        new_child: NewChild,
     ) -> None:
         self._stores = stores
         self._settings = settings
         self._expressions = expressions
         self._payloads = payloads
         self._task_class = task_class
+        self._new_child = new_child
 
     def answer(self, state: ExecutionState, question: Question, now: datetime) -> Prepared:
         """Return the answer to *question*. Raises PortError only, when a store does not answer."""
@@ -142,6 +171,26 @@ class Preparer:
             surroundings=self._settings.surroundings,
         )
 
+    def child_result(self, state: ExecutionState, reply: Reply, now: datetime) -> AttemptResult:
+        """Return the end of *state*'s execution as the Subflow task that started it sees it (reference §3.2)."""
+        transmitted = (State.FAILED, State.KILLED, State.WARNING)
+        end = reply.state if reply.to.transmit_failed and reply.state in transmitted else State.SUCCESS
+        outputs: dict[str, Any] = {"executionId": state.id, "state": reply.state.value}
+        error = None
+        if state.outputs is not None:
+            outputs["outputs"] = self._payloads.load(state.outputs)
+        if reply.to.outputs is not None:
+            host = self.host(state, now)
+            try:
+                outputs["outputs"] = self._expressions.render_value_typed(
+                    reply.to.outputs, self.variables(state, None, host), host
+                )
+            except ExpressionError as problem:
+                end, error = State.FAILED, f"The outputs of the subflow cannot be rendered: {problem}"
+        payload, _ = self._payloads.make(outputs, self.folder(state), self._settings.output_inline_limit)
+        ended = state.histories[-1][1]
+        return AttemptResult(end, state.histories[0][1], ended, payload, error)
+
     def folder(self, state: ExecutionState) -> str:
         """Return where the engine stores what is too large for the journal."""
         definition = state.flow.definition
@@ -181,7 +230,7 @@ class _TaskRunStep:
                 return Prepared(Skipped(self.run.id))
             if not self.task.kind.is_runnable:
                 return self.flowable()
-        except (ExpressionError, UnplannableError, TaskFailure) as error:
+        except (ExpressionError, UnplannableError, TaskFailure, ValueError) as error:
             return self.unplannable(str(error))
         return self.runnable(self.task.type, self.task.properties)
 
@@ -209,6 +258,12 @@ class _TaskRunStep:
                 return Prepared(Opened(run_id, values=self.values()))
             case Kind.WORKING_DIRECTORY:
                 return self.working_directory()
+            case Kind.PAUSE:
+                return self.pause()
+            case Kind.LOOP_UNTIL:
+                return self.loop_until()
+            case Kind.SUBFLOW:
+                return self.subflow()
             case _:
                 return Prepared(Opened(run_id))
 
@@ -262,6 +317,97 @@ class _TaskRunStep:
             return self.runnable(WORKING_DIRECTORY_COLLECT, wanted)
         wanted = {name: properties[name] for name in _PREPARED if name in properties}
         return self.runnable(WORKING_DIRECTORY_PREPARE, wanted) if wanted else Prepared(Opened(self.run.id))
+
+    def pause(self) -> Prepared:
+        """Wait for the duration; without one until the timeout, which fails the Pause; without both for a person."""
+        length = self.task.properties.get("pauseDuration")
+        given = length if length is not None else self.task.timeout
+        seconds = parse_duration(self.text(str(given))).total_seconds() if given is not None else None
+        return Prepared(Pauses(self.run.id, seconds, is_timeout=length is None and given is not None))
+
+    def loop_until(self) -> Prepared:
+        """The first time open it; after a round look at the condition, then at the maximums (reference §3.6)."""
+        scope = self.state.scopes.get(self.run.id)
+        if scope is None:
+            return Prepared(Opened(self.run.id, outputs=Inline({"iterationCount": 1})))
+        if truthy(self.text(self.task.expression or "")):
+            return Prepared(LoopChecked(self.run.id, done=True))
+        frequency = self.task.properties.get("checkFrequency") or {}
+        count = self.payloads.load(self.run.outputs)["iterationCount"] if self.run.outputs is not None else 1
+        interval = parse_duration(self.text(str(frequency.get("interval", "PT1M"))))
+        rounds = frequency.get("maxIterations")
+        longest = frequency.get("maxDuration")
+        exceeded = None
+        if rounds is not None and count >= int(self.text(str(rounds))):
+            exceeded = f"The loop's condition did not hold after {count} iterations, its maximum"
+        elif longest is not None and self.now + interval > self.begun() + parse_duration(self.text(str(longest))):
+            exceeded = f"The loop's condition did not hold within {longest}, its maximum duration"
+        if exceeded is not None:
+            fails = self.task.properties.get("failOnMaxReached", False)
+            return Prepared(LoopChecked(self.run.id, exceeded=exceeded if fails else ""))
+        return Prepared(LoopChecked(self.run.id, seconds=interval.total_seconds()))
+
+    def begun(self) -> datetime:
+        """Return when the task run first ran."""
+        return next((date for state, date in self.run.histories if state is State.RUNNING), self.now)
+
+    def subflow(self) -> Prepared:
+        """The child's id follows from the task run and the attempt, so that it is started once (DESIGN §3.4)."""
+        properties = self.task.properties
+        number = len(self.run.attempts)
+        request = ChildRequest(
+            execution_id=derived_id("subflow", self.run.id, number),
+            namespace=self.text(str(properties["namespace"])),
+            flow_id=self.text(str(properties["flowId"])),
+            revision=properties.get("revision"),
+            inputs=self.expressions.render_value_typed(properties.get("inputs") or {}, self.variables, self.host),
+            labels=self.child_labels(properties),
+        )
+        wait = properties.get("wait", True)
+        reply_to = ReplyTo(
+            self.state.id, self.run.id, number, properties.get("transmitFailed", True), properties.get("outputs")
+        )
+        try:
+            child = self.preparer._new_child(request)
+            date = properties.get("scheduleDate")
+            start_at = datetime.fromisoformat(self.text(str(date))) if date is not None else None
+        except ValueError as error:
+            return self.failed(str(error))
+        definition = self.state.flow.definition
+        created = replace(
+            child,
+            trigger={
+                "id": self.task.id,
+                "type": self.task.type,
+                "variables": {
+                    "executionId": self.state.id,
+                    "namespace": definition.namespace,
+                    "flowId": definition.id,
+                    "flowRevision": definition.revision,
+                    "taskRunId": self.run.id,
+                    "taskId": self.task.id,
+                },
+            },
+            start_at=start_at,
+            reply_to=reply_to if wait else None,
+        )
+        if self.state.created is not None and self.state.created.depth >= self.settings.subflow_depth:
+            return self.failed(
+                f"Subflows lie {self.settings.subflow_depth} deep, the limit (setting `limits.subflowDepth`)"
+            )
+        return Prepared(ChildReady(self.run.id, request.execution_id, created, wait), size=500)
+
+    def child_labels(self, properties: Mapping[str, Any]) -> dict[str, str]:
+        """The parent's when inherited, then the task's; system labels go along always, but for readOnly."""
+        labels = {
+            key: value
+            for key, value in self.state.labels
+            if key != "system.readOnly" and (key.startswith("system.") or properties.get("inheritLabels", False))
+        }
+        given = properties.get("labels") or {}
+        if not isinstance(given, Mapping):
+            given = {pair["key"]: pair["value"] for pair in given}
+        return labels | {self.text(str(key)): self.text(str(value)) for key, value in given.items()}
 
     # -- Runnables ----------------------------------------------------------------------------------
 

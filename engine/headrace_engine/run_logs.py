@@ -1,7 +1,7 @@
 """Log lines of a running attempt on their way to the store: in batches, soon, and each once.
 
 A batch has a key of its own that grows with the attempt, so that appending it again after an error
-adds nothing. Lines wait at most a second: one thread for the whole process writes what has waited.
+adds nothing. Lines wait at most half a second: one thread for the whole process writes what has waited.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from collections.abc import Callable
 from headrace_engine.ports import LogLine, Logs, PortError
 
 _BATCH = 200
-_WAIT = 1.0
+_WAIT = 0.5
 _TRIES_AT_END = 3
 
 _logger = logging.getLogger(__name__)

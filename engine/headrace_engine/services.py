@@ -67,5 +67,7 @@ class Settings:
     """Bytes above which a job goes to internal storage (DESIGN §3.8)."""
     output_inline_limit: int = 32 * 1024
     """Bytes above which outputs and inputs go to internal storage (DESIGN §3.10)."""
+    subflow_depth: int = 20
+    """How deep subflows may lie in each other."""
     http: Callable[[Mapping[str, Any]], Any] | None = None
     """What the expression function http() calls; None refuses it."""

@@ -161,7 +161,7 @@ class RunnerContract:
     def test_a_stop_ends_the_code_and_all_it_started(
         self, runner: TaskRunner, context: RecordingContext, tmp_path: Path
     ) -> None:
-        script = "trap 'echo cleaned; exit 3' TERM; sleep 1000 & echo started; wait"
+        script = "trap 'echo cleaned; exit 3' TERM; (echo started; exec sleep 1000) & wait"
 
         def stop(line: str) -> None:
             if line == "started":

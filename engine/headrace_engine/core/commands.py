@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from datetime import datetime
 
-from headrace_engine.core.events import ExecutionCreated
+from headrace_engine.core.events import ExecutionCreated, ReplyTo
 from headrace_engine.model.attempt import Payload
 from headrace_engine.model.definition import Kind
 from headrace_engine.model.state import State
@@ -48,6 +48,21 @@ class StartExecution:
 
 
 @dataclass(frozen=True, slots=True)
+class KillExecution:
+    """Ask a child execution to stop."""
+
+    execution_id: str
+
+
+@dataclass(frozen=True, slots=True)
+class Reply:
+    """Tell the task run that started this execution how it ended."""
+
+    to: ReplyTo
+    state: State
+
+
+@dataclass(frozen=True, slots=True)
 class Announce:
     """Write the summary and tell the bus: the execution entered a state."""
 
@@ -61,4 +76,4 @@ class ReleaseWorkspace:
     task_run_id: str
 
 
-Command = StartAttempt | StopAttempt | SetTimer | StartExecution | Announce | ReleaseWorkspace
+Command = StartAttempt | StopAttempt | SetTimer | StartExecution | KillExecution | Reply | Announce | ReleaseWorkspace

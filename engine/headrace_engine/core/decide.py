@@ -14,7 +14,7 @@ itself, which is the end of a child of the scope above, up to the execution.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 
 from headrace_engine.core import flowable
@@ -22,37 +22,59 @@ from headrace_engine.core.events import (
     ROOT,
     AttemptEnded,
     AttemptStarted,
+    ChildStarted,
     Closed,
     Event,
     ExecutionMoved,
     Finishing,
     FlowableOpened,
+    Held,
     LabelsSet,
+    LoopWaits,
     OutputsRendered,
+    PauseBegan,
+    PauseEnded,
     PhaseEntered,
     Replaced,
     RetryScheduled,
+    RoundBegan,
+    ScopeFailed,
     TaskRunMoved,
     TaskRunsCreated,
     VariablesSet,
     WindingDown,
 )
-from headrace_engine.core.fold import COLLECT, START_TIMER, apply, retry_timer, sleep_timer
+from headrace_engine.core.fold import (
+    CHECK,
+    COLLECT,
+    PAUSE,
+    START_TIMER,
+    apply,
+    loop_timer,
+    pause_timer,
+    retry_timer,
+    sleep_timer,
+)
 from headrace_engine.core.messages import (
     Abort,
     Answer,
     AttemptReported,
+    ChildReady,
     Create,
+    Hold,
     JobReady,
     Kill,
+    LoopChecked,
     Message,
     Opened,
     Outputs,
+    Pauses,
     Poke,
     Prepare,
     Question,
     Ran,
     RenderOutputs,
+    Resume,
     Skipped,
     Sleeps,
     TimerFired,
@@ -60,13 +82,15 @@ from headrace_engine.core.messages import (
 )
 from headrace_engine.core.retry import next_attempt
 from headrace_engine.core.state import ExecutionState, TaskRun
-from headrace_engine.model.attempt import AttemptResult, ExecutionChange, Inline
+from headrace_engine.model.attempt import AttemptResult, ExecutionChange, Inline, Payload
 from headrace_engine.model.definition import Kind, Retry, RetryBehavior
 from headrace_engine.model.ids import derived_id
 from headrace_engine.model.state import State
 
 LOST_IN_A_ROW = 3
 """After so many lost attempts in a row the task run fails (DESIGN §3.6)."""
+PAUSE_ENDS = {"RESUME": State.RUNNING, "WARN": State.WARNING, "FAIL": State.FAILED, "CANCEL": State.CANCELLED}
+"""Pause: its behavior, when its time is over, to how it goes on."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,15 +108,18 @@ def decide(state: ExecutionState, what: Message | Answer, now: datetime) -> Deci
     """
     step = _Step(state, now)
     match what:
-        case Ran() | JobReady() | Sleeps() | Skipped() | Opened() | Unplannable() | Outputs():
-            step.answer(what)
-        case _:
+        case Create() | AttemptReported() | TimerFired() | Kill() | Resume() | Hold() | Abort() | Poke():
             step.message(what)
+        case _:
+            step.answer(what)
+    step.settle()
     return Decision(step.state, tuple(step.events))
 
 
 def next_question(state: ExecutionState) -> Question | None:
     """Return what must be known before the execution can go on, the longest-waiting first; None when nothing is."""
+    if state.held:
+        return None
     if state.finishing is not None:
         return RenderOutputs(state.finishing)
     if state.ready:
@@ -114,7 +141,7 @@ class _Step:
 
     # -- Messages -----------------------------------------------------------------------------------
 
-    def message(self, message: Message) -> None:
+    def message(self, message: Message) -> None:  # noqa: C901, PLR0912 - one row per message
         if isinstance(message, Create):
             if not self.state.exists:
                 self.emit(message.created)
@@ -130,6 +157,12 @@ class _Step:
                 self.timer_fired(message.key)
             case Kill():
                 self.kill()
+            case Resume():
+                self.resume(message)
+            case Hold():
+                if self.state.state in (State.RUNNING, State.RETRYING):
+                    self.emit(Held(held=True))
+                    self.emit(ExecutionMoved(State.PAUSED))
             case Abort():
                 if not self.state.state.is_terminal:
                     self.emit(ExecutionMoved(State.FAILED, message.reason))
@@ -158,6 +191,11 @@ class _Step:
         task_run = self.state.task_runs[key.split(":")[1]]
         if sleep_timer(task_run) == key:
             self.sleep_ended(task_run)
+        if pause_timer(task_run) == key:
+            self.pause_over(task_run)
+        if loop_timer(task_run) == key:
+            self.emit(RoundBegan(task_run.id, _next_round(task_run)))
+            self.enter(task_run.id, "tasks")
         if retry_timer(task_run) == key:
             if self.state.state is State.RETRYING:
                 self.emit(ExecutionMoved(State.RUNNING))
@@ -168,6 +206,63 @@ class _Step:
         error = attempt.job.value["error"] if isinstance(attempt.job, Inline) else None
         state = State.SUCCESS if error is None else State.FAILED
         self.attempt_ended(task_run, AttemptResult(state, attempt.started, self.now, error=error))
+
+    def resume(self, message: Resume) -> None:
+        """The first Pause that waits goes on (reference §5.5), or the one named; or an execution that was held."""
+        waiting = sorted(self.state.paused, key=self.order)
+        if message.task_run_id is not None:
+            waiting = [task_run_id for task_run_id in waiting if task_run_id == message.task_run_id]
+        if waiting:
+            self.wake_up()
+            self.pause_ended(self.state.task_runs[waiting[0]], message.to, message.outputs)
+        elif self.state.held and message.task_run_id is None:
+            self.wake_up()
+
+    def wake_up(self) -> None:
+        """The way back from a pause is PAUSED, RESTARTED, RUNNING (reference §0.14)."""
+        if self.state.held:
+            self.emit(Held(held=False))
+        if self.state.state is State.PAUSED:
+            self.emit(ExecutionMoved(State.RESTARTED))
+            self.emit(ExecutionMoved(State.RUNNING))
+
+    def pause_over(self, task_run: TaskRun) -> None:
+        """The time of a Pause is over: its timeout fails it; otherwise its behavior says how it ends."""
+        is_timeout = self.state.paused[task_run.id]
+        self.wake_up()
+        if is_timeout:
+            self.end_task_run(task_run, State.FAILED, "The pause was not resumed before its timeout")
+            return
+        behavior = self.state.flow.tasks[task_run.task_id].properties.get("behavior", "RESUME")
+        self.pause_ended(task_run, PAUSE_ENDS[behavior], None)
+
+    def pause_ended(self, task_run: TaskRun, to: State, outputs: Payload | None) -> None:
+        self.emit(PauseEnded(task_run.id, outputs))
+        task_run = self.state.task_runs[task_run.id]
+        if to in (State.CANCELLED, State.KILLED):
+            self.wind_down(to)
+            self.move_to_end(task_run, to, None)
+            if self.state.winding_down is not None:
+                self.leave_nothing_waiting()
+        elif to in (State.WARNING, State.FAILED):
+            self.end_task_run(task_run, to)
+        else:
+            if task_run.id not in self.state.scopes:
+                self.emit(FlowableOpened(task_run.id, "tasks"))
+            self.enter(task_run.id, "tasks")
+
+    def settle(self) -> None:
+        """An execution is PAUSED when a Pause waits and nothing else goes on (reference §3.5)."""
+        state = self.state
+        if (
+            state.paused
+            and state.state in (State.RUNNING, State.RETRYING)
+            and not state.ready
+            and not state.open_attempts
+            and state.finishing is None
+            and all(key.startswith("pause:") for key in state.timers)
+        ):
+            self.emit(ExecutionMoved(State.PAUSED))
 
     def kill(self) -> None:
         if self.state.state.is_terminal or self.state.state is State.KILLING:
@@ -181,7 +276,7 @@ class _Step:
 
     # -- Answers ------------------------------------------------------------------------------------
 
-    def answer(self, answer: Answer) -> None:
+    def answer(self, answer: Answer) -> None:  # noqa: C901 - one row per answer
         if isinstance(answer, Outputs):
             self.outputs_rendered(answer)
             return
@@ -203,10 +298,46 @@ class _Step:
                 deadline = self.now + lease if lease is not None else None
                 number = len(task_run.attempts)
                 self.emit(AttemptStarted(task_run.id, number, answer.kind, answer.job, answer.owner, deadline))
+            case Pauses():
+                self.pause(task_run, answer)
+            case LoopChecked():
+                self.loop_checked(task_run, answer)
+            case ChildReady():
+                number = len(task_run.attempts)
+                created = replace(answer.created, depth=self.depth() + 1)
+                self.emit(ChildStarted(task_run.id, number, answer.child_id, created))
+                if not answer.wait:
+                    outputs = Inline({"executionId": answer.child_id})
+                    result = AttemptResult(State.SUCCESS, self.now, self.now, outputs)
+                    self.attempt_ended(self.state.task_runs[task_run.id], result)
             case Sleeps():
                 due = self.now + timedelta(seconds=answer.seconds)
                 job = Inline({"error": answer.error})
                 self.emit(AttemptStarted(task_run.id, len(task_run.attempts), Kind.SLEEP, job, None, due))
+
+    def depth(self) -> int:
+        return self.state.created.depth if self.state.created is not None else 0
+
+    def pause(self, task_run: TaskRun, answer: Pauses) -> None:
+        """A Pause's onPause task runs first, while the Pause is RUNNING."""
+        if task_run.id not in self.state.scopes and self.state.flow.branch(task_run.task_id, "onPause"):
+            self.emit(FlowableOpened(task_run.id, "tasks"))
+            self.enter(task_run.id, "onPause")
+            return
+        due = self.now + timedelta(seconds=answer.seconds) if answer.seconds is not None else None
+        self.emit(PauseBegan(task_run.id, due, answer.is_timeout))
+
+    def loop_checked(self, task_run: TaskRun, answer: LoopChecked) -> None:
+        """After a round: done, at a maximum (which may fail the loop), or the next round, at once or later."""
+        if answer.done or answer.exceeded is not None:
+            if answer.exceeded:
+                self.emit(ScopeFailed(task_run.id, answer.exceeded))
+            self.phase_done(task_run.id)
+        elif answer.seconds > 0:
+            self.emit(LoopWaits(task_run.id, self.now + timedelta(seconds=answer.seconds)))
+        else:
+            self.emit(RoundBegan(task_run.id, _next_round(task_run)))
+            self.enter(task_run.id, "tasks")
 
     # -- Attempts -----------------------------------------------------------------------------------
 
@@ -353,8 +484,11 @@ class _Step:
             return
         owner = ROOT if scope_id == ROOT else self.state.task_runs[scope_id].task_id
         branch = self.state.flow.branch
-        if COLLECT not in scope.tried and self.collects(scope_id):
-            self.emit(PhaseEntered(scope_id, COLLECT))
+        asking = self.asking_phase(scope_id)
+        if asking is not None:
+            self.emit(PhaseEntered(scope_id, asking))
+        elif scope.phase == PAUSE:
+            self.enter(scope_id, "tasks")
         elif "errors" not in scope.tried and scope.result is State.FAILED and branch(owner, "errors"):
             self.enter(scope_id, "errors")
         elif "finally" not in scope.tried and scope.result is not State.KILLED and branch(owner, "finally"):
@@ -362,12 +496,21 @@ class _Step:
         else:
             self.end_scope(scope_id, scope.result)
 
-    def collects(self, scope_id: str) -> bool:
-        """True for a WorkingDirectory that gathers files, or saves its cache, at its end."""
+    def asking_phase(self, scope_id: str) -> str | None:
+        """Return the phase that comes now if the flowable must be prepared once more, after its tasks or onPause."""
         if scope_id == ROOT:
-            return False
+            return None
         task = self.state.flow.tasks[self.state.task_runs[scope_id].task_id]
-        return task.kind is Kind.WORKING_DIRECTORY and ("outputFiles" in task.properties or "cache" in task.properties)
+        scope = self.state.scopes[scope_id]
+        match task.kind, scope.phase:
+            case Kind.WORKING_DIRECTORY, "tasks" if "outputFiles" in task.properties or "cache" in task.properties:
+                return COLLECT  # also after a failure
+            case Kind.LOOP_UNTIL, "tasks" if not scope.failed:
+                return CHECK
+            case Kind.PAUSE, "onPause" if not scope.failed:
+                return PAUSE
+            case _:
+                return None
 
     def end_scope(self, scope_id: str, result: State) -> None:
         if scope_id == ROOT:
@@ -431,16 +574,24 @@ class _Step:
         """End every task run that has not begun, or waits to be tried again; then whatever is empty now ends itself."""
         killed = self.state.winding_down is State.KILLED
         waiting = [self.state.ready[ticket] for ticket in sorted(self.state.ready)]
-        waiting += [key.split(":")[1] for key in self.state.timers if key.startswith("retry:")]
+        waiting += [key.split(":")[1] for key in self.state.timers if key.startswith(("retry:", "loop:"))]
+        waiting += list(self.state.paused)
         for task_run_id in sorted(waiting, key=self.order):
             task_run = self.state.task_runs[task_run_id]
-            if task_run.state in (State.CREATED, State.RETRYING):
+            if task_run.state in (State.CREATED, State.RETRYING, State.PAUSED):
                 self.end_task_run(task_run, State.KILLED if killed else State.SKIPPED)
-            elif task_run.ticket is not None:  # a WorkingDirectory about to collect its files
+            elif task_run.ticket is not None:  # a flowable about to be prepared once more, after its tasks
                 self.phase_done(task_run.id)
 
     def order(self, task_run_id: str) -> int:
         return self.state.task_runs[task_run_id].order
+
+
+def _next_round(task_run: TaskRun) -> Payload:
+    """Return a LoopUntil's outputs in its next round; iterationCount starts at 1 (reference §3.6)."""
+    outputs = task_run.outputs
+    count = outputs.value["iterationCount"] if isinstance(outputs, Inline) else 1
+    return Inline({"iterationCount": count + 1})
 
 
 def _made(task_run: TaskRun) -> int:

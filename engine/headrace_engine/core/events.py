@@ -21,6 +21,18 @@ ROOT = ""
 
 
 @dataclass(frozen=True, slots=True)
+class ReplyTo:
+    """The task run that waits for an execution's end, and what it wants to hear."""
+
+    execution_id: str
+    task_run_id: str
+    number: int
+    transmit_failed: bool = True
+    outputs: Mapping[str, Any] | None = None
+    """The deprecated `outputs` of a Subflow: rendered in the child's context at its end."""
+
+
+@dataclass(frozen=True, slots=True)
 class ExecutionCreated:
     """Entry 0's first event: all that the execution was given."""
 
@@ -37,6 +49,9 @@ class ExecutionCreated:
     original_created: datetime | None = None
     start_at: datetime | None = None
     """Do nothing before this instant."""
+    reply_to: ReplyTo | None = None
+    depth: int = 0
+    """How many subflows deep it lies."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -127,6 +142,64 @@ class RetryScheduled:
 
 
 @dataclass(frozen=True, slots=True)
+class ChildStarted:
+    """A Subflow began an execution; the attempt is open until that ends, or ends at once without `wait`."""
+
+    task_run_id: str
+    number: int
+    child_id: str
+    created: ExecutionCreated
+
+
+@dataclass(frozen=True, slots=True)
+class PauseBegan:
+    """A Pause task waits: for a person, or until *due*, when it goes on (or fails, if that is its timeout)."""
+
+    task_run_id: str
+    due: datetime | None = None
+    is_timeout: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class PauseEnded:
+    """The Pause goes on; outputs are what the person gave."""
+
+    task_run_id: str
+    outputs: Payload | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class LoopWaits:
+    """A LoopUntil waits for its next round."""
+
+    task_run_id: str
+    due: datetime
+
+
+@dataclass(frozen=True, slots=True)
+class RoundBegan:
+    """A LoopUntil begins its next round: the task runs of the one before are gone."""
+
+    task_run_id: str
+    outputs: Payload
+
+
+@dataclass(frozen=True, slots=True)
+class ScopeFailed:
+    """A flowable failed for a reason of its own, not a child's."""
+
+    task_run_id: str
+    error: str
+
+
+@dataclass(frozen=True, slots=True)
+class Held:
+    """Nothing new starts until the execution is resumed; what runs may end."""
+
+    held: bool
+
+
+@dataclass(frozen=True, slots=True)
 class LabelsSet:
     """Labels were added or overridden."""
 
@@ -185,6 +258,13 @@ Event = (
     | AttemptEnded
     | TaskRunMoved
     | RetryScheduled
+    | ChildStarted
+    | PauseBegan
+    | PauseEnded
+    | LoopWaits
+    | RoundBegan
+    | ScopeFailed
+    | Held
     | LabelsSet
     | VariablesSet
     | WindingDown

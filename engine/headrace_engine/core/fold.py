@@ -7,10 +7,20 @@ from dataclasses import replace
 from datetime import datetime
 
 from headrace_engine.core import flowable
-from headrace_engine.core.commands import Announce, Command, ReleaseWorkspace, StartExecution, StopAttempt
+from headrace_engine.core.commands import (
+    Announce,
+    Command,
+    KillExecution,
+    ReleaseWorkspace,
+    Reply,
+    StartExecution,
+    StopAttempt,
+)
 from headrace_engine.core.events import (
+    ROOT,
     AttemptEnded,
     AttemptStarted,
+    ChildStarted,
     Closed,
     Entry,
     Event,
@@ -18,11 +28,17 @@ from headrace_engine.core.events import (
     ExecutionMoved,
     Finishing,
     FlowableOpened,
+    Held,
     LabelsSet,
+    LoopWaits,
     OutputsRendered,
+    PauseBegan,
+    PauseEnded,
     PhaseEntered,
     Replaced,
     RetryScheduled,
+    RoundBegan,
+    ScopeFailed,
     TaskRunMoved,
     TaskRunsCreated,
     VariablesSet,
@@ -32,12 +48,19 @@ from headrace_engine.core.evolve import evolve
 from headrace_engine.core.flow import FlowIndex
 from headrace_engine.core.state import Attempt, ExecutionState, Pending, Scope, TaskRun, empty
 from headrace_engine.core.transitions import EXECUTION, TASK_RUN, check
+from headrace_engine.model.attempt import Inline
 from headrace_engine.model.definition import Kind
 from headrace_engine.model.ids import derived_id
 from headrace_engine.model.state import State
 
 COLLECT = "collect"
 """The phase in which a WorkingDirectory gathers its output files."""
+PAUSE = "pause"
+"""The phase in which a Pause waits, after its onPause task."""
+CHECK = "check"
+"""The phase in which a LoopUntil looks at its condition."""
+ASKING = frozenset({COLLECT, PAUSE, CHECK})
+"""Phases without tasks: the flowable itself is prepared once more."""
 START_TIMER = "start"
 """The key of the timer that lets a delayed execution begin."""
 
@@ -95,6 +118,22 @@ def apply(state: ExecutionState, event: Event) -> ExecutionState:  # noqa: C901,
             return _execution_created(state, event)
         case RetryScheduled():
             return _retry_scheduled(state, event)
+        case ChildStarted():
+            return _child_started(state, event)
+        case PauseBegan():
+            return _pause_began(state, event)
+        case PauseEnded():
+            return _pause_ended(state, event)
+        case LoopWaits():
+            return _loop_waits(state, event)
+        case RoundBegan():
+            return _round_began(state, event)
+        case ScopeFailed():
+            scope = evolve(state.scopes[event.task_run_id], failed=True, result=State.FAILED)
+            task_run = evolve(state.task_runs[event.task_run_id], error=event.error)
+            return evolve(_put(state, task_run), scopes=state.scopes.set(event.task_run_id, scope))
+        case Held():
+            return evolve(state, held=event.held)
         case LabelsSet():
             merged = dict(state.labels) | dict(event.labels)
             return evolve(state, labels=tuple(merged.items()))
@@ -121,6 +160,16 @@ def retry_timer(task_run: TaskRun) -> str:
 def sleep_timer(task_run: TaskRun) -> str:
     """Return the key of the timer that ends the task run's sleep."""
     return f"sleep:{task_run.id}:{len(task_run.attempts)}"
+
+
+def pause_timer(task_run: TaskRun) -> str:
+    """Return the key of the timer that ends the task run's pause."""
+    return f"pause:{task_run.id}"
+
+
+def loop_timer(task_run: TaskRun) -> str:
+    """Return the key of the timer that begins the LoopUntil's next round."""
+    return f"loop:{task_run.id}"
 
 
 def _pend(state: ExecutionState, command: Command) -> ExecutionState:
@@ -168,8 +217,13 @@ def _execution_moved(state: ExecutionState, event: ExecutionMoved) -> ExecutionS
         timers=timers,
         finishing=None,
         winding_down=None if event.to.is_terminal else state.winding_down,
+        held=state.held and not event.to.is_terminal,
     )
-    return _pend(state, Announce(event.to))
+    state = _pend(state, Announce(event.to))
+    reply_to = state.created.reply_to if state.created is not None else None
+    if reply_to is not None and event.to.is_terminal and event.to is not State.RETRIED:
+        state = _pend(state, Reply(reply_to, event.to))
+    return state
 
 
 def _replaced(state: ExecutionState, event: Replaced) -> ExecutionState:
@@ -187,10 +241,89 @@ def _replaced(state: ExecutionState, event: Replaced) -> ExecutionState:
     return _pend(state, StartExecution(event.by, follower))
 
 
+def _child_started(state: ExecutionState, event: ChildStarted) -> ExecutionState:
+    state = _attempt_started(state, AttemptStarted(event.task_run_id, event.number, Kind.SUBFLOW, Inline(None)))
+    task_run = state.task_runs[event.task_run_id]
+    attempt = evolve(task_run.attempts[-1], job=None, child_id=event.child_id, child=event.created)
+    state = _put(state, evolve(task_run, attempts=(*task_run.attempts[:-1], attempt)))
+    # Pending, not only outstanding: without `wait` the attempt ends in the same entry.
+    return _pend(state, StartExecution(event.child_id, event.created))
+
+
+def _pause_began(state: ExecutionState, event: PauseBegan) -> ExecutionState:
+    state = _unready(state, event.task_run_id)
+    task_run = state.task_runs[event.task_run_id]
+    histories = task_run.histories
+    if task_run.state is State.CREATED:
+        histories = (*histories, (State.RUNNING, _now(state)))
+    check(TASK_RUN, f"Task run {task_run.id}", histories[-1][0], State.PAUSED)
+    task_run = evolve(task_run, histories=(*histories, (State.PAUSED, _now(state))))
+    timers = state.timers
+    if event.due is not None:
+        timers = timers.set(pause_timer(task_run), (event.due, state.seq))
+    return evolve(_put(state, task_run), timers=timers, paused=state.paused.set(task_run.id, event.is_timeout))
+
+
+def _pause_ended(state: ExecutionState, event: PauseEnded) -> ExecutionState:
+    state = _no_pause(state, event.task_run_id)
+    task_run = state.task_runs[event.task_run_id]
+    check(TASK_RUN, f"Task run {task_run.id}", task_run.state, State.RUNNING)
+    outputs = event.outputs if event.outputs is not None else task_run.outputs
+    return _put(state, evolve(task_run, histories=(*task_run.histories, (State.RUNNING, _now(state))), outputs=outputs))
+
+
+def _no_pause(state: ExecutionState, task_run_id: str) -> ExecutionState:
+    if task_run_id not in state.paused:
+        return state
+    timer = pause_timer(state.task_runs[task_run_id])
+    timers = state.timers.delete(timer) if timer in state.timers else state.timers
+    return evolve(state, paused=state.paused.delete(task_run_id), timers=timers)
+
+
+def _loop_waits(state: ExecutionState, event: LoopWaits) -> ExecutionState:
+    state = _unready(state, event.task_run_id)
+    task_run = state.task_runs[event.task_run_id]
+    check(TASK_RUN, f"Task run {task_run.id}", task_run.state, State.PAUSED)
+    task_run = evolve(task_run, histories=(*task_run.histories, (State.PAUSED, _now(state))))
+    timers = state.timers.set(loop_timer(task_run), (event.due, state.seq))
+    return evolve(_put(state, task_run), timers=timers)
+
+
+def _round_began(state: ExecutionState, event: RoundBegan) -> ExecutionState:
+    """The round before leaves no trace but its count (reference §3.6)."""
+    state = _unready(state, event.task_run_id)
+    task_run = state.task_runs[event.task_run_id]
+    histories = task_run.histories
+    if task_run.state is State.PAUSED:
+        histories = (*histories, (State.RUNNING, _now(state)))
+    timer = loop_timer(task_run)
+    runs, index = state.task_runs.mutate(), state.index.mutate()
+    gone = {task_run.id}
+    for run in state.in_order():
+        if run.parent_id in gone:
+            gone.add(run.id)
+            del runs[run.id]
+            if index.get((run.task_id, run.path)) == run.id:
+                del index[run.task_id, run.path]
+    runs[task_run.id] = evolve(task_run, histories=histories, outputs=event.outputs)
+    scope = evolve(
+        state.scopes[task_run.id], tried=frozenset(), result=State.SUCCESS, done=frozenset(), created=frozenset()
+    )
+    return evolve(
+        state,
+        task_runs=runs.finish(),
+        index=index.finish(),
+        scopes=state.scopes.set(task_run.id, scope),
+        timers=state.timers.delete(timer) if timer in state.timers else state.timers,
+    )
+
+
 # -- Scopes -----------------------------------------------------------------------------------------
 
 
 def _phase_entered(state: ExecutionState, event: PhaseEntered) -> ExecutionState:
+    if event.scope_id != ROOT:
+        state = _unready(state, event.scope_id)
     scope = state.scopes.get(event.scope_id, Scope())
     scope = evolve(
         scope,
@@ -201,7 +334,7 @@ def _phase_entered(state: ExecutionState, event: PhaseEntered) -> ExecutionState
         tried=scope.tried | {event.phase},
     )
     state = evolve(state, scopes=state.scopes.set(event.scope_id, scope))
-    return _ready(state, state.task_runs[event.scope_id]) if event.phase == COLLECT else state
+    return _ready(state, state.task_runs[event.scope_id]) if event.phase in ASKING else state
 
 
 def _flowable_opened(state: ExecutionState, event: FlowableOpened) -> ExecutionState:
@@ -380,9 +513,12 @@ def _task_run_moved(state: ExecutionState, event: TaskRunMoved) -> ExecutionStat
     state = _unready(state, event.task_run_id)
     task_run = state.task_runs[event.task_run_id]
     check(TASK_RUN, f"Task run {task_run.id}", task_run.state, event.to)
+    state = _no_pause(state, task_run.id)
     timers = state.timers
     if task_run.retry_at is not None:
         timers = timers.delete(retry_timer(task_run))
+    if loop_timer(task_run) in timers:
+        timers = timers.delete(loop_timer(task_run))
     task_run = evolve(
         task_run,
         histories=(*task_run.histories, (event.to, _now(state))),
@@ -393,7 +529,10 @@ def _task_run_moved(state: ExecutionState, event: TaskRunMoved) -> ExecutionStat
     if event.to is State.CREATED:  # a retry is due
         return _ready(state, task_run)
     if event.to is State.KILLING:
-        return _pend(state, StopAttempt(task_run.id, task_run.attempts[-1].number))
+        attempt = task_run.attempts[-1]
+        if attempt.child_id is not None:
+            return _pend(state, KillExecution(attempt.child_id))
+        return _pend(state, StopAttempt(task_run.id, attempt.number))
     return _child_ended(state, task_run, event.to) if event.to.is_terminal else state
 
 

@@ -41,6 +41,21 @@ class Kill:
 
 
 @dataclass(frozen=True, slots=True)
+class Resume:
+    """Go on: with the Pause named, or the first that waits, or the whole execution if it was held."""
+
+    task_run_id: str | None = None
+    to: State = State.RUNNING
+    """RUNNING to go on as usual; WARNING, FAILED, CANCELLED or KILLED to end the Pause so."""
+    outputs: Payload | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Hold:
+    """Start nothing new until Resume; what runs may end."""
+
+
+@dataclass(frozen=True, slots=True)
 class Abort:
     """The engine cannot go on with this execution (a bug, a message that fails every time): end it, visibly."""
 
@@ -52,7 +67,7 @@ class Poke:
     """Look whether anything is left to do."""
 
 
-Message = Create | AttemptReported | TimerFired | Kill | Abort | Poke
+Message = Create | AttemptReported | TimerFired | Kill | Resume | Hold | Abort | Poke
 
 # -- Questions and answers --------------------------------------------------------------------------
 
@@ -118,6 +133,37 @@ class Sleeps:
 
 
 @dataclass(frozen=True, slots=True)
+class Pauses:
+    """A Pause waits so long; None is until somebody resumes it. With is_timeout, it fails after that."""
+
+    task_run_id: str
+    seconds: float | None = None
+    is_timeout: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class LoopChecked:
+    """What a LoopUntil does after a round: it is done, has reached a maximum, or waits for the next."""
+
+    task_run_id: str
+    done: bool = False
+    exceeded: str | None = None
+    """Which maximum was reached, as an error text, when that fails the loop; empty when it just ends it."""
+    seconds: float = 0.0
+    next_outputs: Payload | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class ChildReady:
+    """A Subflow's execution can start."""
+
+    task_run_id: str
+    child_id: str
+    created: ExecutionCreated
+    wait: bool = True
+
+
+@dataclass(frozen=True, slots=True)
 class Opened:
     """A flowable can open: its branch, its values, the outputs that record what was evaluated."""
 
@@ -135,4 +181,4 @@ class Outputs:
     error: str | None = None
 
 
-Answer = Skipped | Unplannable | Ran | JobReady | Sleeps | Opened | Outputs
+Answer = Skipped | Unplannable | Ran | JobReady | Sleeps | Pauses | LoopChecked | ChildReady | Opened | Outputs

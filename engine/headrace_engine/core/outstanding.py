@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
 
-from headrace_engine.core.commands import Command, SetTimer, StartAttempt
-from headrace_engine.core.events import AttemptStarted, Event, ExecutionCreated, RetryScheduled
-from headrace_engine.core.fold import START_TIMER, retry_timer, sleep_timer
+from headrace_engine.core.commands import Command, SetTimer, StartAttempt, StartExecution
+from headrace_engine.core.events import AttemptStarted, Event, ExecutionCreated, LoopWaits, PauseBegan, RetryScheduled
+from headrace_engine.core.fold import START_TIMER, loop_timer, pause_timer, retry_timer, sleep_timer
 from headrace_engine.core.state import ExecutionState
 from headrace_engine.model.definition import Kind
 
@@ -16,9 +16,17 @@ def commands_of(state: ExecutionState, events: Iterable[Event]) -> Iterator[Comm
     the entry before it, without looking at anything older."""
     for event in events:
         match event:
+            case AttemptStarted() | RetryScheduled() if event.task_run_id not in state.task_runs:
+                pass  # of a loop's round that is over
             case AttemptStarted():
                 yield from _start(state, event.task_run_id, state.seq - 1)
                 yield from _timer(state, sleep_timer(state.task_runs[event.task_run_id]))
+            case PauseBegan():
+                yield from _timer(state, pause_timer(state.task_runs[event.task_run_id]))
+            case LoopWaits():
+                # Gone again when the loop of the same step was ended by something else.
+                if event.task_run_id in state.task_runs:
+                    yield from _timer(state, loop_timer(state.task_runs[event.task_run_id]))
             case RetryScheduled():
                 yield from _timer(state, retry_timer(state.task_runs[event.task_run_id]))
             case ExecutionCreated():
@@ -51,7 +59,10 @@ def _start(state: ExecutionState, task_run_id: str, above: int) -> Iterator[Comm
     attempt = task_run.open_attempt
     if attempt is None or attempt.kind is Kind.SLEEP:
         return
-    if attempt.job is not None and attempt.since > above:
+    if attempt.child_id is not None and attempt.child is not None:
+        if attempt.since > above:
+            yield StartExecution(attempt.child_id, attempt.child)
+    elif attempt.job is not None and attempt.since > above:
         yield StartAttempt(task_run.id, attempt.number, attempt.kind, attempt.job, attempt.owner, attempt.deadline)
 
 

@@ -40,6 +40,9 @@ class Attempt:
     deadline: datetime | None = None
     since: int = -1
     """The entry that started it."""
+    child_id: str | None = None
+    child: ExecutionCreated | None = None
+    """Subflow: the execution it waits for."""
 
 
 @dataclass(frozen=True)
@@ -142,6 +145,9 @@ class ExecutionState:
     timers: Map[str, tuple[datetime, int]] = field(default_factory=Map)
     """Timer key to its due instant and the entry that set it."""
     pending: tuple[Pending, ...] = ()
+    paused: Map[str, bool] = field(default_factory=Map)
+    """The Pause task runs that wait; true when their timer is a timeout."""
+    held: bool = False
     winding_down: State | None = None
     finishing: State | None = None
     closed: bool = False

@@ -37,6 +37,15 @@ TASK_RUN: Table = {
         State.KILLING: "kill came while its attempt ran",
         State.CANCELLED: "the execution exits CANCELLED while it was open",
         State.RETRIED: "a new execution takes over",
+        State.PAUSED: "a Pause waits, or a LoopUntil for its next round",
+    },
+    State.PAUSED: {
+        State.RUNNING: "it is resumed, or the next round begins",
+        State.FAILED: "its timeout is over",
+        State.WARNING: "as FAILED, with allowFailure",
+        State.SUCCESS: "as FAILED, with allowFailure and allowWarning",
+        State.KILLED: "the execution was killed",
+        State.SKIPPED: "the execution is leaving while it waited",
     },
     # FAILED is the end unless it is followed at once, in the same event, by RETRYING.
     State.FAILED: {State.RETRYING: "another attempt will be made"},
@@ -64,6 +73,7 @@ EXECUTION: Table = {
     },
     State.RUNNING: {
         State.RETRYING: "a task run waits for its next attempt",
+        State.PAUSED: "nothing runs but a Pause, or somebody held it",
         State.KILLING: "kill was asked for",
         State.SUCCESS: "every task succeeded",
         State.WARNING: "a task ended with a warning",
@@ -72,6 +82,18 @@ EXECUTION: Table = {
         State.CANCELLED: "an Exit task said so",
         State.RETRIED: "a new execution takes over",
     },
+    State.PAUSED: {
+        State.RESTARTED: "it is resumed",
+        State.KILLING: "kill was asked for",
+        State.RUNNING: "the next attempt starts, in an execution that was held",
+        State.SUCCESS: "its last task ended while it was held",
+        State.WARNING: "as SUCCESS",
+        State.FAILED: "as SUCCESS",
+        State.CANCELLED: "as SUCCESS, by an Exit task",
+        State.KILLED: "as SUCCESS, by an Exit task",
+        State.RETRIED: "a new execution takes over",
+    },
+    State.RESTARTED: {State.RUNNING: "at once"},
     State.RETRYING: {
         State.RUNNING: "the next attempt starts",
         State.KILLING: "kill was asked for",

@@ -45,7 +45,8 @@ class Child:
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             stderr=subprocess.DEVNULL,
-            env={},
+            # Where the interpreter finds its own library, which Lambda's needs; the child forgets even that.
+            env={name: value for name, value in os.environ.items() if name == "LD_LIBRARY_PATH"},
             cwd="/",
         )
 

@@ -25,7 +25,8 @@ def main() -> None:
     # Everything is loaded: from here on no file can be opened, by nobody.
     resource.setrlimit(resource.RLIMIT_NOFILE, (3, 3))
     resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
-    resource.setrlimit(resource.RLIMIT_AS, (memory, memory))
+    if sys.platform != "darwin":  # macOS refuses this limit; there the alarm alone must do
+        resource.setrlimit(resource.RLIMIT_AS, (memory, memory))
     # The default action ends the process even while C code runs, also when the parent is gone.
     signal.signal(signal.SIGALRM, signal.SIG_DFL)
     signal.signal(signal.SIGINT, signal.SIG_IGN)

@@ -208,9 +208,8 @@ def _datetime(value: Any, rules: Rules) -> Converted:
 
 def _read_bound(value: Any) -> datetime:
     """Return a bound of the flow's: one that was written without a zone is in UTC."""
-    if isinstance(value, datetime) and value.tzinfo is None:
-        return value.replace(tzinfo=UTC)
-    return temporal.read_datetime(value)
+    bound = datetime.fromisoformat(value) if isinstance(value, str) else value
+    return temporal.read_datetime(bound if bound.tzinfo is not None else bound.replace(tzinfo=UTC))
 
 
 def _date(value: Any, rules: Rules) -> Converted:

@@ -11,6 +11,7 @@ from headrace_engine.model.definition import OutputDefinition
 from . import data
 from .converters import Outside, Rules, convert, holds
 from .problems import InputProblem, OutputError, Refused, output_problem
+from .templates import each_text, prepared
 from .view import nested
 
 
@@ -27,7 +28,7 @@ def read_outputs(
 
     Args:
         definitions: the outputs of the flow.
-        render_value: renders the texts in a value of the flow, at any depth, to texts or typed; raises ValueErrors.
+        render_value: renders the texts in a value of the flow, at any depth, typed or to texts; raises ValueErrors.
         seal: encrypts a SECRET; None when no key is configured.
 
     Raises:
@@ -38,7 +39,7 @@ def read_outputs(
     taken: dict[str, Any] = {}
     for definition in definitions:
         try:
-            value = render_value(definition.value)
+            value = render_value(each_text(definition.value, prepared))
         except ValueError as error:
             if definition.required:
                 message = f"Invalid value for output `{definition.id}`. Cause: {error}"

@@ -14,6 +14,7 @@ from headrace_engine.model.definition import InputDefinition
 from . import data
 from .converters import Converted, Outside, Rules, convert, holds
 from .problems import MASKED, InputError, InputProblem, Refused, input_problem
+from .templates import each_text, prepared
 from .view import nested
 
 Render = Callable[[str, Mapping[str, Any]], Any]
@@ -23,8 +24,6 @@ StoreFile = Callable[[str, str, bytes | BinaryIO | Path], str]
 """Stores an uploaded file, given its input's id, its name and its content; returns its URI."""
 
 _NOTHING = Converted(None, None)
-_TO_TEXT = "{% if false %}{% endif %}"
-"""A tag that prints nothing: a typed template with a tag in it gives text (reference §10.1)."""
 
 
 @dataclass(slots=True)
@@ -214,7 +213,7 @@ class _Reader:
         definition = reading.definition
         if definition.has_defaults:
             try:
-                reading.given = self._deep(definition.defaults, definition)
+                reading.given = each_text(definition.defaults, lambda text: self._rendered(prepared(text), definition))
             except ValueError as error:
                 raise Refused(f"its default cannot be rendered ({error})") from None
         elif reading.choices and definition.options.get("autoSelectFirst"):
@@ -253,18 +252,6 @@ class _Reader:
             variables = {**variables, "inputs": nested(seen)}
         return self._render(template, variables)
 
-    def _deep(self, value: Any, definition: InputDefinition) -> Any:
-        """Return a default rendered: a lone expression gives its object, other templates give text."""
-        if isinstance(value, str):
-            if not is_template(value):
-                return value
-            return self._rendered(value if _is_lone(value) else value + _TO_TEXT, definition)
-        if isinstance(value, Mapping):
-            return {self._deep(key, definition): self._deep(item, definition) for key, item in value.items()}
-        if data.is_list(value):
-            return [self._deep(item, definition) for item in value]
-        return value
-
     # -- values
 
     def _convert(self, reading: _Reading, *, stores: bool) -> Converted:
@@ -272,11 +259,6 @@ class _Reader:
         names = _names(definition.id, self._store_file) if stores and self._store_file is not None else _name_only
         outside = Outside(names, self._seal if self._store_file is not None or self._seal is None else _mask)
         return convert(definition.type, reading.given, Rules(outside, definition.options, reading.choices))
-
-
-def _is_lone(template: str) -> bool:
-    """Return whether *template* is one expression and nothing else."""
-    return template.startswith("{{") and template.endswith("}}") and template.count("{{") == 1 and "{%" not in template
 
 
 def _name_only(path: Path, name: str) -> str:

@@ -15,6 +15,7 @@ from typing import Any, get_args
 from pydantic import BaseModel, ValidationError
 
 from headrace_engine.language import wording
+from headrace_engine.language.common import LanguageProperties
 from headrace_engine.language.fields import (
     FieldShape,
     branches,
@@ -202,20 +203,18 @@ class Checker:
             return
         if entry["type"] in ("missing", "extra_forbidden"):
             return  # the value is there, and another class has checked it; unknown names were told in the first pass
-        if self._is_open(location, root):
-            return
         fault = (entry.get("ctx") or {}).get("error")
         if isinstance(fault, PropertyError) and isinstance(node, Entries) and fault.name in node.entries:
             self.report.problem_at_key(node, fault.name, str(fault))
+            return
+        if self._is_open(location, root) or self._decided_inside(node, cls):
             return
         message = wording.message_for(entry, annotation, node)
         if message is not None:
             self.report.problem(node, message)
 
     def _is_open(self, location: tuple[str | int, ...], root: Entries) -> bool:
-        """True when the value, or one around it, is or holds an expression that decides what it will be."""
-        if not location:
-            return holds_expression(root)
+        """True when the value, or one around it, is a text whose expression decides what it will be."""
         node: Node = root
         for step in location:
             if isinstance(node, Entries) and str(step) in node.entries:
@@ -225,6 +224,13 @@ class Checker:
             if isinstance(node, Scalar) and isinstance(node.value, str) and has_expression(node.value):
                 return True
         return False
+
+    def _decided_inside(self, node: Node, cls: type[BaseModel]) -> bool:
+        """True for a map or list whose expressions may decide what a validator of the whole finds.
+
+        The language's own validators look at nothing that is rendered.
+        """
+        return not isinstance(node, Scalar) and not issubclass(cls, LanguageProperties) and holds_expression(node)
 
 
 def _is_absent(value: Node, shape: FieldShape) -> bool:

@@ -48,7 +48,7 @@ def fields_of(cls: type[BaseModel]) -> Mapping[str, FieldShape]:
             or _marker_within(info.annotation),
             holds=next((item for item in info.metadata if isinstance(item, Holds)), None)
             or _holds_within(info.annotation),
-            deprecated=info.deprecated if isinstance(info.deprecated, str) else None,
+            deprecated=_deprecation(info),
             info=info,
         )
     return shapes
@@ -63,6 +63,12 @@ def names_of(cls: type[BaseModel]) -> Mapping[str, str]:
         for other in shape.other_names:
             names[other] = shape.name
     return names
+
+
+def _deprecation(info: FieldInfo) -> str | None:
+    if info.deprecated is True:
+        return "see its description."
+    return info.deprecated if isinstance(info.deprecated, str) else None
 
 
 def _names(python_name: str, info: FieldInfo) -> list[str]:

@@ -1,4 +1,4 @@
-"""Types of Kestra's core that Headrace knows by name but does not have.
+"""Types of Kestra's core, and of its scripts, that Headrace knows by name but does not have.
 
 A flow that names one is told that this version does not support it, rather than that it does not exist.
 Where a class for a type is registered, its entry here plays no part.
@@ -9,7 +9,7 @@ from __future__ import annotations
 _CORE = "io.kestra.plugin.core."
 _OLD = "io.kestra.core.tasks."
 
-TASKS: frozenset[str] = frozenset(
+_CORE_TASKS = frozenset(
     _CORE + name
     for name in [
         "debug.Return",
@@ -62,6 +62,26 @@ TASKS: frozenset[str] = frozenset(
         "trigger.Toggle",
     ]
 )
+
+_SCRIPTED = (
+    "deno",
+    "go",
+    "groovy",
+    "julia",
+    "jvm",
+    "lua",
+    "node",
+    "perl",
+    "php",
+    "powershell",
+    "python",
+    "r",
+    "ruby",
+    "shell",
+)
+TASKS: frozenset[str] = _CORE_TASKS | {
+    f"io.kestra.plugin.scripts.{name}.{form}" for name in _SCRIPTED for form in ("Commands", "Script")
+}
 
 OLD_TASKS: dict[str, str] = {
     _OLD + old: _CORE + new

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any
 
@@ -10,7 +11,7 @@ from headrace_engine.language.flow_reader import FlowReader
 from headrace_engine.language.nodes import Node, Scalar
 from headrace_engine.language.problems import FlowError, Problem
 from headrace_engine.language.registry import Registry
-from headrace_engine.language.report import Report
+from headrace_engine.language.report import EnoughError, Report
 from headrace_engine.language.yaml_reader import read_documents
 from headrace_engine.model.definition import FlowDefinition
 
@@ -90,7 +91,9 @@ def check(
     except FlowError as error:
         return Validation((), error.problems, ())
     known = registry if registry is not None else Registry.load()
-    flows = [FlowReader(known, report, plugin_defaults).read(document, revision) for document in documents]
+    flows: list[FlowDefinition | None] = []
+    with suppress(EnoughError):
+        flows.extend(FlowReader(known, report, plugin_defaults).read(document, revision) for document in documents)
     errors, warnings = (
         tuple(sorted(found, key=lambda problem: (problem.line, problem.column)))
         for found in (report.problems, report.warnings)

@@ -4,13 +4,20 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import lru_cache
 from typing import Any
 
 from headrace_engine.language.nodes import Entries, Node, Scalar
 from headrace_engine.language.problems import Path, Problem, format_path
 from headrace_engine.language.yaml_reader import LINE_BREAK
+
+MAX_PROBLEMS = 200
+"""As many are told of one source; nobody reads more, and finding suggestions takes time."""
+
+
+class EnoughError(Exception):
+    """Raised when a source has more problems than are told: the reading ends there."""
 
 
 @dataclass(slots=True)
@@ -60,8 +67,12 @@ class Report:
             line, column = (self.fallback.line, self.fallback.column) if self.fallback else (1, 1)
             message = f"{message} (The value comes from the configured plugin defaults.)"
         problem = Problem(format_path(path), message, line or 1, column or 1, self.file)
-        if problem not in to:
-            to.append(problem)
+        if problem in to or len(to) > MAX_PROBLEMS:
+            return
+        to.append(problem)
+        if to is self.problems and len(to) > MAX_PROBLEMS:
+            to[-1] = replace(problem, path="", message="There is more wrong than is told here: mend the rest first.")
+            raise EnoughError
 
     # -- expressions
 

@@ -61,6 +61,32 @@ _HELD: Mapping[Holds, Schema] = {
 }
 
 
+_TASK_LISTS = (
+    "tasks",
+    "errors",
+    "finally",
+    "afterExecution",
+    "then",
+    "else",
+    "defaults",
+    "onWait",
+    "onApprove",
+    "onDeny",
+)
+_NEEDED = {"items": {"$ref": "#/definitions/requiredOfTasks"}}
+_BELOW: Schema = {
+    **dict.fromkeys(_TASK_LISTS, _NEEDED),
+    "task": {"$ref": "#/definitions/requiredOfTasks"},
+    "cases": {"additionalProperties": _NEEDED},
+}
+_REQUIRED_UNLESS_DEFAULTS: Schema = {
+    "if": {"anyOf": [{"required": ["pluginDefaults"]}, {"required": ["taskDefaults"]}]},
+    "then": {},
+    "else": {"properties": dict.fromkeys(("tasks", "errors", "finally", "afterExecution"), _NEEDED)},
+}
+"""What a type of task requires may come from pluginDefaults: it is asked for only in flows that have none."""
+
+
 class _Builder:
     def __init__(self, registry: Registry) -> None:
         self._registry = registry
@@ -107,6 +133,7 @@ class _Builder:
             "$schema": "http://json-schema.org/draft-07/schema#",
             "title": "Headrace flow",
             **self._definitions.pop(self._names[FlowProperties]),
+            **_REQUIRED_UNLESS_DEFAULTS,
             "definitions": dict(sorted(self._definitions.items())),
         }
 
@@ -167,10 +194,15 @@ class _Builder:
         for name, body in common["properties"].items():
             self._definitions[f"task.{name}"] = body
         shared = {name: _reference(f"task.{name}") for name in common["properties"]}
+        needs: list[Schema] = []
         for cls in self._registry.tasks():
             definition = self._definitions[self._names[cls]]
             definition["properties"] = shared | definition.get("properties", {})
-            definition["required"] = [*common["required"], *definition.get("required", [])]
+            own = definition.get("required", [])
+            definition["required"] = common["required"]
+            if own:
+                needs.append(_choice((cls.TYPE, *cls.ALIASES), {"required": own}))
+        self._definitions["requiredOfTasks"] = {"allOf": needs, "properties": _BELOW}
         self._add_kind(
             "task",
             {cls: (cls.TYPE, *cls.ALIASES) for cls in self._registry.tasks()},
@@ -198,12 +230,7 @@ class _Builder:
             definition.setdefault("properties", {})["type"] = {"enum": list(names)}
             if self._takes_deprecated(cls):
                 definition["deprecated"] = True
-            choices_made.append(
-                {
-                    "if": {"required": ["type"], "properties": {"type": {"enum": list(names)}}},
-                    "then": _reference(self._names[cls]),
-                }
-            )
+            choices_made.append(_choice(names, _reference(self._names[cls])))
         described = types[0] if len(types) == 1 else {"anyOf": types}
         self._definitions[kind] = {
             "type": "object",
@@ -215,6 +242,11 @@ class _Builder:
 
     def _takes_deprecated(self, cls: Plugin | type[BaseModel]) -> bool:
         return getattr(cls, "DEPRECATED", None) is not None
+
+
+def _choice(names: Iterable[str], then: Schema) -> Schema:
+    """Return the rule for things whose ``type`` is one of *names*."""
+    return {"if": {"required": ["type"], "properties": {"type": {"enum": list(names)}}}, "then": then}
 
 
 def _second_name(name: str, other: str) -> Schema:

@@ -77,16 +77,19 @@ class TaskReader:
         node = self._typed.defaults.applied(node, name, {**_COMMON, **own_names})
         task = self._common(node, besides=own_names)
         own = node.without(*(key for key in node.entries if key in _COMMON and key not in own_names))
+        problems_before = len(self._report.problems)
         checked = self._typed.checker.check(own, cls, what=f"`{name}`", also_known=_COMMON)
         runner_sentences = tuple(self._typed.unsupported)
         self._typed.unsupported.clear()
+        is_sound = len(self._report.problems) == problems_before
         branches, depends_on = self._children(checked.node, cls)
         data = checked.data
         if issubclass(cls, RunnableTask):
-            properties, kind = data, self._kind(cls, data)
+            properties, kind = data, self._kind(cls, data) if is_sound else cls.KIND
         else:
             properties, kind = {key: value for key, value in data.items() if key not in _STEERING}, cls.KIND
-        sentences = [task.unsupported, *(self._refusals(cls, data) or runner_sentences)]
+        refusals = self._refusals(cls, data) if is_sound else []
+        sentences = [task.unsupported, *(refusals or runner_sentences)]
         self._check_special(node, cls, checked)
         concurrent = data.get("concurrent", data.get("concurrencyLimit", _default_concurrency(cls)))
         return replace(

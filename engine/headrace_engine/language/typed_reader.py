@@ -118,7 +118,7 @@ class TypedReader:
         """Warn of a type that is deprecated, or is written by an old name."""
         place = node.entries["type"]
         if deprecated is not None:
-            self.report.warn(place, f"`{canonical}` is deprecated: {deprecated}")
+            self.report.warn(place, f"`{canonical}` is deprecated: {deprecated.rstrip('.')}.")
         elif written != canonical:
             self.report.warn(place, f"`{written}` is the old name of `{canonical}`.")
 
@@ -280,8 +280,10 @@ class Ids:
         place = node.entries.get("id") if isinstance(node, Entries) else None
         if not isinstance(place, Scalar) or place.value is None:
             return
-        first = self._seen.setdefault(place.text, place)
-        if first is not place:
+        first = self._seen.get(place.text)
+        if first is None:
+            self._seen[place.text] = place
+        else:
             self._report.problem(
                 place,
                 f"The id `{place.text}` is already used on line {first.line}, column {first.column}.",

@@ -22,6 +22,7 @@ MAX_CHARACTERS = 1_048_576
 MAX_NODES = 100_000
 """Keys and values of one file, with every alias counted as what it stands for."""
 MAX_DEPTH = 100
+MAX_DUPLICATES = 100
 
 _Loader: Any = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
 _UNPRINTABLE = re.compile("[^\t\n\r\x20-\x7e\x85\xa0-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")
@@ -140,6 +141,8 @@ class _Reader:
             frame.merges.append(node)
         elif key in frame.node.entries:
             first = frame.node.keys[key]
+            if len(self.problems) >= MAX_DUPLICATES:
+                raise self.stop("There are too many keys a second time: mend these first.", line, column)
             self.problems.append(
                 self.problem(
                     f"The key `{key}` is here a second time; it is already on line {first[0]}, column {first[1]}.",

@@ -36,6 +36,13 @@ class Kind(StrEnum):
     ALLOW_FAILURE = "ALLOW_FAILURE"
     WORKING_DIRECTORY = "WORKING_DIRECTORY"
 
+    PAUSE = "PAUSE"
+    """Waits for a person, or for some time; then runs its tasks, if it has any."""
+    LOOP_UNTIL = "LOOP_UNTIL"
+    """Runs its tasks again and again until its condition holds."""
+    SUBFLOW = "SUBFLOW"
+    """Starts an execution of another flow, and may wait for its end."""
+
     UNSUPPORTED = "UNSUPPORTED"
     """Parsed and checked, but this version refuses to run it; TaskDefinition.unsupported says why."""
 

@@ -3,6 +3,9 @@
 One thread does everything in a fixed order: it handles messages, runs dispatched attempts (scripts really run, as
 processes), and when nothing is left to do moves the clock to the next timer. Two runs of the same flow take the same
 course.
+
+What outlives an engine is its `World`. A second runtime on the world of one that was left in the middle of something
+is that engine started again; two runtimes on one world are two engines at work on the same executions.
 """
 
 from __future__ import annotations
@@ -32,18 +35,19 @@ from headrace_engine.adapters.memory import (
     MemoryStorage,
 )
 from headrace_engine.context import Surroundings
-from headrace_engine.core.codec import decode_message, encode_message, encode_result
+from headrace_engine.core.codec import decode_message, decode_result, encode_message, encode_result
 from headrace_engine.core.messages import AttemptReported, Create, Kill, Message, TimerFired
 from headrace_engine.engine import Engine, NoSuchExecutionError
+from headrace_engine.executor import lost_result
 from headrace_engine.language import Registry
 from headrace_engine.model.attempt import AttemptResult
 from headrace_engine.model.definition import FlowDefinition
+from headrace_engine.model.ids import new_id
 from headrace_engine.model.state import State
-from headrace_engine.ports import AttemptId, ClaimTakenError, Job, LogLine
+from headrace_engine.ports import AttemptId, Claim, ClaimTakenError, Job, LogLine
 from headrace_engine.services import Channels, Settings, Stores
 
 START = datetime(2026, 1, 1, tzinfo=UTC)
-_OWNER = "virtual"
 
 RunJob = Callable[[Job], AttemptResult | None]
 """Runs a dispatched attempt in the place of its task class; None lets the task class do it."""
@@ -80,6 +84,68 @@ class Outcome:
         return found[-1]
 
 
+@dataclass(frozen=True, eq=False, slots=True)
+class Letter:
+    """A message on its way to an execution; two that say the same are still two."""
+
+    execution_id: str
+    message: Message
+
+
+class World:
+    """What outlives an engine: its stores, and what is on its way. Implements Mailbox, Timers and Dispatch."""
+
+    def __init__(self, now: datetime = START, secrets: Mapping[str, str] | None = None) -> None:
+        self.clock = ManualClock(now)
+        self.journal = MemoryJournal()
+        self.stores = Stores(
+            clock=self.clock,
+            journal=self.journal,
+            flows=MemoryFlows(),
+            executions=MemoryExecutions(),
+            kv=MemoryKV(),
+            claims=MemoryClaims(),
+            storage=MemoryStorage(self.clock),
+            logs=MemoryLogs(),
+            metrics=MemoryMetrics(),
+            secrets=MemorySecrets(secrets or {}),
+            cipher=MemoryCipher(),
+        )
+        self.channels = Channels(self, self, self)
+        self.letters: deque[Letter] = deque()
+        self.jobs: deque[Job] = deque()
+        self.timers: list[tuple[datetime, str, str]] = []
+
+    def send(self, execution_id: str, message: bytes) -> None:
+        """See Mailbox.send."""
+        self.post(execution_id, decode_message(message))
+
+    def post(self, execution_id: str, message: Message) -> None:
+        """Put *message* at the end of the queue."""
+        self.letters.append(Letter(execution_id, message))
+
+    def wake(self, execution_id: str, key: str, due: datetime) -> None:
+        """See Timers.wake."""
+        timer = (due, execution_id, key)
+        if timer not in self.timers:
+            heapq.heappush(self.timers, timer)
+
+    def start(self, job: Job) -> None:
+        """See Dispatch.start."""
+        if all(job.attempt != queued.attempt for queued in self.jobs):
+            self.jobs.append(job)
+
+    def stop(self, attempt: AttemptId) -> None:
+        """See Dispatch.stop."""
+        self.stores.claims.request_stop(attempt, self.clock.now())
+
+    def forget(self) -> None:
+        """Lose what is on its way, as the local runtime does when its process dies; the stores stay."""
+        self.letters.clear()
+        self.jobs.clear()
+        self.timers.clear()
+
+
 class VirtualRuntime:
     """An engine in memory. Use it as a context manager; it keeps temporary directories for scripts."""
 
@@ -92,22 +158,20 @@ class VirtualRuntime:
         registry: Registry | None = None,
         run_job: RunJob = lambda _job: None,
         settings: Settings | None = None,
+        world: World | None = None,
+        is_gone: Callable[[str], bool] = lambda _owner: True,
     ) -> None:
+        """Make an engine on *world*, or on a new one at *now* with *secrets*.
+
+        is_gone is the executor's: whether the holder of a lease is known to be dead. Say no where several runtimes
+        are at work on one world.
+        """
         self._folder = Path(tempfile.mkdtemp(prefix="headrace-virtual-"))
-        self.clock = ManualClock(now)
-        self.stores = Stores(
-            clock=self.clock,
-            journal=MemoryJournal(),
-            flows=MemoryFlows(),
-            executions=MemoryExecutions(),
-            kv=MemoryKV(),
-            claims=MemoryClaims(),
-            storage=MemoryStorage(self.clock),
-            logs=MemoryLogs(),
-            metrics=MemoryMetrics(),
-            secrets=MemorySecrets(secrets or {}),
-            cipher=MemoryCipher(),
-        )
+        self.world = world = world or World(now, secrets)
+        self.clock = world.clock
+        self.stores = world.stores
+        self.owner = new_id()
+        """Names this runtime's worker in claims."""
         self.engine = Engine(
             self.stores,
             settings or Settings(surroundings=Surroundings.of(environment or {})),
@@ -116,10 +180,7 @@ class VirtualRuntime:
             workspaces=self._folder / "workspaces",
         )
         self._run_job = run_job
-        self._messages: deque[tuple[str, Message]] = deque()
-        self._jobs: deque[Job] = deque()
-        self._timers: list[tuple[datetime, str, str]] = []
-        self._executor = self.engine.executor(Channels(self, self, self), is_gone=lambda _owner: True)
+        self._executor = self.engine.executor(world.channels, is_gone=is_gone)
 
     def __enter__(self) -> Self:
         return self
@@ -133,27 +194,6 @@ class VirtualRuntime:
         """Remove the temporary directories."""
         self._executor.close()
         shutil.rmtree(self._folder, ignore_errors=True)
-
-    # -- Mailbox, Timers, Dispatch ------------------------------------------------------------------
-
-    def send(self, execution_id: str, message: bytes) -> None:
-        """See Mailbox.send."""
-        self._messages.append((execution_id, decode_message(message)))
-
-    def wake(self, execution_id: str, key: str, due: datetime) -> None:
-        """See Timers.wake."""
-        timer = (due, execution_id, key)
-        if timer not in self._timers:
-            heapq.heappush(self._timers, timer)
-
-    def start(self, job: Job) -> None:
-        """See Dispatch.start."""
-        if all(job.attempt != queued.attempt for queued in self._jobs):
-            self._jobs.append(job)
-
-    def stop(self, attempt: AttemptId) -> None:
-        """See Dispatch.stop."""
-        self.stores.claims.request_stop(attempt, self.clock.now())
 
     # -- What a test does ---------------------------------------------------------------------------
 
@@ -174,23 +214,38 @@ class VirtualRuntime:
         execution_id, created = self.engine.new_execution(
             namespace, flow_id, inputs, labels=labels, execution_id=execution_id
         )
-        self._messages.append((execution_id, Create(created)))
+        self.world.post(execution_id, Create(created))
         return execution_id
 
     def kill(self, execution_id: str) -> None:
         """Send the message that kills an execution."""
-        self._messages.append((execution_id, Kill()))
+        self.world.post(execution_id, Kill())
 
     def step(self) -> bool:
-        """Handle one message, or run one attempt; False when there is neither."""
-        if self._messages:
-            execution_id, message = self._messages.popleft()
-            self._executor.handle(execution_id, [message])
+        """Handle one message, or run one attempt; False when there is neither.
+
+        It leaves the queue when it is done: a runtime that is stopped on the way leaves it to the next one.
+        """
+        world = self.world
+        if world.letters:
+            self.deliver(world.letters[0])
             return True
-        if self._jobs:
-            self._run(self._jobs.popleft())
+        if world.jobs:
+            self.work(world.jobs[0])
             return True
         return False
+
+    def deliver(self, letter: Letter) -> None:
+        """Handle a message and take it out of the queue."""
+        self._executor.handle(letter.execution_id, [letter.message])
+        if letter in self.world.letters:
+            self.world.letters.remove(letter)
+
+    def work(self, job: Job) -> None:
+        """Run an attempt as a worker does (DESIGN §3.5), and take it out of the queue."""
+        self._run(job)
+        if job in self.world.jobs:
+            self.world.jobs.remove(job)
 
     def settle(self, until: timedelta | None = timedelta(days=3650)) -> None:
         """Go on until nothing is left to do, moving the clock to each next timer, but not past *until* from now.
@@ -201,12 +256,31 @@ class VirtualRuntime:
         while True:
             while self.step():
                 pass
-            if not self._timers or self._timers[0][0] > limit:
+            if not self.ring(limit):
                 return
-            due, execution_id, key = heapq.heappop(self._timers)
-            if due > self.clock.now():
-                self.clock.set(due)
-            self._messages.append((execution_id, TimerFired(key)))
+
+    def ring(self, limit: datetime) -> bool:
+        """Move the clock to the next timer, if it is due by *limit*, and send its message; False when there is none."""
+        timers = self.world.timers
+        if not timers or timers[0][0] > limit:
+            return False
+        due, execution_id, key = timers[0]
+        if due > self.clock.now():
+            self.clock.set(due)
+        self.world.post(execution_id, TimerFired(key))
+        heapq.heappop(timers)
+        return True
+
+    def recover(self) -> None:
+        """Go on with what an engine left that is dead now: close its attempts as lost, set open executions going."""
+        stores, now = self.stores, self.clock.now()
+        for claim in stores.claims.open():
+            result = lost_result(claim.claimed, now, "The engine that ran the attempt was killed")
+            stores.claims.close_lost(claim.attempt, encode_result(result), now)
+        unfinished = [summary.id for summary in stores.executions.due(datetime.max.replace(tzinfo=UTC))]
+        unfinished += self.world.journal.behind(stores.executions)
+        for execution_id in dict.fromkeys(unfinished):
+            self._executor.recover(execution_id)
 
     def run(self, source: str, inputs: Mapping[str, Any] | None = None, **options: Any) -> Outcome:
         """Save a flow, execute it to its end and return what came of it."""
@@ -225,16 +299,21 @@ class VirtualRuntime:
     def _run(self, job: Job) -> None:
         claims = self.stores.claims
         try:
-            claim = claims.claim(job.attempt, _OWNER, self.clock.now())
+            claim = claims.claim(job.attempt, self.owner, self.clock.now())
         except ClaimTakenError as taken:
-            if taken.claim.result is None:
-                return
-            claim = taken.claim
+            self._report(taken.claim)
+            return
         if claim.stop_requested:
             now = self.clock.now()
             result: AttemptResult = AttemptResult(State.KILLED, now, now, error="The attempt was stopped")
         else:
             result = self._run_job(job) or self.engine.worker.run(job)
-        claims.close(job.attempt, _OWNER, encode_result(result), self.clock.now())
-        report = AttemptReported(job.attempt.task_run_id, job.attempt.number, result)
-        self.send(job.attempt.execution_id, encode_message(report))
+        self._report(claims.close(job.attempt, self.owner, encode_result(result), self.clock.now()))
+
+    def _report(self, claim: Claim) -> None:
+        """Report what the claim says; while it has no result, somebody else is at work on it."""
+        if claim.result is None:
+            return
+        attempt = claim.attempt
+        report = AttemptReported(attempt.task_run_id, attempt.number, decode_result(claim.result))
+        self.world.channels.mailbox.send(attempt.execution_id, encode_message(report))

@@ -18,11 +18,13 @@ from headrace_engine.core.fold import begin_entry, fold
 from headrace_engine.core.messages import (
     Answer,
     AttemptReported,
+    ChildReady,
     Create,
     JobReady,
     Message,
     Opened,
     Outputs,
+    Pauses,
     Poke,
     Question,
     Ran,
@@ -36,6 +38,7 @@ from headrace_engine.model.definition import FlowDefinition, Kind, TaskDefinitio
 from headrace_engine.model.state import State
 
 START = datetime(2026, 1, 1, tzinfo=UTC)
+CHILD = ExecutionCreated("test", "child", 1, Inline({}))
 
 
 def task(id: str, kind: Kind = Kind.INLINE, **others: Any) -> TaskDefinition:  # noqa: A002 - as in the definition
@@ -112,6 +115,10 @@ class Run:
             return Ran(task_run.id, self.result(given))
         if kind.is_runnable:
             return JobReady(task_run.id, kind, Inline({}))
+        if kind is Kind.PAUSE:
+            return Pauses(task_run.id, given if isinstance(given, float) else None)
+        if kind is Kind.SUBFLOW:
+            return ChildReady(task_run.id, f"child-of-{task_run.id}", CHILD)
         return Opened(task_run.id)
 
     def next_result(self, task_id: str) -> Any:

@@ -5,7 +5,6 @@ from __future__ import annotations
 from datetime import timedelta
 
 import pytest
-from unit.core.harness import START, Run, flow, opened, task
 
 from headrace_engine.core.messages import (
     Abort,
@@ -21,6 +20,7 @@ from headrace_engine.core.messages import (
 from headrace_engine.model.attempt import AttemptResult, ExecutionChange
 from headrace_engine.model.definition import Kind, OutputDefinition, Retry, RetryBehavior, RetryKind
 from headrace_engine.model.state import State
+from unit.core.harness import START, Run, flow, opened, task
 
 D = Kind.DISPATCHED
 SECOND = timedelta(seconds=1)

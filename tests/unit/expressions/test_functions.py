@@ -324,4 +324,4 @@ def test_all_names_of_the_reference_exist():
     assert engine
     assert set(filters.split()) - set(FILTERS) == set()
     assert set(functions.split()) - set(FUNCTIONS) == set()
-    assert set(["defined", "empty", "even", "odd", "iterable", "map", "null", "equalTo", "json", "isIn"]) == set(TESTS)
+    assert {"defined", "empty", "even", "odd", "iterable", "map", "null", "equalTo", "json", "isIn"} == set(TESTS)

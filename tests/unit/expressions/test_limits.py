@@ -101,7 +101,7 @@ def test_bounds(small, template, message):
 )
 def test_deep_expressions_are_refused(expressions, template):
     with pytest.raises(
-        ExpressionError, match="nested deeper than the 80 levels allowed|Expected|not closed|Unexpected"
+        ExpressionError, match=r"nested deeper than the 80 levels allowed|Expected|not closed|Unexpected"
     ):
         expressions.render(template, {"a": "x"}, NoHost())
 

@@ -20,7 +20,7 @@ POWER = {
 }  # fmt: skip
 
 
-class Failed(Exception):
+class Failed(Exception):  # noqa: N818 - an outcome of the model
     """The model's error."""
 
 

@@ -65,9 +65,10 @@ def test_an_output_of_each_kind(render_value: Any, kind: str, options: dict[str,
     assert outputs([define(kind, value, **options)], render_value=render_value) == {"x": stored}
 
 
-def test_an_output_of_several_pieces_is_rendered_to_text() -> None:
+@pytest.mark.parametrize("render_value", [text, typed])
+def test_an_output_of_several_pieces_is_rendered_to_text(render_value: Any) -> None:
     definitions = [define("STRING", "{{ outputs.t.count }} rows"), define("YAML", "a: {{ outputs.t.count }}", "y")]
-    assert outputs(definitions, render_value=text) == {"x": "3 rows", "y": {"a": 3}}
+    assert outputs(definitions, render_value=render_value) == {"x": "3 rows", "y": {"a": 3}}
 
 
 @pytest.mark.parametrize("kind", ["INT", "BOOL", "DATE", "FILE", "JSON", "YAML", "EMAIL"])

@@ -370,6 +370,7 @@ def test_what_is_switched_off_needs_no_support(registry: Registry) -> None:
         f"type: {FLOW}Approval\ninputs: [{{id: ok, type: BOOL}}]",
         "type: io.kestra.plugin.core.execution.Count\nflows: []\nstartDate: x",
         "type: io.kestra.core.tasks.executions.Counts\nflows: []",
+        "type: io.kestra.plugin.scripts.r.Script\nscript: print(1)",
     ],
 )
 def test_a_type_that_comes_later_is_read_and_refused_at_run_time(body: str, registry: Registry) -> None:
@@ -441,3 +442,28 @@ def test_a_flow_of_two_hundred_lines_with_an_error_in_each_task_tells_them_all(r
     body = "".join(f"  - id: t{n}\n    type: io.kestra.plugin.core.log.Log\n    mesage: hi\n" for n in range(60))
     found = check(f"id: a\nnamespace: b\ntasks:\n{body}", registry=registry)
     assert [problem.line for problem in found.errors] == [6 + 3 * n for n in range(60)]
+
+
+def test_the_same_task_by_alias_twice_has_its_id_twice(registry: Registry) -> None:
+    source = "id: a\nnamespace: b\ntasks:\n  - &t {id: x, type: io.kestra.plugin.core.log.Log, message: hi}\n  - *t\n"
+    assert [problem.message for problem in check(source, registry=registry).errors] == [
+        "The id `x` is already used on line 4, column 13."
+    ]
+
+
+def test_a_rule_of_a_whole_map_holds_beside_expressions(registry: Registry) -> None:
+    source = f"""
+id: a
+namespace: b
+triggers:
+  - {{id: s, type: io.kestra.plugin.core.trigger.Schedule, cron: "99 * * * *", inputs: {{x: "{{{{ now() }}}}"}}}}
+tasks: [{LOG % "t"}]
+"""
+    (problem,) = check(source, registry=registry).errors
+    assert problem.path == "triggers[0].cron"
+
+
+def test_a_duration_beyond_counting_is_an_error_like_any_other(registry: Registry) -> None:
+    source = "id: a\nnamespace: b\ntasks: [{id: x, type: io.kestra.plugin.core.log.Log, message: hi, timeout: P999999999999D}]\n"
+    (problem,) = check(source, registry=registry).errors
+    assert problem.message == "The duration `P999999999999D` is longer than can be counted."

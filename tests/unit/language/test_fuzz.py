@@ -117,7 +117,7 @@ def test_any_value_in_the_shape_of_a_flow(value: object, registry: Registry) -> 
 
 
 @given(tasks=st.lists(st.dictionaries(WORDS, VALUES, max_size=6), max_size=3), others=st.dictionaries(WORDS, VALUES))
-@unhurried
+@settings(unhurried, max_examples=150)
 def test_any_value_in_the_places_of_a_flow(tasks: list[object], others: dict[str, object], registry: Registry) -> None:
     attempt(flow_style({"id": "a", "namespace": "b", **others, "tasks": tasks}), registry)
 

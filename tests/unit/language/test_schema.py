@@ -152,6 +152,15 @@ def test_a_broken_flow_does_not_pass_unless_its_fault_is_beyond_a_schema(
     assert passes == path.stem.startswith(NOT_SEEN_BY_A_SCHEMA)
 
 
+def test_a_required_property_may_come_from_plugin_defaults(validator: jsonschema.Draft7Validator) -> None:
+    inner = {"id": "log", "type": "io.kestra.plugin.core.log.Log"}
+    outer = {"id": "all", "type": "io.kestra.plugin.core.flow.Parallel", "tasks": [inner]}
+    flow = {"id": "a", "namespace": "b", "tasks": [outer]}
+    assert [error.message for error in validator.iter_errors(flow)] == ["'message' is a required property"]
+    default = {"type": "io.kestra.plugin.core.log.Log", "values": {"message": "hi"}}
+    assert validator.is_valid(flow | {"pluginDefaults": [default]})
+
+
 def test_an_error_in_a_task_speaks_of_its_type_alone(validator: jsonschema.Draft7Validator) -> None:
     task = {"id": "log", "type": "io.kestra.plugin.core.log.Log", "mesage": "hi"}
     errors = validator.iter_errors({"id": "a", "namespace": "b", "tasks": [task]})
@@ -193,7 +202,7 @@ def test_every_definition_that_is_referred_to_is_there_and_no_other(schema: dict
 
 
 def test_every_property_of_the_language_is_described(schema: dict[str, Any]) -> None:
-    own = {"Log", "Request", "Options", "Script", "Process", "Docker"}
+    own = {"requiredOfTasks", "Log", "Request", "Options", "Script", "Process", "Docker"}
     silent = [
         f"{name}.{key}"
         for name, definition in schema["definitions"].items()

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 
-from headrace_engine.ports import JournalEntry, NotFoundError, PurgedError, SeqTakenError
+from headrace_engine.ports import Executions, JournalEntry, NotFoundError, PurgedError, SeqTakenError
 
 
 class MemoryJournal:
@@ -64,3 +64,12 @@ class MemoryJournal:
             self._purged.add(execution_id)
             self._entries.pop(execution_id, None)
             self._snapshots.pop(execution_id, None)
+
+    def behind(self, executions: Executions) -> Iterator[str]:
+        """Yield the executions whose summary does not reflect their last entry, or is missing."""
+        with self._lock:
+            last = {execution_id: max(entries) for execution_id, entries in self._entries.items()}
+        for execution_id, seq in last.items():
+            summary = executions.get(execution_id)
+            if summary is None or summary.seq < seq:
+                yield execution_id

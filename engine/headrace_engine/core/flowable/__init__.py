@@ -29,6 +29,8 @@ ORDERS: Mapping[Kind, Callable[[TaskDefinition, tuple[TaskDefinition, ...], Scop
     Kind.SWITCH: lambda _, tasks, __: Sequential(tasks),
     Kind.ALLOW_FAILURE: lambda _, tasks, __: Sequential(tasks),
     Kind.WORKING_DIRECTORY: lambda _, tasks, __: Sequential(tasks),
+    Kind.PAUSE: lambda _, tasks, __: Sequential(tasks),
+    Kind.LOOP_UNTIL: lambda _, tasks, __: Sequential(tasks),
     Kind.PARALLEL: lambda task, tasks, _: Parallel(tasks, task.concurrency),
     Kind.DAG: lambda task, tasks, _: Dag(tasks, task.concurrency, task.depends_on),
     Kind.FOR_EACH: lambda task, tasks, scope: ForEach(tasks, task.concurrency, scope.values or ()),

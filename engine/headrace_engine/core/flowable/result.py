@@ -12,6 +12,7 @@ COUNTS = {
     "tasks": frozenset(PRECEDENCE),
     # A successful errors branch rescues nothing, and a failed one adds nothing: something failed before it.
     "errors": frozenset({State.KILLED}),
+    "onPause": frozenset(PRECEDENCE),
     "finally": frozenset({State.FAILED, State.KILLED}),
     # The execution has its end state already.
     "afterExecution": frozenset[State](),

@@ -1,0 +1,197 @@
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+from click.testing import Result
+
+from headrace_cli.local import LocalRuntime
+
+Headrace = Callable[..., Result]
+Write = Callable[..., Path]
+
+HELLO = """
+inputs:
+  - id: message
+    type: STRING
+    defaults: Hallo von Kestra
+tasks:
+  - id: log
+    type: io.kestra.plugin.core.log.Log
+    message: "{{ inputs.message }}"
+outputs:
+  - id: said
+    type: STRING
+    value: "{{ inputs.message }}"
+"""
+RETURN = "  - {id: %s, type: io.kestra.plugin.core.debug.Return, format: '%s'}\n"
+FAIL = "  - {id: stop, type: io.kestra.plugin.core.execution.Fail, errorMessage: It is over}\n"
+STAMP = r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{3}Z"
+
+
+def masked(text: str) -> str:
+    """Return the text without what differs from run to run."""
+    text = re.sub(STAMP, "TIME", text)
+    text = re.sub(r"\b[0-9A-Za-z]{22}\b", "ID", text)
+    return re.sub(r"\b[0-9.]+m?s\b", "0ms", text)
+
+
+def test_without_a_terminal_progress_is_plain_lines_and_the_outputs_come_last(headrace: Headrace, flow: Write) -> None:
+    result = headrace("run", flow(HELLO, "hello"))
+    assert result.exit_code == 0
+    assert masked(result.stdout).splitlines() == [
+        "TIME CREATED  demo.hello ID",
+        "TIME RUNNING  demo.hello",
+        "TIME RUNNING  log",
+        "TIME INFO     log: Hallo von Kestra",
+        "TIME SUCCESS  log (0ms)",
+        "TIME SUCCESS  demo.hello (0ms)",
+        "",
+        "✔ SUCCESS  demo.hello in 0ms  ID",
+        "",
+        "Outputs",
+        "  said  Hallo von Kestra",
+    ]
+    assert result.stderr == ""
+
+
+def test_quiet_tells_only_the_end(headrace: Headrace, flow: Write) -> None:
+    result = headrace("run", flow(HELLO, "hello"), "--quiet", "--input", "message=Hi = ho")
+    assert masked(result.stdout).splitlines() == [
+        "✔ SUCCESS  demo.hello in 0ms  ID",
+        "",
+        "Outputs",
+        "  said  Hi = ho",
+    ]
+
+
+def test_json_is_the_execution_and_nothing_else_on_standard_output(headrace: Headrace, flow: Write) -> None:
+    result = headrace("run", flow(HELLO, "hello"), "-o", "json", "--label", "team=data")
+    execution = json.loads(result.stdout)
+    assert execution["state"]["current"] == "SUCCESS"
+    assert [run["taskId"] for run in execution["taskRunList"]] == ["log"]
+    assert execution["outputs"] == {"said": "Hallo von Kestra"}
+    assert {"key": "team", "value": "data"} in execution["labels"]
+    assert "INFO     log: Hallo von Kestra" in result.stderr
+    assert "✔ SUCCESS  demo.hello" in result.stderr
+    assert headrace("run", flow(HELLO, "hello"), "-o", "json", "-q").stderr == ""
+
+
+def test_a_failure_exits_1_and_says_what_failed(headrace: Headrace, flow: Write) -> None:
+    result = headrace("run", flow(f"tasks:\n{FAIL}"), "-q")
+    assert result.exit_code == 1
+    assert masked(result.stdout).splitlines() == [
+        "✘ FAILED  demo.x in 0ms  ID",
+        "",
+        "✘ stop  FAILED (0ms)",
+        "  It is over",
+    ]
+
+
+def test_a_warning_exits_0(headrace: Headrace, flow: Write) -> None:
+    result = headrace("run", flow(f"tasks:\n{FAIL.rstrip()[:-1]}, allowFailure: true}}\n"), "-q")
+    assert (result.exit_code, result.stdout[:9]) == (0, "▲ WARNING")
+
+
+def test_an_invalid_flow_exits_2_with_every_problem_at_its_place(headrace: Headrace, flow: Write) -> None:
+    file = flow("tasks:\n  - id: a\n    type: io.kestra.plugin.core.log.Lag\n  - id: b\n")
+    result = headrace("run", file)
+    assert (result.exit_code, result.stdout) == (2, "")
+    rows = result.stderr.splitlines()
+    assert [row.partition(": ")[0] for row in rows] == [f"{file}:5:11", f"{file}:6:5"]
+    assert rows[0].endswith("Did you mean `io.kestra.plugin.core.log.Log`?")
+
+
+NEEDS_NUMBER = "inputs:\n  - {id: n, type: INT, max: 5}\ntasks:\n" + RETURN % ("a", "{{ inputs.n }}")
+
+
+@pytest.mark.parametrize(
+    ("options", "error"),
+    [
+        ([], "Error: Invalid input for `n`, it is required, but received `null`"),
+        (["-i", "n=9"], "Error: Invalid input for `n`"),
+        (["-i", "m=1"], "Error: demo.x has no input `m`."),
+        (["--flows", "nowhere"], "Error: nowhere: there is no such file or folder."),
+        (["--inputs", "nowhere.json"], "Error: nowhere.json: there is no such file."),
+        (["--data-dir", "/dev/null/x"], "Error: /dev/null/x: "),
+    ],
+)
+def test_what_a_person_got_wrong_is_one_line_and_exits_2(
+    headrace: Headrace, flow: Write, options: list[str], error: str
+) -> None:
+    result = headrace("run", flow(NEEDS_NUMBER), *options)
+    assert (result.exit_code, result.stdout) == (2, "")
+    assert result.stderr.startswith(error)
+    assert result.stderr.count("\n") == 1
+
+
+def test_what_this_version_does_not_run_is_refused(headrace: Headrace, flow: Write) -> None:
+    result = headrace("run", flow("tasks:\n  - {id: wait, type: io.kestra.plugin.core.flow.Pause}\n"))
+    assert result.exit_code == 2
+    assert result.stderr.startswith("Error: task `wait`: ")
+
+
+def test_inputs_come_from_a_file_and_options_win_over_it(headrace: Headrace, flow: Write, tmp_path: Path) -> None:
+    values = tmp_path / "inputs.yaml"
+    values.write_text("message: from the file\nunknown: ignored\n")
+    assert "from the file" in headrace("run", flow(HELLO, "hello"), "-q", "--inputs", values).stdout
+    result = headrace("run", flow(HELLO, "hello"), "-q", "--inputs", values, "-i", "message=from the option")
+    assert "from the option" in result.stdout
+
+
+def test_a_file_input_is_stored_and_read(headrace: Headrace, flow: Write, tmp_path: Path) -> None:
+    data = tmp_path / "data.txt"
+    data.write_text("its content")
+    file = flow(
+        "inputs: [{id: data, type: FILE}]\ntasks:\n"
+        + RETURN % ("a", "{{ read(inputs.data) }}")
+        + "outputs:\n  - {id: text, type: STRING, value: '{{ outputs.a.value }}'}\n"
+        "  - {id: file, type: STRING, value: '{{ inputs.data }}'}\n"
+    )
+    result = headrace("run", file, "-q", "--input-file", f"data=@{data}")
+    assert "text  its content" in result.stdout
+    assert "--data-dir DIR keeps them" in result.stdout
+    kept = headrace("run", file, "-q", "--input-file", f"data={data}", "--data-dir", tmp_path / "kept")
+    assert "--data-dir" not in kept.stdout
+    assert [path.read_text() for path in (tmp_path / "kept").rglob("data.txt")] == ["its content"]
+
+
+def test_a_flow_comes_from_standard_input_too(headrace: Headrace) -> None:
+    source = "id: x\nnamespace: demo\ntasks:\n" + RETURN % ("a", "1")
+    assert headrace("run", "-", "-q", stdin=source).exit_code == 0
+    assert headrace("run", "-", stdin="id: x").stderr.startswith("<stdin>:1:1: ")
+
+
+def test_a_folder_of_flows_is_saved_first_and_must_be_valid(headrace: Headrace, flow: Write, tmp_path: Path) -> None:
+    data, flows = tmp_path / "data", tmp_path / "flows"
+    flows.mkdir()
+    (flows / "other.yaml").write_text("id: other\nnamespace: demo\ntasks:\n" + RETURN % ("a", "1"))
+    assert headrace("run", flow(HELLO, "hello"), "-q", "--flows", flows, "--data-dir", data).exit_code == 0
+    runtime = LocalRuntime.open(data)
+    assert {saved.id for saved in runtime.stores.flows.list()} == {"hello", "other"}
+    runtime.close()
+    (flows / "broken.yaml").write_text("id: broken")
+    result = headrace("run", flow(HELLO, "hello"), "-q", "--flows", flows)
+    assert result.exit_code == 2
+    assert result.stderr.startswith(f"{flows}/broken.yaml:1:1: ")
+
+
+def test_a_folder_in_use_is_refused_and_the_process_named(headrace: Headrace, flow: Write, tmp_path: Path) -> None:
+    runtime = LocalRuntime.open(tmp_path / "data")
+    result = headrace("run", flow(HELLO, "hello"), "--data-dir", tmp_path / "data")
+    runtime.close()
+    assert result.exit_code == 2
+    assert re.fullmatch(rf"Error: The data folder {tmp_path}/data is in use by process \d+\n", result.stderr)
+
+
+def test_nothing_is_left_behind(
+    headrace: Headrace, flow: Write, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("tempfile.tempdir", str(tmp_path / "tmp"))
+    (tmp_path / "tmp").mkdir()
+    for source in (HELLO, f"tasks:\n{FAIL}", NEEDS_NUMBER, "tasks: 1"):
+        headrace("run", flow(source))
+    assert list((tmp_path / "tmp").iterdir()) == []
