@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
+from datetime import datetime
 from typing import Any
 
 from headrace_engine.core.state import ExecutionState, TaskRun
@@ -132,7 +133,7 @@ class Variables(Mapping[str, Any]):
         created = state.created
         values = {
             "id": state.id,
-            "startDate": state.histories[0][1],
+            "startDate": _to_milliseconds(state.histories[0][1]),
             "originalId": (created.original_id if created is not None else None) or state.id,
             "state": state.state.value,
         }
@@ -145,7 +146,7 @@ class Variables(Mapping[str, Any]):
         assert run is not None, "only task runs have this root"  # noqa: S101 - for the type checker
         return {
             "id": run.id,
-            "startDate": run.histories[0][1],
+            "startDate": _to_milliseconds(run.histories[0][1]),
             "attemptsCount": len(run.attempts),
             **_present(parentId=run.parent_id, value=run.value, iteration=run.iteration),
         }
@@ -172,6 +173,11 @@ class Variables(Mapping[str, Any]):
                 place = place.setdefault(part, {})
             place.setdefault(parts[-1], value)
         return nested
+
+
+def _to_milliseconds(date: datetime) -> datetime:
+    """Kestra's instants have milliseconds and print so (reference §10.1)."""
+    return date.replace(microsecond=date.microsecond // 1000 * 1000)
 
 
 def enclosing_working_directory(state: ExecutionState, task_run: TaskRun) -> TaskRun | None:

@@ -255,7 +255,7 @@ class Executor:
             if question is None:
                 return
             now = clock.now()
-            prepared: Prepared = self._preparer.answer(step.state, question, now)
+            prepared: Prepared = self._preparer.answer(step.state, question, now, step.logs)
             step.logs.extend(prepared.logs)
             step.metrics.extend(prepared.metrics)
             step.size += prepared.size

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import random
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from datetime import datetime
 from typing import Any
 
@@ -39,6 +39,8 @@ class StepHost:
         self._now = now
         self._parent_id = parent_id
         self.secrets_used: set[str] = set()
+        self.errors_in_hand: Callable[[], list[dict[str, Any]]] = list
+        """What errorLogs() says of the step that is being decided: the store gets its lines with its entry."""
 
     def now(self) -> datetime:
         return self._now
@@ -94,8 +96,8 @@ class StepHost:
         return f"kestra://{namespace_folder(self._namespace)}/_files/{'/'.join(parts)}"
 
     def error_logs(self) -> list[dict[str, Any]]:
-        lines = self._stores.logs.fetch(self._execution_id, min_level=Level.ERROR)
-        return [{"taskId": line.task_id, "message": line.message} for line in lines]
+        stored = self._stores.logs.fetch(self._execution_id, min_level=Level.ERROR)
+        return [{"taskId": line.task_id, "message": line.message} for line in stored] + self.errors_in_hand()
 
     def http(self, request: Mapping[str, Any]) -> Any:
         if self._settings.http is None:

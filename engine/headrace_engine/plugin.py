@@ -79,6 +79,10 @@ _DURATION = re.compile(
 )
 
 
+_LONGEST = timedelta(days=365_250)
+"""A thousand years: any date of ours plus this is still a date."""
+
+
 def parse_duration(text: str) -> timedelta:
     """Return the length that an ISO-8601 duration (``PT5S``, ``P1DT2H``) states.
 
@@ -97,7 +101,9 @@ def parse_duration(text: str) -> timedelta:
             seconds=float(parts.get("seconds", "0").replace(",", ".")),
         )
     except OverflowError:
-        raise ValueError(f"The duration `{text}` is longer than can be counted") from None
+        length = timedelta.max
+    if length > _LONGEST:
+        raise ValueError(f"The duration `{text}` is longer than a thousand years")
     return -length if parts.get("sign") == "-" else length
 
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import json
 from collections import ChainMap
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from typing import Any
@@ -45,7 +45,7 @@ from headrace_engine.model.ids import derived_id
 from headrace_engine.model.state import State
 from headrace_engine.payloads import Payloads
 from headrace_engine.plugin import Rendering, RunnableTask, SleepingTask, TaskFailure, parse_duration
-from headrace_engine.ports import AttemptId, Job, LogLine, MetricPoint
+from headrace_engine.ports import AttemptId, Job, Level, LogLine, MetricPoint
 from headrace_engine.rendering import render_properties
 from headrace_engine.run_context import InlineTaskContext, run_inline, timeout_text, validation_text
 from headrace_engine.run_stores import execution_folder
@@ -111,16 +111,22 @@ class Preparer:
         self._task_class = task_class
         self._new_child = new_child
 
-    def answer(self, state: ExecutionState, question: Question, now: datetime) -> Prepared:
-        """Return the answer to *question*. Raises PortError only, when a store does not answer."""
+    def answer(
+        self, state: ExecutionState, question: Question, now: datetime, lines: Sequence[LogRecord] = ()
+    ) -> Prepared:
+        """Return the answer to *question*. Raises PortError only, when a store does not answer.
+
+        lines are the log lines of the step in hand, which no store has yet.
+        """
         match question:
             case Prepare():
-                return _TaskRunStep(self, state, state.task_runs[question.task_run_id], now).prepare()
+                return _TaskRunStep(self, state, state.task_runs[question.task_run_id], now, lines).prepare()
             case _:
-                return self._outputs(state, now)
+                return self._outputs(state, now, lines)
 
-    def _outputs(self, state: ExecutionState, now: datetime) -> Prepared:
+    def _outputs(self, state: ExecutionState, now: datetime, lines: Sequence[LogRecord]) -> Prepared:
         host = self.host(state, now)
+        host.errors_in_hand = lambda: errors_of(state, lines)
         variables = self.variables(state, None, host)
         try:
             outputs = read_outputs(
@@ -200,7 +206,14 @@ class Preparer:
 class _TaskRunStep:
     """One task run at one instant."""
 
-    def __init__(self, preparer: Preparer, state: ExecutionState, task_run: TaskRun, now: datetime) -> None:
+    def __init__(
+        self,
+        preparer: Preparer,
+        state: ExecutionState,
+        task_run: TaskRun,
+        now: datetime,
+        lines: Sequence[LogRecord] = (),
+    ) -> None:
         self.preparer = preparer
         self.state = state
         self.run = task_run
@@ -211,6 +224,7 @@ class _TaskRunStep:
         self.settings = preparer._settings
         self.payloads = preparer._payloads
         self.host = preparer.host(state, now)
+        self.host.errors_in_hand = lambda: errors_of(state, lines)
         self.variables = preparer.variables(state, task_run, self.host)
 
     @property
@@ -286,7 +300,7 @@ class _TaskRunStep:
 
     def parsed_values(self, text: str) -> list[Any]:
         if text.strip().startswith("kestra://"):
-            return [line for line in self.host.read(text.strip()).decode().splitlines() if line.strip()]
+            return self.stored_values(text.strip())
         try:
             values = json.loads(text)
         except ValueError:
@@ -297,6 +311,10 @@ class _TaskRunStep:
             raise UnplannableError(f"The values of the loop are not a JSON list: `{text}`")
         return values
 
+    def stored_values(self, uri: str) -> list[Any]:
+        """Return the values of a stored file: one Ion (or JSON) value a line."""
+        return from_ion(self.host.read(uri), all_rows=True)
+
     def listed_values(self, given: Any) -> list[Any]:
         if isinstance(given, Mapping):
             rendered = self.expressions.render_value(given, self.variables, self.host)
@@ -304,8 +322,8 @@ class _TaskRunStep:
         values = []
         for element in given or ():
             if element is not None and (isinstance(element, bool) or not isinstance(element, str | int | Mapping)):
-                kind = type(element).__name__
-                raise UnplannableError(f"A value of a loop is text, an integer or a map, not {kind}: `{element}`")
+                shown = _compact(element)
+                raise UnplannableError(f"A value of a loop is a text, an integer or a map, not `{shown}`")
             values.append(self.expressions.render_value(element, self.variables, self.host))
         return values
 
@@ -573,6 +591,15 @@ def job_of(state: ExecutionState, task_run_id: str, number: int, body: Mapping[s
         log_level=task.log_level,
         workspace=body["workspace"],
     )
+
+
+def errors_of(state: ExecutionState, lines: Sequence[LogRecord]) -> list[dict[str, Any]]:
+    """Return what errorLogs() says of those *lines* that are errors."""
+    return [
+        {"taskId": state.task_runs[line.task_run_id].task_id if line.task_run_id else None, "message": line.message}
+        for line in lines
+        if line.level == Level.ERROR
+    ]
 
 
 def _compact(value: Any) -> str:

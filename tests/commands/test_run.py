@@ -97,7 +97,7 @@ def test_a_warning_exits_0(headrace: Headrace, flow: Write) -> None:
 
 
 def test_an_invalid_flow_exits_2_with_every_problem_at_its_place(headrace: Headrace, flow: Write) -> None:
-    file = flow("tasks:\n  - id: a\n    type: io.kestra.plugin.core.log.Lag\n  - id: b\n")
+    file = flow("tasks:\n  - id: a\n    type: io.kestra.plugin.core.log.Logg\n  - id: b\n")
     result = headrace("run", file)
     assert (result.exit_code, result.stdout) == (2, "")
     rows = result.stderr.splitlines()

@@ -23,6 +23,13 @@ INTERRUPT = b"\x03"
 SHOW_CURSOR, HIDE_CURSOR = b"\x1b[?25h", b"\x1b[?25l"
 SCRIPT = "tasks:\n  - id: stay\n    type: io.kestra.plugin.scripts.shell.Commands\n    commands:\n      - %s\n"
 
+_MAIN = """
+import os
+os.close(os.open(os.ttyname(0), os.O_RDWR))  # now it is the process's own terminal, whose Ctrl-C it gets
+from headrace_cli.main import main
+main()
+"""
+
 
 class Terminal:
     """A process on a pseudo-terminal of 80 columns and 24 rows."""
@@ -62,19 +69,14 @@ def terminal(*arguments: str | Path, **environment: str) -> Iterator[Terminal]:
     master, slave = pty.openpty()
     fcntl.ioctl(slave, termios.TIOCSWINSZ, struct.pack("HHHH", 24, 80, 0, 0))
 
-    def own_terminal() -> None:
-        os.setsid()
-        fcntl.ioctl(0, termios.TIOCSCTTY, 0)
-
-    surroundings = {**os.environ, "TERM": "xterm-256color", **environment}
-    surroundings.pop("NO_COLOR", None) if "NO_COLOR" not in environment else None
+    outside = {name: value for name, value in os.environ.items() if name != "NO_COLOR"}
     process = subprocess.Popen(
-        [sys.executable, "-c", "from headrace_cli.main import main; main()", *map(str, arguments)],
+        [sys.executable, "-c", _MAIN, *map(str, arguments)],
         stdin=slave,
         stdout=slave,
         stderr=slave,
-        env=surroundings,
-        preexec_fn=own_terminal,  # noqa: PLW1509 - no threads here, and Ctrl-C must reach the process
+        env={**outside, "TERM": "xterm-256color", **environment},
+        start_new_session=True,
     )
     os.close(slave)
     try:
@@ -94,9 +96,7 @@ def test_the_tree_is_drawn_in_place_and_the_cursor_comes_back(flow: Write) -> No
     assert b"\x1b[1A" in screen.seen  # up, to draw again
     text = re.sub(rb"\x1b\[[0-9;?]*[A-Za-z]", b"", screen.seen).decode()
     assert re.search(r"\d\d:\d\d:\d\d\.\d{3} INFO  stay  working", text)
-    assert re.search(
-        r"\r\n✔ demo\.x    SUCCESS +\S+s\r\n├─ ✔ stay  SUCCESS +\S+s\r\n└─ ✔ last  SUCCESS +\S+s\r\n", text
-    )
+    assert re.search(r"\r✔ demo\.x   SUCCESS +\S+s\r\n├─ ✔ stay  SUCCESS +\S+s\r\n└─ ✔ last  SUCCESS +\S+s\r\n", text)
     assert re.search(r"\r\n✔ SUCCESS  demo\.x in \S+s  \w{22}\r\n$", text)
 
 

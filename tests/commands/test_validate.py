@@ -37,7 +37,7 @@ def test_warnings_are_told_and_change_nothing(headrace: Headrace, flow: Write) -
     result = headrace("validate", file)
     assert result.exit_code == 0
     warning, ok = result.stdout.splitlines()
-    assert warning.startswith(f"{file}:4:18: warning: tasks[0].type: ")
+    assert warning.startswith(f"{file}:4:19: warning: tasks[0].type: ")
     assert ok == f"{file}: OK (demo.x)"
 
 

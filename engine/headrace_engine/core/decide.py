@@ -468,7 +468,7 @@ class _Step:
         scope = self.state.scopes[scope_id]
         order = flowable.order_of(self.state, scope_id, scope.phase)
         position = task_run.position + 1
-        if state.is_success and not scope.failed and position < order.length and self.state.winding_down is None:
+        if state.is_success and position < order.length and self.state.winding_down is None:
             self.emit(TaskRunsCreated(scope_id, scope.phase, task_run.lane, task_run.lane + 1, position))
         else:
             self.advance(scope_id)
@@ -489,7 +489,7 @@ class _Step:
             self.emit(PhaseEntered(scope_id, asking))
         elif scope.phase == PAUSE:
             self.enter(scope_id, "tasks")
-        elif "errors" not in scope.tried and scope.result is State.FAILED and branch(owner, "errors"):
+        elif scope.result is State.FAILED and not scope.tried & {"errors", "finally"} and branch(owner, "errors"):
             self.enter(scope_id, "errors")
         elif "finally" not in scope.tried and scope.result is not State.KILLED and branch(owner, "finally"):
             self.enter(scope_id, "finally")

@@ -16,7 +16,7 @@ from headrace_engine.plugin import IsoDuration, Properties, Rendering
 class LanguageProperties(Properties):
     """Base of the language's own classes; their validators are built when first used, to start fast."""
 
-    model_config = ConfigDict(defer_build=True)
+    model_config = ConfigDict(defer_build=True, allow_inf_nan=False)
 
 
 class LogLevel(StrEnum):

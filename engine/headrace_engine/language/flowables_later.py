@@ -19,12 +19,12 @@ class Later(Flowable):
     KIND: ClassVar[Kind] = Kind.UNSUPPORTED
 
 
-class Pause(Later):
+class Pause(Flowable):
     """Pauses the execution until somebody resumes it, or for some time."""
 
     TYPE: ClassVar[str] = "io.kestra.plugin.core.flow.Pause"
     ALIASES: ClassVar[tuple[str, ...]] = ("io.kestra.core.tasks.flows.Pause",)
-    UNSUPPORTED: ClassVar[str | None] = "executions cannot be paused"
+    KIND: ClassVar[Kind] = Kind.PAUSE
 
     pause_duration: IsoDuration | None = Field(
         default=None,
@@ -51,7 +51,7 @@ class CheckFrequency(LanguageProperties):
     interval: IsoDuration | None = Field(default=None, description="The wait between two rounds.")
 
 
-class LoopUntil(Later):
+class LoopUntil(Flowable):
     """Runs its tasks again and again until a condition holds."""
 
     TYPE: ClassVar[str] = "io.kestra.plugin.core.flow.LoopUntil"
@@ -59,7 +59,7 @@ class LoopUntil(Later):
         "io.kestra.plugin.core.flow.WaitFor",
         "io.kestra.core.tasks.flows.WaitFor",
     )
-    UNSUPPORTED: ClassVar[str | None] = "loops with a condition do not run"
+    KIND: ClassVar[Kind] = Kind.LOOP_UNTIL
 
     condition: str = Field(description="The expression that ends the loop when it is true.")
     tasks: TaskList = Field(min_length=1, description="The tasks of a round.")
@@ -79,8 +79,7 @@ class Subflow(Task, LanguageProperties):
         "io.kestra.core.tasks.flows.Flow",
         "io.kestra.plugin.core.flow.Flow",
     )
-    KIND: ClassVar[Kind] = Kind.UNSUPPORTED
-    UNSUPPORTED: ClassVar[str | None] = "subflows do not run"
+    KIND: ClassVar[Kind] = Kind.SUBFLOW
 
     namespace: str = Field(min_length=1, description="The namespace of the flow.")
     flow_id: str = Field(min_length=1, description="The id of the flow.")

@@ -63,25 +63,11 @@ _CORE_TASKS = frozenset(
     ]
 )
 
-_SCRIPTED = (
-    "deno",
-    "go",
-    "groovy",
-    "julia",
-    "jvm",
-    "lua",
-    "node",
-    "perl",
-    "php",
-    "powershell",
-    "python",
-    "r",
-    "ruby",
-    "shell",
-)
-TASKS: frozenset[str] = _CORE_TASKS | {
-    f"io.kestra.plugin.scripts.{name}.{form}" for name in _SCRIPTED for form in ("Commands", "Script")
+_LANGUAGES = "deno go groovy julia jvm lua node perl php powershell python r ruby shell"
+_SCRIPTS = {
+    f"io.kestra.plugin.scripts.{language}.{form}" for language in _LANGUAGES.split() for form in ("Commands", "Script")
 }
+TASKS: frozenset[str] = _CORE_TASKS | _SCRIPTS
 
 OLD_TASKS: dict[str, str] = {
     _OLD + old: _CORE + new

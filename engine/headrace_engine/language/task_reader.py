@@ -16,7 +16,7 @@ from headrace_engine.language.nodes import Entries, Items, Node, Scalar, plain
 from headrace_engine.language.rules import check_dependencies, is_literal
 from headrace_engine.language.typed_reader import Ids, TypedReader, flag, not_supported
 from headrace_engine.language.wording import show
-from headrace_engine.model.definition import Kind, TaskDefinition
+from headrace_engine.model.definition import InputDefinition, Kind, TaskDefinition
 from headrace_engine.plugin import RunnableTask, Task
 
 _COMMON = names_of(TaskProperties)
@@ -34,7 +34,7 @@ class TaskReader:
         self._report = typed.report
         self._namespace = namespace
         self._flow_id = flow_id
-        self._branches: dict[str, tuple[TaskDefinition, ...]] = {}
+        self._inputs: tuple[InputDefinition, ...] = ()
         self.ids = Ids(typed.report)
 
     def tasks(self, node: Node | None, *, required: bool = False) -> tuple[TaskDefinition, ...]:
@@ -99,6 +99,7 @@ class TaskReader:
             properties=properties,
             branches=branches,
             depends_on=depends_on,
+            inputs=self._inputs_of(cls),
             expression=_expression(kind, data),
             values=data.get("values", data.get("value")) if kind in (Kind.FOR_EACH, Kind.EACH_PARALLEL) else None,
             concurrency=concurrent if isinstance(concurrent, int) else 0,
@@ -173,12 +174,17 @@ class TaskReader:
                     task = self.task(value)
                     branches[name] = (task,) if task is not None else ()
                 case Holds.INPUTS:
-                    self._typed.inputs(value)
+                    self._inputs = self._typed.inputs(value)
                 case Holds.OUTPUTS:
                     self._typed.outputs(value)
                 case _:
                     pass
         return {name: tasks for name, tasks in branches.items() if tasks}, depends_on
+
+    def _inputs_of(self, cls: type[Task]) -> tuple[InputDefinition, ...]:
+        """Return the inputs that the task just read declares (Pause's onResume)."""
+        found, self._inputs = self._inputs, ()
+        return found if cls.KIND is Kind.PAUSE else ()
 
     def _cases(self, node: Node) -> dict[str, tuple[TaskDefinition, ...]]:
         if not isinstance(node, Entries):
@@ -253,7 +259,8 @@ def _default_concurrency(cls: type[Task]) -> int:
 
 
 def _expression(kind: Kind, data: Mapping[str, Any]) -> str | None:
-    found = data.get("condition") if kind is Kind.IF else data.get("value") if kind is Kind.SWITCH else None
+    names = {Kind.IF: "condition", Kind.LOOP_UNTIL: "condition", Kind.SWITCH: "value"}
+    found = data.get(names[kind]) if kind in names else None
     return found if isinstance(found, str) else None
 
 

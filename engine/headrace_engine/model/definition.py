@@ -111,6 +111,8 @@ class TaskDefinition:
     branches: Mapping[str, tuple[TaskDefinition, ...]] = field(default_factory=dict)
     expression: str | None = None
     """If: condition; Switch: value."""
+    inputs: tuple[InputDefinition, ...] = ()
+    """Pause: what must be given to resume it."""
     values: Any = None
     """ForEach: a list, or text that renders to one."""
     concurrency: int = 0

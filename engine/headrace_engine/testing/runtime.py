@@ -35,7 +35,7 @@ from headrace_engine.adapters.memory import (
     MemoryStorage,
 )
 from headrace_engine.context import Surroundings
-from headrace_engine.core.codec import decode_message, decode_result, encode_message, encode_result
+from headrace_engine.core.codec import decode_message, decode_result, encode_result
 from headrace_engine.core.messages import AttemptReported, Create, Kill, Message, TimerFired
 from headrace_engine.engine import Engine, NoSuchExecutionError
 from headrace_engine.executor import lost_result
@@ -90,6 +90,8 @@ class Letter:
 
     execution_id: str
     message: Message
+    is_kept: bool = False
+    """Survives the process: it came from an execution, which will not send it again."""
 
 
 class World:
@@ -118,10 +120,10 @@ class World:
 
     def send(self, execution_id: str, message: bytes) -> None:
         """See Mailbox.send."""
-        self.post(execution_id, decode_message(message))
+        self.letters.append(Letter(execution_id, decode_message(message), is_kept=True))
 
     def post(self, execution_id: str, message: Message) -> None:
-        """Put *message* at the end of the queue."""
+        """Put *message*, which recovery would find again, at the end of the queue."""
         self.letters.append(Letter(execution_id, message))
 
     def wake(self, execution_id: str, key: str, due: datetime) -> None:
@@ -140,8 +142,8 @@ class World:
         self.stores.claims.request_stop(attempt, self.clock.now())
 
     def forget(self) -> None:
-        """Lose what is on its way, as the local runtime does when its process dies; the stores stay."""
-        self.letters.clear()
+        """Lose what the local runtime loses when its process dies; the stores and kept messages stay."""
+        self.letters = deque(letter for letter in self.letters if letter.is_kept)
         self.jobs.clear()
         self.timers.clear()
 
@@ -316,4 +318,4 @@ class VirtualRuntime:
             return
         attempt = claim.attempt
         report = AttemptReported(attempt.task_run_id, attempt.number, decode_result(claim.result))
-        self.world.channels.mailbox.send(attempt.execution_id, encode_message(report))
+        self.world.post(attempt.execution_id, report)

@@ -466,4 +466,4 @@ tasks: [{LOG % "t"}]
 def test_a_duration_beyond_counting_is_an_error_like_any_other(registry: Registry) -> None:
     source = "id: a\nnamespace: b\ntasks: [{id: x, type: io.kestra.plugin.core.log.Log, message: hi, timeout: P999999999999D}]\n"
     (problem,) = check(source, registry=registry).errors
-    assert problem.message == "The duration `P999999999999D` is longer than can be counted."
+    assert problem.message == "The duration `P999999999999D` is longer than a thousand years."

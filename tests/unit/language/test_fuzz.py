@@ -11,6 +11,8 @@ from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 
 from headrace_engine.language import FlowError, Registry, check, parse_flows
+from headrace_engine.language.flow import SLAS
+from headrace_engine.language.inputs import INPUTS
 
 INVALID = sorted((Path(__file__).parents[2] / "flows" / "invalid").glob("*.yaml"))
 WORDS = st.sampled_from(
@@ -114,6 +116,99 @@ def test_any_text(source: str, registry: Registry) -> None:
 @unhurried
 def test_any_value_in_the_shape_of_a_flow(value: object, registry: Registry) -> None:
     attempt(flow_style(value), registry)
+
+
+PROPERTIES = st.sampled_from(
+    [
+        "disabled",
+        "runIf",
+        "when",
+        "retry",
+        "timeout",
+        "allowFailure",
+        "allowWarning",
+        "logLevel",
+        "resubmit",
+        "logToFile",
+        "workerGroup",
+        "taskCache",
+        "version",
+        "assets",
+        "message",
+        "level",
+        "uri",
+        "method",
+        "headers",
+        "options",
+        "port",
+        "secret",
+        "perItem",
+        "script",
+        "env",
+        "taskRunner",
+        "errors",
+        "finally",
+        "tasks",
+        "condition",
+        "then",
+        "else",
+        "value",
+        "cases",
+        "defaults",
+        "values",
+        "concurrencyLimit",
+        "concurrent",
+        "failFast",
+        "inputFiles",
+        "cache",
+        "pauseDuration",
+        "delay",
+        "onResume",
+        "onPause",
+        "checkFrequency",
+        "namespace",
+        "flowId",
+        "batch",
+        "items",
+        "cron",
+        "timezone",
+        "conditions",
+        "dates",
+        "key",
+        "states",
+        "preconditions",
+        "dependsOn",
+        "interval",
+        "stopAfter",
+        "labels",
+        "inputs",
+        "min",
+        "max",
+        "after",
+        "before",
+        "validator",
+        "itemType",
+        "description",
+        "displayName",
+        "type",
+        "id",
+    ]
+)
+SMALL = st.recursive(
+    WORDS | st.integers(-2, 9),
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(PROPERTIES, inner, max_size=4),
+    max_leaves=8,
+)
+
+
+@given(data=st.data(), kind=st.sampled_from(["tasks", "triggers", "inputs", "outputs", "pluginDefaults", "sla"]))
+@settings(unhurried, max_examples=600)
+def test_any_value_in_the_properties_of_a_known_type(data: st.DataObject, kind: str, registry: Registry) -> None:
+    names = [*INPUTS, *SLAS] if kind in ("inputs", "outputs", "sla") else registry.names()
+    thing = data.draw(st.fixed_dictionaries({"id": st.just("x"), "type": st.sampled_from(names)}))
+    thing |= data.draw(st.dictionaries(PROPERTIES, SMALL, max_size=8))
+    log = {"id": "log", "type": "io.kestra.plugin.core.log.Log", "message": "hi"}
+    attempt(flow_style({"id": "a", "namespace": "b", "tasks": [log], kind: [thing]}), registry)
 
 
 @given(tasks=st.lists(st.dictionaries(WORDS, VALUES, max_size=6), max_size=3), others=st.dictionaries(WORDS, VALUES))
