@@ -12,7 +12,8 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any
 
-from headrace_engine.core.state import ExecutionState, TaskRun
+from headrace_engine.core.state import ExecutionState
+from headrace_engine.core.task_run import TaskRun
 from headrace_engine.model.attempt import Payload
 from headrace_engine.model.definition import Kind
 from headrace_engine.plugin import OUTPUT_DIR_TOKEN, WORKING_DIR_TOKEN

@@ -35,7 +35,8 @@ from headrace_engine.core.messages import (
     Sleeps,
     Unplannable,
 )
-from headrace_engine.core.state import ExecutionState, TaskRun
+from headrace_engine.core.state import ExecutionState
+from headrace_engine.core.task_run import TaskRun
 from headrace_engine.expressions import ExpressionError, Expressions, truthy
 from headrace_engine.host import StepHost
 from headrace_engine.inputs import OutputError, read_outputs, typed_inputs
@@ -313,7 +314,8 @@ class _TaskRunStep:
 
     def stored_values(self, uri: str) -> list[Any]:
         """Return the values of a stored file: one Ion (or JSON) value a line."""
-        return from_ion(self.host.read(uri), all_rows=True)
+        rows = self.expressions.render_typed("{{ fromIon(read(uri), allRows=true) }}", {"uri": uri}, self.host)
+        return list(rows)
 
     def listed_values(self, given: Any) -> list[Any]:
         if isinstance(given, Mapping):

@@ -448,7 +448,8 @@ def _complete(task_class: type[RunnableTask]) -> None:
 
 def _report(context: InlineTaskContext, error: str) -> str:
     error = context.mask(error)
-    context.log.error(error)
+    if not (isinstance(context, WorkerContext) and context.stopping):  # else it only says how stopping it shows
+        context.log.error(error)
     return error
 
 

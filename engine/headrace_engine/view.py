@@ -7,7 +7,8 @@ from datetime import datetime, timedelta
 from typing import Any
 
 from headrace_engine.context import TENANT
-from headrace_engine.core.state import Attempt, ExecutionState, Histories, TaskRun
+from headrace_engine.core.state import ExecutionState
+from headrace_engine.core.task_run import Attempt, Histories, TaskRun
 from headrace_engine.model.attempt import Payload
 from headrace_engine.model.state import State
 

@@ -18,8 +18,10 @@ from typing import Any
 
 from headrace_engine.plugin import InlineContext
 from headrace_engine.ports import Level
-from headrace_runners.contract import Stream
+from headrace_runners.contract import LONGEST_LINE, Stream
 
+_LONGEST_MESSAGE = 16 * 1024 * 1024
+"""Characters of a message to the platform; what is larger belongs into a file."""
 _MESSAGE = re.compile(r"::(\{.*\})::\s*")
 
 
@@ -31,14 +33,25 @@ class ScriptOutput:
         self._lock = threading.Lock()
         self.outputs: dict[str, Any] = {}
         self.counts = {Stream.STDOUT: 0, Stream.STDERR: 0}
+        self._held: dict[Stream, str] = {}
+        """The beginning of a message that comes in pieces."""
 
     def line(self, stream: Stream, line: str) -> None:
         """Take one line; runners may call from several threads."""
         with self._lock:
-            self.counts[stream] += 1
-            match = _MESSAGE.fullmatch(line) if line.startswith("::") else None
-            if match is None or not self._message(match[1]):
-                self._context.log.log(Level.INFO if stream is Stream.STDOUT else Level.ERROR, line)
+            text = self._held.pop(stream, "") + line
+            if len(text) == len(line):
+                self.counts[stream] += 1
+            match = _MESSAGE.fullmatch(text) if text.startswith("::") else None
+            if match is None and len(line) == LONGEST_LINE and text.startswith("::{") and len(text) < _LONGEST_MESSAGE:
+                self._held[stream] = text
+            elif match is None or not self._message(match[1]):
+                self._context.log.log(Level.INFO if stream is Stream.STDOUT else Level.ERROR, text)
+
+    def finish(self) -> None:
+        """Log what began like a message and never ended as one."""
+        for stream in tuple(self._held):
+            self.line(stream, "")
 
     def _message(self, text: str) -> bool:
         try:

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable
+from copy import copy
 from dataclasses import fields
 from typing import Any, cast
 
@@ -114,7 +115,7 @@ class _Port:
 
 def through(world: World, call: Call, cache: Cache | None = None) -> World:
     """Return *world* as an engine sees it whose every port call goes through *call*."""
-    seen = _Seen(world)
+    seen = copy(world)
     seen.stores = Stores(
         **{
             field.name: getattr(world.stores, field.name)
@@ -126,16 +127,3 @@ def through(world: World, call: Call, cache: Cache | None = None) -> World:
     mailbox, timers, dispatch = (_Port(name, world, call, None) for name in ("mailbox", "timers", "dispatch"))
     seen.channels = Channels(cast("Any", mailbox), cast("Any", timers), cast("Any", dispatch))
     return seen
-
-
-class _Seen(World):
-    """The same world with other stores and channels in front of it."""
-
-    def __init__(self, world: World) -> None:
-        self.__dict__ = dict(world.__dict__)
-        self._world = world
-
-    def __getattribute__(self, name: str) -> Any:
-        if name in ("letters", "jobs", "timers"):
-            return getattr(object.__getattribute__(self, "_world"), name)
-        return object.__getattribute__(self, name)

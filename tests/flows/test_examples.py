@@ -14,8 +14,6 @@ from example_flows import CHECKOUT, Example, all_examples
 
 HEADRACE = Path(sys.executable).with_name("headrace")
 
-pytest.importorskip("headrace_cli.main", reason="the command is not there yet")
-
 
 def headrace_run(example: Example, *options: str) -> subprocess.CompletedProcess[str]:
     """Run *example* from the checkout's top folder."""

@@ -81,7 +81,8 @@ from headrace_engine.core.messages import (
     Unplannable,
 )
 from headrace_engine.core.retry import next_attempt
-from headrace_engine.core.state import ExecutionState, TaskRun
+from headrace_engine.core.state import ExecutionState
+from headrace_engine.core.task_run import TaskRun
 from headrace_engine.model.attempt import AttemptResult, ExecutionChange, Inline, Payload
 from headrace_engine.model.definition import Kind, Retry, RetryBehavior
 from headrace_engine.model.ids import derived_id

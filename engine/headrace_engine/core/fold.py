@@ -46,7 +46,8 @@ from headrace_engine.core.events import (
 )
 from headrace_engine.core.evolve import evolve
 from headrace_engine.core.flow import FlowIndex
-from headrace_engine.core.state import Attempt, ExecutionState, Pending, Scope, TaskRun, empty
+from headrace_engine.core.state import ExecutionState, Pending, Scope, empty
+from headrace_engine.core.task_run import Attempt, TaskRun
 from headrace_engine.core.transitions import EXECUTION, TASK_RUN, check
 from headrace_engine.model.attempt import Inline
 from headrace_engine.model.definition import Kind
@@ -244,8 +245,9 @@ def _replaced(state: ExecutionState, event: Replaced) -> ExecutionState:
 def _child_started(state: ExecutionState, event: ChildStarted) -> ExecutionState:
     state = _attempt_started(state, AttemptStarted(event.task_run_id, event.number, Kind.SUBFLOW, Inline(None)))
     task_run = state.task_runs[event.task_run_id]
-    attempt = evolve(task_run.attempts[-1], job=None, child_id=event.child_id, child=event.created)
+    attempt = evolve(task_run.attempts[-1], job=None, child_id=event.child_id)
     state = _put(state, evolve(task_run, attempts=(*task_run.attempts[:-1], attempt)))
+    state = evolve(state, children=state.children.set(task_run.id, (event.child_id, event.created)))
     # Pending, not only outstanding: without `wait` the attempt ends in the same entry.
     return _pend(state, StartExecution(event.child_id, event.created))
 
@@ -346,7 +348,7 @@ def _flowable_opened(state: ExecutionState, event: FlowableOpened) -> ExecutionS
         check(TASK_RUN, f"Task run {task_run.id}", task_run.state, State.RUNNING)
         histories = (*histories, (State.RUNNING, _now(state)))
     outputs = event.outputs if event.outputs is not None else task_run.outputs
-    return _put(state, evolve(task_run, histories=histories, outputs=outputs))
+    return _put(state, evolve(task_run, histories=histories, outputs=outputs, branch=event.branch, values=event.values))
 
 
 def _task_runs_created(state: ExecutionState, event: TaskRunsCreated) -> ExecutionState:
@@ -476,6 +478,8 @@ def _attempt_ended(state: ExecutionState, event: AttemptEnded) -> ExecutionState
         open_attempts = open_attempts.delete(task_run.id)
         if attempts[-1].kind is Kind.SLEEP:
             timers = timers.delete(sleep_timer(task_run))
+        if task_run.id in state.children:
+            state = evolve(state, children=state.children.delete(task_run.id))
     # The job of a lost attempt serves the next one.
     job = attempts[-1].job if event.state is State.RESUBMITTED else None
     last = evolve(attempts[-1], state=event.state, ended=ended, job=job)

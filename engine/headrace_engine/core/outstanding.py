@@ -59,9 +59,9 @@ def _start(state: ExecutionState, task_run_id: str, above: int) -> Iterator[Comm
     attempt = task_run.open_attempt
     if attempt is None or attempt.kind is Kind.SLEEP:
         return
-    if attempt.child_id is not None and attempt.child is not None:
+    if task_run_id in state.children:
         if attempt.since > above:
-            yield StartExecution(attempt.child_id, attempt.child)
+            yield StartExecution(*state.children[task_run_id])
     elif attempt.job is not None and attempt.since > above:
         yield StartAttempt(task_run.id, attempt.number, attempt.kind, attempt.job, attempt.owner, attempt.deadline)
 

@@ -143,7 +143,9 @@ class World:
 
     def forget(self) -> None:
         """Lose what the local runtime loses when its process dies; the stores and kept messages stay."""
-        self.letters = deque(letter for letter in self.letters if letter.is_kept)
+        kept = [letter for letter in self.letters if letter.is_kept]
+        self.letters.clear()
+        self.letters.extend(kept)
         self.jobs.clear()
         self.timers.clear()
 

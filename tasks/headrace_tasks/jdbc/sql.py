@@ -1,6 +1,6 @@
 """Just enough reading of SQL to find the ends of statements and the named parameters (``:name``) in them.
 
-Texts, quoted names, comments and dollar quotes are passed over; ``::type`` is a cast.
+Texts, quoted names, comments and dollar quotes are passed over; ``::type`` is a cast, ``a[1:n]`` a slice.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ _TOKEN = re.compile(
     | (?P<comment>--[^\n]* | /\*.*?\*/)
     | (?P<dollar>\$(?P<tag>[A-Za-z_]\w*)?\$.*?\$(?P=tag)\$ | \$\$.*?\$\$)
     | (?P<cast>::)
-    | (?P<parameter>:[A-Za-z_]\w*)
+    | (?P<parameter>(?<![\w\])]):[A-Za-z_]\w*)
     | (?P<end>;)
     | (?P<other>[^'"`\-/$:;eE\w]+ | \w+ | .)
     """,

@@ -32,7 +32,8 @@ from headrace_engine.core.messages import (
     TimerFired,
 )
 from headrace_engine.core.outstanding import outstanding
-from headrace_engine.core.state import ExecutionState, TaskRun, empty
+from headrace_engine.core.state import ExecutionState, empty
+from headrace_engine.core.task_run import TaskRun
 from headrace_engine.model.attempt import AttemptResult, Inline
 from headrace_engine.model.definition import FlowDefinition, Kind, TaskDefinition
 from headrace_engine.model.state import State

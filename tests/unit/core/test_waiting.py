@@ -24,7 +24,7 @@ from headrace_engine.core.messages import (
     Sleeps,
     TimerFired,
 )
-from headrace_engine.core.state import TaskRun
+from headrace_engine.core.task_run import TaskRun
 from headrace_engine.model.attempt import Inline
 from headrace_engine.model.definition import Kind, Retry, RetryKind
 from headrace_engine.model.state import State
@@ -233,7 +233,8 @@ def test_a_subflow_waits_for_its_child() -> None:
     run = Run(flow(task("sub", Kind.SUBFLOW), task("b"))).start()
     assert run.states == {"sub": "RUNNING"}
     assert run.outstanding.count("StartExecution") == 2  # pending, and for as long as it waits
-    assert run.find("sub").attempts[0].child == replace(CHILD, depth=1)
+    child_id, created = run.state.children[run.find("sub").id]
+    assert (child_id, created) == (run.find("sub").attempts[0].child_id, replace(CHILD, depth=1))
     run.report("sub")
     assert run.states == {"sub": "SUCCESS", "b": "SUCCESS"}
 

@@ -6,14 +6,19 @@ import base64
 import gzip
 import hashlib
 import json
+import ssl
 import threading
 from collections.abc import Callable, Iterator
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
 from urllib.parse import parse_qs, urlsplit
 
 import pytest
+from cryptography import x509
+from cryptography.hazmat.primitives import hashes, serialization
+from cryptography.hazmat.primitives.asymmetric import ec
+from cryptography.x509.oid import NameOID
 
 from headrace_engine.model.definition import Kind
 from headrace_engine.model.state import State
@@ -75,6 +80,10 @@ class Server:
 
     def answer(self, path: str, status: int = 200, headers: dict[str, str] | None = None, body: bytes = b"") -> None:
         self.answers[path] = lambda _: (status, headers or {}, body)
+
+    def use_tls(self, context: ssl.SSLContext) -> None:
+        self._server.socket = context.wrap_socket(self._server.socket, server_side=True)
+        self._server.handle_error = lambda *_: None  # type: ignore[method-assign] # a client that hangs up is no news
 
     def close(self) -> None:
         self.hang.set()
@@ -153,9 +162,11 @@ def test_digest_authentication(bench: Bench, server: Server) -> None:
         given = request.headers.get("authorization", "")
         if "response=" not in given:
             return 401, {"www-authenticate": 'Digest realm="r", nonce="n", algorithm=MD5'}, b""
-        first = hashlib.md5(b"u:r:p").hexdigest()
-        second = hashlib.md5(b"GET:/x").hexdigest()
-        return (200 if hashlib.md5(f"{first}:n:{second}".encode()).hexdigest() in given else 403), {}, b""
+        first, second = md5("u:r:p"), md5("GET:/x")
+        return (200 if md5(f"{first}:n:{second}") in given else 403), {}, b""
+
+    def md5(text: str) -> str:
+        return hashlib.md5(text.encode()).hexdigest()  # noqa: S324 - what the protocol uses
 
     server.answers["/x"] = answer
     auth = {"type": "DIGEST", "username": "u", "password": "p"}
@@ -255,6 +266,45 @@ def test_a_kill_ends_a_request(bench: Bench, server: Server) -> None:
     assert bench.run(Request, {"uri": f"{server.url}/hang"}, on_context=stop_when_asked).state is State.KILLED
 
 
+def test_tls_is_checked_unless_told_otherwise(bench: Bench, server: Server) -> None:
+    certificate = bench.temporary / "server.pem"
+    certificate.write_bytes(self_signed_certificate())
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    context.load_cert_chain(certificate)
+    server.use_tls(context)
+    uri = f"https://127.0.0.1:{server.port}/x"
+    assert "CERTIFICATE_VERIFY_FAILED" in bench.error(Request, {"uri": uri})
+    options = {"ssl": {"insecureTrustAllCertificates": True}}
+    assert bench.outputs(Request, {"uri": uri, "options": options})["body"] == "ok"
+
+    def stop_when_asked(context: Any) -> None:
+        threading.Thread(target=lambda: (server.asked.wait(), context.stop())).start()
+
+    server.asked.clear()
+    properties = {"uri": uri.replace("/x", "/hang"), "options": options}
+    assert bench.run(Request, properties, on_context=stop_when_asked).state is State.KILLED
+
+
+def self_signed_certificate() -> bytes:
+    """Return a key and a certificate for nobody, as PEM."""
+    key = ec.generate_private_key(ec.SECP256R1())
+    name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, "localhost")])
+    certificate = (
+        x509.CertificateBuilder()
+        .subject_name(name)
+        .issuer_name(name)
+        .public_key(key.public_key())
+        .serial_number(1)
+        .not_valid_before(datetime(2020, 1, 1, tzinfo=UTC))
+        .not_valid_after(datetime(2100, 1, 1, tzinfo=UTC))
+        .sign(key, hashes.SHA256())
+    )
+    private = key.private_bytes(
+        serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption()
+    )
+    return private + certificate.public_bytes(serialization.Encoding.PEM)
+
+
 def test_the_exchange_can_be_logged(bench: Bench, server: Server) -> None:
     logs = ["REQUEST_HEADERS", "REQUEST_BODY", "RESPONSE_HEADERS", "RESPONSE_BODY"]
     bench.outputs(Request, {"uri": f"{server.url}/x", "method": "POST", "body": "b", "options": {"logs": logs}})
@@ -347,7 +397,8 @@ CLOUD = NetworkPolicy(allow_loopback=False, allow_link_local=False, refused_host
 
 @pytest.mark.parametrize(
     "address",
-    ["127.0.0.1", "127.8.0.1", "0.0.0.0", "::1", "::", "::ffff:127.0.0.1", "64:ff9b::7f00:1", "2002:7f00:1::",
+    ["127.0.0.1", "127.8.0.1", "0.0.0.0", "::1",  # noqa: S104 - an address that must be refused
+     "::", "::ffff:127.0.0.1", "64:ff9b::7f00:1", "2002:7f00:1::",
      "169.254.169.254", "169.254.170.2", "fe80::1", "fe80::1%eth0", "::ffff:169.254.169.254", "fd00:ec2::254", "224.0.0.1"],
 )  # fmt: skip
 def test_addresses_refused_in_the_cloud(address: str) -> None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import threading
 from datetime import timedelta
 from pathlib import Path
 from typing import Any
@@ -13,7 +12,6 @@ from hypothesis import strategies as st
 
 from headrace_engine.model.state import State
 from headrace_tasks import kv, state, streams
-from headrace_tasks.flow import Sleep
 from headrace_tasks.namespace import DeleteFiles, DownloadFiles, UploadFiles
 from headrace_tasks.storage import (
     Concat,
@@ -28,7 +26,7 @@ from headrace_tasks.storage import (
 from headrace_tasks.storage_items import DeduplicateItems, FilterItems
 from headrace_tasks.task_files import glob
 from headrace_tasks.working_directory import CollectWorkingDirectory, PrepareWorkingDirectory
-from unit.tasks.harness import FOLDER, START, TASK_FOLDER, Bench, outputs_of
+from unit.tasks.harness import FOLDER, START, TASK_FOLDER, Bench
 
 
 def test_concat(bench: Bench) -> None:
@@ -340,7 +338,7 @@ def test_download_and_delete(bench: Bench) -> None:
     assert [file.uri for file in bench.storage.list("kestra:///ns")] == ["kestra:///ns/_files/a.yaml"]
 
 
-# -- WorkingDirectory and Sleep ---------------------------------------------------------------------
+# -- WorkingDirectory -------------------------------------------------------------------------------
 
 
 def test_a_working_directory_is_prepared_and_collected(bench: Bench, tmp_path: Path) -> None:
@@ -368,10 +366,3 @@ def test_a_working_directory_is_prepared_and_collected(bench: Bench, tmp_path: P
     assert list(again.iterdir()) == []
     bench.run(PrepareWorkingDirectory, {"cache": {"patterns": ["keep/**"], "ttl": "PT1H"}}, workspace=again)
     assert (again / "keep" / "deep" / "run.sh").stat().st_mode & 0o777 == 0o755
-
-
-def test_sleep_ends_by_itself_or_when_stopped(bench: Bench) -> None:
-    assert bench.run(Sleep, {"duration": "PT0.01S"}).state is State.SUCCESS
-    stop = lambda context: threading.Thread(target=context.stop).start()  # noqa: E731 - short as it is
-    result = bench.run(Sleep, {"duration": "P1D"}, on_context=stop)
-    assert (result.state, outputs_of(result)) == (State.KILLED, None)

@@ -1,0 +1,104 @@
+"""What came of an execution, so that two runs of which one was disturbed can be compared.
+
+Left out is what a crash may change: ids and instants, attempts that were lost (closed as RESUBMITTED) and what they
+logged, and the order in which task runs side by side were created.
+"""
+
+from __future__ import annotations
+
+import re
+from collections import Counter
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any
+
+from headrace_engine.ports import LogLine
+
+LOST = "RESUBMITTED"
+
+
+def outcome(view: Mapping[str, Any], logs: Sequence[LogLine]) -> dict[str, Any]:
+    """Return what must be the same however often the engine died on the way."""
+    runs = {run["id"]: run for run in view["taskRunList"]}
+    names = {view["id"]: "execution"}
+    for run in view["taskRunList"]:
+        names[run["id"]] = _place(run, runs)
+    return {
+        "state": view["state"]["current"],
+        "history": [entry["state"] for entry in view["state"]["histories"]],
+        "error": view["error"],
+        "labels": [label for label in view["labels"] if not label["key"].startswith("system.")],
+        "variables": view["variables"],
+        "inputs": _renamed(view["inputs"], names),
+        "outputs": _renamed(view["outputs"], names),
+        "task runs": {names[run["id"]]: _task_run(run, names) for run in view["taskRunList"]},
+        "order": _order(view["taskRunList"], names),
+        "log": _log(logs, runs, names),
+    }
+
+
+def lost_attempts(view: Mapping[str, Any]) -> set[tuple[str, int]]:
+    """Return (task run id, number) of the attempts that were lost."""
+    return {
+        (run["id"], number)
+        for run in view["taskRunList"]
+        for number, attempt in enumerate(run["attempts"] or ())
+        if attempt["state"]["current"] == LOST
+    }
+
+
+def _place(run: Mapping[str, Any], runs: Mapping[str, Mapping[str, Any]]) -> str:
+    """Return where in the flow a task run stands; no two of an execution of the flows here stand in one place."""
+    parts = []
+    current: Mapping[str, Any] | None = run
+    while current is not None:
+        value = "" if current["value"] is None else f"[{current['value']}]"
+        parts.append(f"{current['taskId']}{value}")
+        current = runs[current["parentTaskRunId"]] if current["parentTaskRunId"] is not None else None
+    return "/".join(reversed(parts))
+
+
+def _task_run(run: Mapping[str, Any], names: Mapping[str, str]) -> dict[str, Any]:
+    attempts = [attempt["state"]["current"] for attempt in run["attempts"] or ()]
+    return {
+        "state": run["state"]["current"],
+        "history": [entry["state"] for entry in run["state"]["histories"]],
+        "iteration": run["iteration"],
+        "outputs": _renamed(run["outputs"], names),
+        "error": _renamed(run["error"], names),
+        "attempts": [attempt for attempt in attempts if attempt != LOST],
+    }
+
+
+def _order(runs: Iterable[Mapping[str, Any]], names: Mapping[str, str]) -> dict[str, list[str]]:
+    """Return the task runs of each lane in the order they were created; what lies side by side has no order."""
+    lanes: dict[str, list[str]] = {}
+    for run in runs:
+        parent = names.get(run["parentTaskRunId"] or "", "execution")
+        lane = f"{parent}[{run['value']}]"
+        lanes.setdefault(lane, []).append(run["taskId"])
+    return {lane: tasks if lane.rpartition("/")[2][:3] != "dag" else sorted(tasks) for lane, tasks in lanes.items()}
+
+
+def _log(logs: Iterable[LogLine], runs: Mapping[str, Any], names: Mapping[str, str]) -> Counter[tuple[str, ...]]:
+    kept = []
+    for line in logs:
+        attempts = runs[line.task_run_id]["attempts"] or () if line.task_run_id is not None else ()
+        number = line.attempt if line.attempt is not None else -1
+        if 0 <= number < len(attempts) and attempts[number]["state"]["current"] == LOST:
+            continue
+        kept.append((line.level.value, names.get(line.task_run_id or "", "execution"), _renamed(line.message, names)))
+    return Counter(kept)
+
+
+def _renamed(value: Any, names: Mapping[str, str]) -> Any:
+    """Return *value* with ids and the attempt's folder, which a lost attempt changes, replaced in every text."""
+    if isinstance(value, str):
+        for known, name in names.items():
+            if known in value:
+                value = re.sub(re.escape(known) + r"(/\d+(?=/))?", name, value)
+        return value
+    if isinstance(value, Mapping):
+        return {key: _renamed(item, names) for key, item in value.items()}
+    if isinstance(value, list):
+        return [_renamed(item, names) for item in value]
+    return value
