@@ -70,6 +70,7 @@ class LocalRuntime:
         environment gives secrets, `envs` and the encryption key; the process's own when None. Raises
         DataFolderLockedError when another engine runs on the folder.
         """
+        data_dir = data_dir.resolve()  # scripts are told paths below it, and run in folders of their own
         lock = DataFolderLock(data_dir)
         try:
             runtime = cls(data_dir, lock, os.environ if environment is None else environment)

@@ -55,7 +55,7 @@ class Subcommands(click.Group):
 @click.group(cls=Subcommands, context_settings={"help_option_names": ["-h", "--help"]})
 @click.version_option(package_name="headrace", message="headrace %(version)s")
 def cli() -> None:
-    """Headrace runs Kestra's YAML flows, on this machine or on AWS.
+    """Headrace runs Kestra's YAML flows on this machine.
 
     \b
     Example:

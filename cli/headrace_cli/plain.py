@@ -28,7 +28,7 @@ LEVEL_TONES = {
     Level.WARN: Tone.WARN,
     Level.ERROR: Tone.BAD,
 }
-_WORD_CELLS = 9
+_WORD_CELLS = 8
 
 
 class PlainDisplay:
@@ -79,7 +79,7 @@ def timestamp(at: datetime) -> str:
 
 
 def _word(word: str, tone: Tone) -> Span:
-    return Span(f"{word:<{_WORD_CELLS}}", tone)
+    return Span(f"{word:<{_WORD_CELLS}} ", tone)
 
 
 def _detail(change: Change) -> str:

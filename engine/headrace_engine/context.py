@@ -16,6 +16,7 @@ from headrace_engine.core.state import ExecutionState
 from headrace_engine.core.task_run import TaskRun
 from headrace_engine.model.attempt import Payload
 from headrace_engine.model.definition import Kind
+from headrace_engine.model.state import State
 from headrace_engine.plugin import OUTPUT_DIR_TOKEN, WORKING_DIR_TOKEN
 
 Load = Callable[[Payload], Any]
@@ -148,7 +149,7 @@ class Variables(Mapping[str, Any]):
         return {
             "id": run.id,
             "startDate": _to_milliseconds(run.histories[0][1]),
-            "attemptsCount": len(run.attempts),
+            "attemptsCount": sum(attempt.state is not State.RESUBMITTED for attempt in run.attempts),
             **_present(parentId=run.parent_id, value=run.value, iteration=run.iteration),
         }
 

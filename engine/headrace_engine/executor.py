@@ -35,7 +35,7 @@ from headrace_engine.core.decide import decide, next_question
 from headrace_engine.core.events import Entry, Event, ExecutionCreated, LogRecord, MetricRecord
 from headrace_engine.core.flow import FlowIndex
 from headrace_engine.core.fold import begin_entry, fold, mark_issued
-from headrace_engine.core.messages import AttemptReported, Create, JobReady, Kill, Message
+from headrace_engine.core.messages import AttemptReported, Create, JobReady, Kill, Message, TimerFired
 from headrace_engine.core.outstanding import commands_of, outstanding
 from headrace_engine.core.state import ExecutionState
 from headrace_engine.model.attempt import AttemptResult
@@ -51,6 +51,7 @@ from headrace_engine.ports import (
     Level,
     LogLine,
     MetricPoint,
+    PortError,
     SeqTakenError,
 )
 from headrace_engine.prepare import Prepared, Preparer, job_of
@@ -175,66 +176,102 @@ class Executor:
     def handle(self, execution_id: str, messages: Sequence[Message]) -> None:
         """Take the execution as far as *messages* allow. Raises PortError when a store fails: then deliver again."""
         create = next((message.created for message in messages if isinstance(message, Create)), None)
-        while True:
-            state = self.load(execution_id, create)
-            if state is None:
-                # Not created yet: its messages wait by being delivered again (DESIGN §3.4).
-                _log.warning("Messages for execution %s, which has no journal, are dropped", execution_id)
-                return
-            if create is not None and create.reply_to is not None and state.exists and state.state.is_terminal:
-                # Whoever started it asks again: the reply may have been lost.
-                self._reply(state, Reply(create.reply_to, state.state))
-            try:
-                self._advance(state, list(messages))
-            except SeqTakenError:
-                self.forget(execution_id)
-                continue
+        state = self.load(execution_id, create)
+        if state is None:
+            # Not created yet: its messages wait by being delivered again (DESIGN §3.4).
+            _log.warning("Messages for execution %s, which has no journal, are dropped", execution_id)
             return
+        if create is not None and create.reply_to is not None and state.exists and state.state.is_terminal:
+            # Whoever started it asks again: the reply may have been lost.
+            self._reply(state, Reply(create.reply_to, state.state))
+        self._advance(state, messages, create)
 
     def recover(self, execution_id: str) -> None:
         """Issue every command the execution still calls for: for a runtime whose timers and workers died with it."""
         state = self.load(execution_id)
         if state is None:
             return
-        for stored in self._stores.journal.entries(execution_id, after=state.issued_through):
-            self._keep_lines(state, decode_entry(stored.data))
         self._issue(state, outstanding(state))
-        self._advance(state, [])
+        self._advance(self._catch_up(state), ())
 
-    def _advance(self, state: ExecutionState, messages: list[Message]) -> None:
+    def _advance(
+        self, state: ExecutionState, messages: Iterable[Message], create: ExecutionCreated | None = None
+    ) -> None:
         """Step until nothing is left to do here; then make sure that what was decided before is out, too."""
         running: set[Future[Message]] = set()
-        messages += self._orphaned_leases(state)
-        while True:
-            before = state
-            state, lights = self._step(state, messages)
-            messages = []
-            if state is before and state.issued_through < state.seq:
-                # Nothing new: whoever wrote the last entries may have died before issuing their commands.
-                self._issue(state, outstanding(state, above=state.issued_through))
-                state = self._hold(mark_issued(state, state.seq))
-            if len(lights) == 1 and not running and next_question(state) is None:
-                messages.append(self._report(state, lights[0]))
-                continue
-            running |= {self._light_pool.submit(self._report, state, light) for light in lights}
-            if next_question(state) is not None:
-                continue
-            if not running:
-                return
-            done, running = wait(running, return_when=FIRST_COMPLETED)
-            messages += [future.result() for future in done]
+        waiting = [*messages, *self._orphaned_leases(state)]
+        refused = False
+        try:
+            while True:
+                try:
+                    state, lights, stale = self._step(state, waiting)
+                except SeqTakenError:
+                    # Another executor was here. The light tasks that run here are still ours, and so is what they give.
+                    self.forget(state.id)
+                    state = self._load_again(state.id, create)
+                    refused = True
+                    continue
+                self._set_again(state, waiting)
+                waiting = []
+                if refused or stale:
+                    state = self._catch_up(state)
+                    refused = False
+                if len(lights) == 1 and not running and next_question(state) is None:
+                    waiting.append(self._report(state, lights[0]))
+                    continue
+                running |= {self._light_pool.submit(self._report, state, light) for light in lights}
+                if next_question(state) is not None:
+                    continue
+                if not running:
+                    return
+                done, running = wait(running, return_when=FIRST_COMPLETED)
+                waiting += [future.result() for future in done]
+        finally:
+            # After an error, too: whoever comes next takes leases of this executor for abandoned.
+            wait(running)
 
-    def _step(self, before: ExecutionState, messages: Iterable[Message]) -> tuple[ExecutionState, list[StartAttempt]]:
-        """Decide and write one entry, issue its commands; return the state after it and the light tasks to run."""
+    def _load_again(self, execution_id: str, create: ExecutionCreated | None) -> ExecutionState:
+        state = self.load(execution_id, create)
+        if state is None:
+            raise PortError(f"The journal of execution {execution_id} is gone")
+        return state
+
+    def _catch_up(self, state: ExecutionState) -> ExecutionState:
+        """Do what the writers of the last entries may have died before doing: copy their lines, issue their commands.
+
+        Called when a message was found applied already, or an append was refused (DESIGN §3.3).
+        """
+        if state.issued_through == state.seq:
+            return state
+        for stored in self._stores.journal.entries(state.id, after=state.issued_through):
+            self._keep_lines(state, decode_entry(stored.data))
+        self._issue(state, outstanding(state, above=state.issued_through))
+        return self._hold(mark_issued(state, state.seq))
+
+    def _set_again(self, state: ExecutionState, messages: Iterable[Message]) -> None:
+        """Set timers again that came before they were due: a clock may be set back meanwhile."""
+        for message in messages:
+            if isinstance(message, TimerFired) and message.key in state.timers:
+                self._channels.timers.wake(state.id, message.key, state.timers[message.key][0])
+
+    def _step(
+        self, before: ExecutionState, messages: Iterable[Message]
+    ) -> tuple[ExecutionState, list[StartAttempt], bool]:
+        """Decide and write one entry and issue its commands.
+
+        Return the state after it, the light tasks to run, and whether a message had been applied before.
+        """
         clock = self._stores.clock
         at = clock.now()
         step = _Step(begin_entry(before, at), [], [], [])
+        stale = False
         for message in messages:
             decision = decide(step.state, message, at)
             step.add(decision.state, decision.events)
+            stale |= not decision.events
         self._answer_questions(step)
         if not step.events:
-            return before, []
+            return before, [], stale
         draft = step.state
         begun = at if before.at is None else max(at, before.at)
         entry = Entry(
@@ -246,7 +283,7 @@ class Executor:
         lights = self._issue(state, commands_of(state, entry.events))
         state = self._hold(mark_issued(state, entry.seq)) if before.issued_through == entry.seq - 1 else state
         self._on_step(state, entry)
-        return state, lights
+        return state, lights, stale
 
     def _answer_questions(self, step: _Step) -> None:
         settings, clock = self._settings, self._stores.clock

@@ -143,6 +143,7 @@ class ScriptTask(RunnableTask):
         command = self._command(context, place)
         output = ScriptOutput(context)
         exit_code = runner.run(command, context, output.line)
+        output.finish()
         if exit_code != 0:
             raise TaskFailure(
                 f"Command failed with exit code {exit_code}", self._outputs(exit_code, output, output_files={})

@@ -42,7 +42,7 @@ class ScriptOutput:
             text = self._held.pop(stream, "") + line
             if len(text) == len(line):
                 self.counts[stream] += 1
-            match = _MESSAGE.fullmatch(text) if text.startswith("::") else None
+            match = _MESSAGE.fullmatch(text) if text.startswith("::") and line.rstrip().endswith("::") else None
             if match is None and len(line) == LONGEST_LINE and text.startswith("::{") and len(text) < _LONGEST_MESSAGE:
                 self._held[stream] = text
             elif match is None or not self._message(match[1]):

@@ -17,7 +17,7 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 
-from headrace_engine.core import flowable
+from headrace_engine.core import flowable, restart
 from headrace_engine.core.events import (
     ROOT,
     AttemptEnded,
@@ -35,10 +35,13 @@ from headrace_engine.core.events import (
     PauseBegan,
     PauseEnded,
     PhaseEntered,
+    Reopened,
     Replaced,
+    Replayed,
     RetryScheduled,
     RoundBegan,
     ScopeFailed,
+    StateSet,
     TaskRunMoved,
     TaskRunsCreated,
     VariablesSet,
@@ -59,8 +62,10 @@ from headrace_engine.core.messages import (
     Abort,
     Answer,
     AttemptReported,
+    ChangeState,
     ChildReady,
     Create,
+    ForceRun,
     Hold,
     JobReady,
     Kill,
@@ -74,6 +79,7 @@ from headrace_engine.core.messages import (
     Question,
     Ran,
     RenderOutputs,
+    Restart,
     Resume,
     Skipped,
     Sleeps,
@@ -92,6 +98,8 @@ LOST_IN_A_ROW = 3
 """After so many lost attempts in a row the task run fails (DESIGN §3.6)."""
 PAUSE_ENDS = {"RESUME": State.RUNNING, "WARN": State.WARNING, "FAIL": State.FAILED, "CANCEL": State.CANCELLED}
 """Pause: its behavior, when its time is over, to how it goes on."""
+SETTABLE = frozenset({State.SUCCESS, State.WARNING, State.FAILED, State.KILLED})
+"""What a person may set by hand."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -109,10 +117,12 @@ def decide(state: ExecutionState, what: Message | Answer, now: datetime) -> Deci
     """
     step = _Step(state, now)
     match what:
-        case Create() | AttemptReported() | TimerFired() | Kill() | Resume() | Hold() | Abort() | Poke():
-            step.message(what)
-        case _:
+        case Ran() | JobReady() | Sleeps() | Pauses() | LoopChecked() | ChildReady() | Skipped():
             step.answer(what)
+        case Opened() | Unplannable() | Outputs():
+            step.answer(what)
+        case _:
+            step.message(what)
     step.settle()
     return Decision(step.state, tuple(step.events))
 
@@ -146,9 +156,15 @@ class _Step:
         if isinstance(message, Create):
             if not self.state.exists:
                 self.emit(message.created)
-                if message.created.start_at is None or message.created.start_at <= self.now:
+                if message.reopened is not None:
+                    self.emit(Replayed(message.task_runs))
+                    self.emit(ExecutionMoved(State.RESTARTED))
+                    self.reopen(message.reopened)
+                elif message.created.start_at is None or message.created.start_at <= self.now:
                     self.start()
             return
+        if isinstance(message, Restart | ChangeState) and self.state.exists:
+            self.take_back(message)
         if not self.state.exists or self.state.closed:
             return
         match message:
@@ -160,6 +176,8 @@ class _Step:
                 self.kill()
             case Resume():
                 self.resume(message)
+            case ForceRun():
+                self.force_run()
             case Hold():
                 if self.state.state in (State.RUNNING, State.RETRYING):
                     self.emit(Held(held=True))
@@ -218,6 +236,64 @@ class _Step:
             self.pause_ended(self.state.task_runs[waiting[0]], message.to, message.outputs)
         elif self.state.held and message.task_run_id is None:
             self.wake_up()
+
+    def force_run(self) -> None:
+        """Reference §5.5: a CREATED execution starts, a paused one is resumed."""
+        if self.state.state is State.CREATED:
+            self.start()
+        elif self.state.state is State.PAUSED:
+            self.resume(Resume())
+
+    def take_back(self, message: Restart | ChangeState) -> None:
+        """Restart, or a state set by hand: only where nothing runs (reference §5.2, §5.4)."""
+        state = self.state.state
+        if self.state.open_attempts or state is State.RETRIED or not (self.state.closed or state is State.PAUSED):
+            return
+        if isinstance(message, ChangeState) and message.to not in SETTABLE:
+            return
+        if isinstance(message, ChangeState) and message.task_run_id is None:
+            if state.is_terminal and message.to.is_terminal and message.to is not state:
+                self.emit(ExecutionMoved(message.to))
+                self.emit(Closed())
+            return
+        try:
+            if isinstance(message, Restart):
+                found = restart.after_failure(self.state)
+            else:
+                found = restart.from_task_run(self.state, message.task_run_id or "", keep=True)
+        except restart.NothingToRestartError:
+            return
+        reply_to = message.reply_to if isinstance(message, Restart) else None
+        self.emit(ExecutionMoved(State.RESTARTED))
+        by_hand = (message.task_run_id, message.to) if isinstance(message, ChangeState) else None
+        self.reopen(Reopened(found.restarted, found.reopened, found.removed, reply_to), by_hand)
+
+    def reopen(self, reopened: Reopened, by_hand: tuple[str | None, State] | None = None) -> None:
+        """Open again what *reopened* says, and start what a failure kept from starting."""
+        if by_hand is not None and by_hand[0] is not None:
+            # Before the scopes are counted, so that they count the new state.
+            self.emit(StateSet(by_hand[0], by_hand[1]))
+        self.emit(reopened)
+        self.emit(ExecutionMoved(State.RUNNING))
+        depth = {run_id: len(list(self.state.ancestors(self.state.task_runs[run_id]))) for run_id in reopened.reopened}
+        for scope_id in sorted(reopened.reopened, key=lambda run_id: -depth[run_id]):
+            if scope_id in self.state.scopes:
+                self.catch_up(scope_id)
+        self.catch_up(ROOT)
+
+    def catch_up(self, scope_id: str) -> None:
+        """Start the tasks whose turn came while a failure elsewhere in the scope kept them from starting."""
+        scope = self.state.scopes[scope_id]
+        order = flowable.order_of(self.state, scope_id, scope.phase)
+        if not scope.failed and order.length > 1:
+            last: dict[int, TaskRun] = {}
+            for run in self.state.in_order():
+                if self.state.scope_of(run) == scope_id and run.phase == scope.phase:
+                    last[run.lane] = run
+            for lane, run in sorted(last.items()):
+                if run.state.is_success and run.position + 1 < order.length:
+                    self.emit(TaskRunsCreated(scope_id, scope.phase, lane, lane + 1, run.position + 1))
+        self.advance(scope_id)
 
     def wake_up(self) -> None:
         """The way back from a pause is PAUSED, RESTARTED, RUNNING (reference §0.14)."""

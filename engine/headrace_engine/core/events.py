@@ -12,6 +12,7 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any
 
+from headrace_engine.core.task_run import TaskRun
 from headrace_engine.model.attempt import Payload
 from headrace_engine.model.definition import Kind
 from headrace_engine.model.state import State
@@ -215,6 +216,32 @@ class VariablesSet:
 
 
 @dataclass(frozen=True, slots=True)
+class Reopened:
+    """A restart: these task runs run again, these flowables are open again, these task runs are gone."""
+
+    restarted: tuple[str, ...]
+    reopened: tuple[str, ...]
+    removed: tuple[str, ...]
+    reply_to: ReplyTo | None = None
+    """Who waits for the end now, if somebody does."""
+
+
+@dataclass(frozen=True, slots=True)
+class StateSet:
+    """A person set the state of a task run that had ended, or was paused."""
+
+    task_run_id: str
+    to: State
+
+
+@dataclass(frozen=True, slots=True)
+class Replayed:
+    """The execution begins with these task runs of another one."""
+
+    task_runs: tuple[TaskRun, ...]
+
+
+@dataclass(frozen=True, slots=True)
 class WindingDown:
     """Nothing new starts any more; the execution will end in this state (kill: KILLED; Exit: what it says)."""
 
@@ -267,6 +294,9 @@ Event = (
     | Held
     | LabelsSet
     | VariablesSet
+    | Reopened
+    | Replayed
+    | StateSet
     | WindingDown
     | Replaced
     | Finishing

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import replace
 from datetime import datetime
+
+from immutables import Map, MapMutation
 
 from headrace_engine.core import flowable
 from headrace_engine.core.commands import (
@@ -35,10 +37,13 @@ from headrace_engine.core.events import (
     PauseBegan,
     PauseEnded,
     PhaseEntered,
+    Reopened,
     Replaced,
+    Replayed,
     RetryScheduled,
     RoundBegan,
     ScopeFailed,
+    StateSet,
     TaskRunMoved,
     TaskRunsCreated,
     VariablesSet,
@@ -135,9 +140,16 @@ def apply(state: ExecutionState, event: Event) -> ExecutionState:  # noqa: C901,
             return evolve(_put(state, task_run), scopes=state.scopes.set(event.task_run_id, scope))
         case Held():
             return evolve(state, held=event.held)
+        case Reopened():
+            return _reopened(state, event)
+        case Replayed():
+            return _replayed(state, event)
+        case StateSet():
+            task_run = state.task_runs[event.task_run_id]
+            check(TASK_RUN, f"Task run {task_run.id}", task_run.state, event.to)
+            return _put(state, evolve(task_run, histories=(*task_run.histories, (event.to, _now(state)))))
         case LabelsSet():
-            merged = dict(state.labels) | dict(event.labels)
-            return evolve(state, labels=tuple(merged.items()))
+            return evolve(state, labels=_relabelled(state.labels, event.labels))
         case VariablesSet():
             kept = {key: value for key, value in state.variables.items() if key not in event.unset}
             return evolve(state, variables=kept | dict(event.variables))
@@ -171,6 +183,13 @@ def pause_timer(task_run: TaskRun) -> str:
 def loop_timer(task_run: TaskRun) -> str:
     """Return the key of the timer that begins the LoopUntil's next round."""
     return f"loop:{task_run.id}"
+
+
+def _relabelled(labels: tuple[tuple[str, str], ...], changes: Mapping[str, str]) -> tuple[tuple[str, str], ...]:
+    """Override in place, once a key; a key that stands there twice and is not named stays so (reference §0.19)."""
+    left = dict(changes)
+    kept = [(key, left.pop(key, None) if key in changes else value) for key, value in labels]
+    return (*((key, value) for key, value in kept if value is not None), *left.items())
 
 
 def _pend(state: ExecutionState, command: Command) -> ExecutionState:
@@ -256,7 +275,8 @@ def _pause_began(state: ExecutionState, event: PauseBegan) -> ExecutionState:
     state = _unready(state, event.task_run_id)
     task_run = state.task_runs[event.task_run_id]
     histories = task_run.histories
-    if task_run.state is State.CREATED:
+    if task_run.state is not State.RUNNING:  # it runs already when its onPause task did
+        check(TASK_RUN, f"Task run {task_run.id}", task_run.state, State.RUNNING)
         histories = (*histories, (State.RUNNING, _now(state)))
     check(TASK_RUN, f"Task run {task_run.id}", histories[-1][0], State.PAUSED)
     task_run = evolve(task_run, histories=(*histories, (State.PAUSED, _now(state))))
@@ -317,6 +337,95 @@ def _round_began(state: ExecutionState, event: RoundBegan) -> ExecutionState:
         index=index.finish(),
         scopes=state.scopes.set(task_run.id, scope),
         timers=state.timers.delete(timer) if timer in state.timers else state.timers,
+    )
+
+
+# -- Restart and replay ----------------------------------------------------------------------------
+
+
+def _replayed(state: ExecutionState, event: Replayed) -> ExecutionState:
+    runs, index = state.task_runs.mutate(), state.index.mutate()
+    for order, run in enumerate(event.task_runs):
+        runs[run.id] = evolve(run, order=order)
+        _enter(index, run)
+    return evolve(state, task_runs=runs.finish(), index=index.finish(), created_task_runs=len(event.task_runs))
+
+
+def _enter(index: MapMutation[tuple[str, tuple[str, ...]], str], run: TaskRun) -> None:
+    """Note the place of a task run's outputs, and the shorter paths that lead there."""
+    for depth in range(len(run.path)):
+        if (run.task_id, run.path[:depth]) not in index:
+            index[run.task_id, run.path[:depth]] = ""
+    index[run.task_id, run.path] = run.id
+
+
+def _reopened(state: ExecutionState, event: Reopened) -> ExecutionState:
+    """Take back ends: O(task runs), as a person does it."""
+    runs, index = state.task_runs.mutate(), state.index.mutate()
+    for run_id in event.removed:
+        run = runs.pop(run_id)
+        if index.get((run.task_id, run.path)) == run_id:
+            del index[run.task_id, run.path]
+    ready, tail = state.ready.mutate(), state.ready_tail
+    for run_id in event.restarted:
+        run = runs[run_id]
+        check(TASK_RUN, f"Task run {run_id}", run.state, State.RESTARTED)
+        histories = (*run.histories, (State.RESTARTED, _now(state)))
+        runs[run_id] = evolve(run, histories=histories, error=None, lost=0, retry_at=None, ticket=tail)
+        ready[tail] = run_id
+        tail += 1
+    for run_id in event.reopened:
+        run = runs[run_id]
+        if run.state is not State.RUNNING:
+            check(TASK_RUN, f"Task run {run_id}", run.state, State.RUNNING)
+            runs[run_id] = evolve(run, histories=(*run.histories, (State.RUNNING, _now(state))), error=None)
+    created = state.created
+    if created is not None and event.reply_to is not None:
+        created = replace(created, reply_to=event.reply_to)
+    state = evolve(
+        state,
+        created=created,
+        task_runs=runs.finish(),
+        index=index.finish(),
+        ready=ready.finish(),
+        ready_tail=tail,
+        paused=Map(),
+        held=False,
+        timers=Map(),
+        outputs=None,
+        error=None,
+        closed=False,
+    )
+    scopes = state.scopes.mutate()
+    children: dict[str, list[TaskRun]] = {scope_id: [] for scope_id in (ROOT, *event.reopened)}
+    for run in state.in_order():
+        if (scope_id := state.scope_of(run)) in children:
+            children[scope_id].append(run)
+    for scope_id, members in children.items():
+        scopes[scope_id] = _rebuilt(state, scope_id, members)
+    return evolve(state, scopes=scopes.finish())
+
+
+def _rebuilt(state: ExecutionState, scope_id: str, members: list[TaskRun]) -> Scope:
+    """Return the scope of a flowable that is open again, counted from its task runs."""
+    owner = state.task_runs.get(scope_id)
+    scope = Scope(tried=frozenset({"tasks"}))
+    if owner is not None:
+        scope = evolve(scope, branch=owner.branch or "tasks", values=owner.values)
+    graph = flowable.order_of(evolve(state, scopes=state.scopes.set(scope_id, scope)), scope_id, "tasks").is_graph
+    ended = [run for run in members if run.state.is_terminal]
+    for run in ended:
+        scope = evolve(
+            scope,
+            failed=scope.failed or not run.state.is_success,
+            result=flowable.worse(scope.result, run.state, "tasks"),
+        )
+    return evolve(
+        scope,
+        opened=max((run.lane + 1 for run in members), default=0),
+        live=len(members) - len(ended),
+        done=frozenset(run.task_id for run in ended) if graph else frozenset(),
+        created=frozenset(run.task_id for run in members) if graph else frozenset(),
     )
 
 
@@ -384,10 +493,7 @@ def _task_runs_created(state: ExecutionState, event: TaskRunsCreated) -> Executi
         )
         runs[task_run.id] = task_run
         ready[tail] = task_run.id
-        for depth in range(len(path)):
-            if (task.id, path[:depth]) not in index:
-                index[task.id, path[:depth]] = ""
-        index[task.id, path] = task_run.id
+        _enter(index, task_run)
         names.append(task.id)
         ordinal, created, tail = ordinal + 1, created + 1, tail + 1
     scope = evolve(

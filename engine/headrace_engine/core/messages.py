@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from headrace_engine.core.events import ExecutionCreated
+from headrace_engine.core.events import ExecutionCreated, Reopened, ReplyTo
+from headrace_engine.core.task_run import TaskRun
 from headrace_engine.model.attempt import AttemptResult, Payload
 from headrace_engine.model.definition import Kind
 from headrace_engine.model.state import State
@@ -14,9 +15,11 @@ from headrace_engine.model.state import State
 
 @dataclass(frozen=True, slots=True)
 class Create:
-    """Begin the execution; holds all that entry 0 needs."""
+    """Begin the execution; holds all that entry 0 needs. A replay brings task runs along, some to run again."""
 
     created: ExecutionCreated
+    task_runs: tuple[TaskRun, ...] = ()
+    reopened: Reopened | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,6 +54,26 @@ class Resume:
 
 
 @dataclass(frozen=True, slots=True)
+class Restart:
+    """Run again what failed, in an execution that ended or is paused."""
+
+    reply_to: ReplyTo | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class ChangeState:
+    """Set the state of a task run by hand and go on from there; without one, only the execution's end state."""
+
+    to: State
+    task_run_id: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class ForceRun:
+    """Run now, whatever the execution waits for: its date, its turn, a person."""
+
+
+@dataclass(frozen=True, slots=True)
 class Hold:
     """Start nothing new until Resume; what runs may end."""
 
@@ -67,7 +90,7 @@ class Poke:
     """Look whether anything is left to do."""
 
 
-Message = Create | AttemptReported | TimerFired | Kill | Resume | Hold | Abort | Poke
+Message = Create | AttemptReported | TimerFired | Kill | Resume | Restart | ChangeState | ForceRun | Hold | Abort | Poke
 
 # -- Questions and answers --------------------------------------------------------------------------
 

@@ -20,6 +20,25 @@ class IllegalTransitionError(Exception):
 
 Table = Mapping[State, Mapping[State, str]]
 
+TAKEN_BACK: Mapping[State, str] = {
+    State.RESTARTED: "a person runs it again",
+    State.RUNNING: "a flowable is opened again by a restart",
+    State.SUCCESS: "a person says so",
+    State.WARNING: "a person says so",
+    State.FAILED: "a person says so",
+    State.KILLED: "a person says so",
+    State.SKIPPED: "a person says so",
+}
+
+ENDS_BY_HAND: Mapping[State, str] = {
+    State.RESTARTED: "a person restarts it",
+    State.SUCCESS: "a person says so",
+    State.WARNING: "a person says so",
+    State.FAILED: "a person says so",
+    State.KILLED: "a person says so",
+    State.CANCELLED: "a person says so",
+}
+
 TASK_RUN: Table = {
     State.CREATED: {
         State.RUNNING: "its attempt starts, or a flowable opens",
@@ -46,9 +65,26 @@ TASK_RUN: Table = {
         State.SUCCESS: "as FAILED, with allowFailure and allowWarning",
         State.KILLED: "the execution was killed",
         State.SKIPPED: "the execution is leaving while it waited",
+        State.RESTARTED: "a person restarts it",
     },
-    # FAILED is the end unless it is followed at once, in the same event, by RETRYING.
-    State.FAILED: {State.RETRYING: "another attempt will be made"},
+    # FAILED is the end unless it is followed at once, in the same event, by RETRYING; or a person takes it back.
+    State.FAILED: {
+        State.RETRYING: "another attempt will be made",
+        State.RESTARTED: "a person restarts it",
+        State.RUNNING: "a flowable is opened again by a restart",
+        State.SUCCESS: "a person says so",
+        State.WARNING: "a person says so",
+        State.KILLED: "a person says so",
+        State.SKIPPED: "a person says so",
+    },
+    State.RESTARTED: {
+        State.RUNNING: "its next attempt starts, or a flowable opens",
+        State.FAILED: "its expression cannot be evaluated",
+        State.WARNING: "as FAILED, with allowFailure",
+        State.SUCCESS: "as FAILED, with allowFailure and allowWarning",
+        State.SKIPPED: "runIf is falsy, or the execution is leaving",
+        State.KILLED: "kill came before it started",
+    },
     State.RETRYING: {
         State.CREATED: "the wait before the next attempt is over",
         State.KILLED: "kill came during the wait",
@@ -57,17 +93,19 @@ TASK_RUN: Table = {
     State.KILLING: {
         State.KILLED: "its attempt ended, however it ended",
     },
-    State.SUCCESS: {},
-    State.WARNING: {},
-    State.SKIPPED: {},
-    State.KILLED: {},
-    State.CANCELLED: {},
-    State.RETRIED: {},
+    # An end is the end for the engine. A person may take it back: restart, replay, change of state.
+    State.SUCCESS: TAKEN_BACK,
+    State.WARNING: TAKEN_BACK,
+    State.SKIPPED: TAKEN_BACK,
+    State.KILLED: TAKEN_BACK,
+    State.CANCELLED: TAKEN_BACK,
+    State.RETRIED: TAKEN_BACK,
 }
 
 EXECUTION: Table = {
     State.CREATED: {
         State.RUNNING: "it starts",
+        State.RESTARTED: "it is a replay",
         State.KILLED: "kill came before it started",
         State.FAILED: "the engine cannot go on with it",
     },
@@ -108,11 +146,11 @@ EXECUTION: Table = {
         State.KILLED: "nothing runs any more",
         State.FAILED: "the engine cannot go on with it",
     },
-    State.SUCCESS: {},
-    State.WARNING: {},
-    State.FAILED: {},
-    State.KILLED: {},
-    State.CANCELLED: {},
+    State.SUCCESS: ENDS_BY_HAND,
+    State.WARNING: ENDS_BY_HAND,
+    State.FAILED: ENDS_BY_HAND,
+    State.KILLED: ENDS_BY_HAND,
+    State.CANCELLED: ENDS_BY_HAND,
     State.RETRIED: {},
 }
 

@@ -1,4 +1,4 @@
-"""Flowable tasks that this version reads and checks but refuses to run (reference §3): what each takes."""
+"""Flowable tasks that wait or start other executions, and those that this version reads but refuses to run."""
 
 from typing import Annotated, Any, ClassVar, Literal
 
@@ -114,7 +114,7 @@ class ForEachItem(Later):
 
     TYPE: ClassVar[str] = "io.kestra.plugin.core.flow.ForEachItem"
     ALIASES: ClassVar[tuple[str, ...]] = ("io.kestra.core.tasks.flows.ForEachItem",)
-    UNSUPPORTED: ClassVar[str | None] = "subflows do not run"
+    UNSUPPORTED: ClassVar[str | None] = "files are not cut into executions; use ForEach with a Subflow"
 
     items: str = Field(description="The URI of a file in internal storage.")
     batch: Batch | None = Field(default=None, description="How the file is cut; one row a part when not given.")

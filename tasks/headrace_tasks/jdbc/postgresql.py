@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from typing import Any, ClassVar, Literal
 from urllib.parse import parse_qsl, unquote, urlsplit
 
@@ -13,12 +13,11 @@ from pydantic import Field
 
 from headrace_engine.plugin import RunContext, TaskFailure
 from headrace_tasks.jdbc.base import JdbcTask, QueriesTask, QueryTask, Result
-from headrace_tasks.jdbc.sql import bind, split
+from headrace_tasks.jdbc.sql import bind, split, words
 
 _MISSING = "The PostgreSQL driver is not installed where Headrace runs: `pip install 'headrace[postgresql]'`"
-_GIVES_ROWS = re.compile(
-    r"\s*(?:--[^\n]*\n\s*|/\*.*?\*/\s*)*(select|values|table|show|explain)\b", re.IGNORECASE | re.DOTALL
-)
+_READS = {"select", "values", "table", "with"}
+_WRITES = {"insert", "update", "delete", "merge", "into"}
 
 
 class _Fetched:
@@ -41,7 +40,7 @@ class _Connection:
     def __init__(self, connection: Any, error: type[Exception]) -> None:
         self._connection = connection
         self._error = error
-        self._cursors = 0
+        self._portals: list[Any] = []
 
     def statements(self, sql: str) -> Sequence[str]:
         return split(sql)
@@ -51,7 +50,7 @@ class _Connection:
         bound, names = bind(statement, parameters, lambda name: f"${numbers.setdefault(name, len(numbers) + 1)}")
         values = [_parameter(parameters[name]) for name in names]
         try:
-            if stream and _GIVES_ROWS.match(statement):
+            if stream and _only_reads(statement):
                 return self._portal(bound, values)
             cursor = self._connection.cursor()
             cursor.execute(bound, values or None)
@@ -63,8 +62,8 @@ class _Connection:
         """Run a query whose rows stay on the server until they are fetched."""
         from psycopg.raw_cursor import RawServerCursor  # noqa: PLC0415 - optional
 
-        self._cursors += 1
-        cursor = RawServerCursor(self._connection, f"headrace_{self._cursors}")
+        cursor = RawServerCursor(self._connection, f"headrace_{len(self._portals)}")
+        self._portals.append(cursor)
         cursor.execute(bound, values or None)
         return _Fetched(cursor, self._error)
 
@@ -79,6 +78,18 @@ class _Connection:
 
     def cancel(self) -> None:
         self._connection.cancel_safe(timeout=5)
+
+    def close(self) -> None:
+        for cursor in self._portals:
+            with suppress(self._error):  # in a transaction that failed the server has forgotten it
+                cursor.close()
+        self._connection.close()
+
+
+def _only_reads(statement: str) -> bool:
+    """Tell whether the server can keep the rows of *statement* until they are asked for."""
+    found = words(statement)
+    return next(found, None) in _READS and not _WRITES.intersection(found)
 
 
 def _parameter(value: Any) -> Any:
@@ -169,12 +180,13 @@ class _PostgreSQLTask(JdbcTask):
             connection = psycopg.connect(**settings, autocommit=True, cursor_factory=psycopg.RawCursor)
         except psycopg.Error as error:
             raise _failure(error) from error
+        used = _Connection(connection, psycopg.Error)
         try:
             # Without it, dates far out and zones with historic offsets could not be read back.
             connection.execute("SELECT set_config('TimeZone', $1, false)", [str(self.zone)])
-            yield _Connection(connection, psycopg.Error)
+            yield used
         finally:
-            connection.close()
+            used.close()
 
     def _own_settings(self, context: RunContext) -> dict[str, str]:
         settings = {}

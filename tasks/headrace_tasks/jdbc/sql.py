@@ -47,6 +47,11 @@ def split(sql: str, is_complete: Callable[[str], bool] = lambda _statement: True
     return statements
 
 
+def words(sql: str) -> Iterator[str]:
+    """Yield the words of *sql* in lower case, what is quoted or commented left out."""
+    return (token.lower() for kind, token in _tokens(sql) if kind == "other" and token[0].isalpha())
+
+
 def bind(sql: str, names: Collection[str], placeholder: Callable[[str], str]) -> tuple[str, list[str]]:
     """Return *sql* with placeholders for each ``:name`` of *names*, and those names in order of first use."""
     used: dict[str, None] = {}

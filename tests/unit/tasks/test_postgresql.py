@@ -131,6 +131,7 @@ def test_store_streams_from_the_server(bench: Bench, query: Any, fetch_size: int
     [
         "-- a comment\n/* another */ SELECT 1 AS n",
         "WITH a AS (SELECT 1 AS n) SELECT * FROM a",
+        "CREATE TEMP TABLE w (n int); WITH a AS (INSERT INTO w VALUES (1) RETURNING n) SELECT * FROM a",
         "VALUES (1)",
         "CREATE TEMP TABLE z (n int); INSERT INTO z VALUES (1) RETURNING n",
         "SHOW server_version",

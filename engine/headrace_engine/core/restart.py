@@ -1,0 +1,169 @@
+"""Which task runs a restart, a replay or a changed state touches (reference §5.2 to §5.4). Decides nothing else.
+
+A restart keeps what ended well, takes back what failed, and opens again every flowable around it; what ran because
+of the failure (errors, finally, afterExecution) is dropped and will be decided anew.
+"""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+from headrace_engine.core.evolve import evolve
+from headrace_engine.core.flow import FlowIndex
+from headrace_engine.core.state import ExecutionState
+from headrace_engine.core.task_run import Attempt, TaskRun
+from headrace_engine.model.definition import Kind
+from headrace_engine.model.ids import derived_id
+from headrace_engine.model.state import State
+
+RESTARTABLE = frozenset({State.FAILED, State.PAUSED})
+
+
+class NothingToRestartError(Exception):
+    """No task run failed or is paused; or the one named does not exist."""
+
+
+@dataclass(frozen=True, slots=True)
+class Reopening:
+    """Task run ids: those that run again, the flowables around them, and those that are gone."""
+
+    restarted: tuple[str, ...]
+    reopened: tuple[str, ...]
+    removed: tuple[str, ...]
+
+
+class _Tree:
+    """The task runs of an execution by their parents."""
+
+    def __init__(self, state: ExecutionState) -> None:
+        self.state = state
+        self.runs = state.in_order()
+        self.below: dict[str | None, list[TaskRun]] = defaultdict(list)
+        for run in self.runs:
+            self.below[run.parent_id].append(run)
+
+    def kind(self, run: TaskRun) -> Kind:
+        return self.state.flow.tasks[run.task_id].kind
+
+    def descendants(self, run: TaskRun) -> Iterable[TaskRun]:
+        for child in self.below[run.id]:
+            yield child
+            yield from self.descendants(child)
+
+    def is_aside(self, run: TaskRun) -> bool:
+        """True for what ran because of something else: errors, finally, afterExecution, onPause, at any depth."""
+        return any(each.phase != "tasks" for each in (run, *self.state.ancestors(run)))
+
+    def reopening(self, restarted: list[TaskRun], removed: set[str]) -> Reopening:
+        """Return the reopening that *restarted* asks for; *removed* gains all that must go."""
+        reopened: dict[str, None] = {}
+        for run in restarted:
+            removed.update(each.id for each in self.descendants(run))
+            for ancestor in self.state.ancestors(run):
+                reopened[ancestor.id] = None
+        for scope_id in (None, *reopened):
+            for run in self.below[scope_id]:
+                if run.phase != "tasks":
+                    removed.add(run.id)
+                    removed.update(each.id for each in self.descendants(run))
+        return Reopening(
+            tuple(run.id for run in restarted if run.id not in removed),
+            tuple(run_id for run_id in reopened if run_id not in removed),
+            tuple(run.id for run in self.runs if run.id in removed),
+        )
+
+
+def after_failure(state: ExecutionState) -> Reopening:
+    """Return what a restart of the execution touches. Raises NothingToRestartError."""
+    tree = _Tree(state)
+    restarted: dict[str, TaskRun] = {}
+    for run in reversed(tree.runs):  # children before parents
+        if run.state not in RESTARTABLE or tree.is_aside(run):
+            continue
+        if any(each.id in restarted for each in tree.descendants(run)):
+            continue  # opened again for the sake of what failed in it
+        directory = next((up for up in state.ancestors(run) if tree.kind(up) is Kind.WORKING_DIRECTORY), None)
+        again = directory or run  # a WorkingDirectory restarts as a whole (reference §3.4)
+        restarted[again.id] = again
+    if not restarted:
+        raise NothingToRestartError("No task found to restart")
+    chosen = sorted(restarted.values(), key=lambda run: run.order)
+    return tree.reopening(chosen, set())
+
+
+def from_task_run(state: ExecutionState, task_run_id: str, *, keep: bool = False) -> Reopening:
+    """Return what running *task_run_id* again touches: it, and all that came after it in its own branches.
+
+    With *keep* the task run itself is not run again: its state will be set by hand. Raises NothingToRestartError.
+    """
+    tree = _Tree(state)
+    target = state.task_runs.get(task_run_id)
+    if target is None:
+        raise NothingToRestartError("No task found")
+    removed: set[str] = set()
+    for run in (target, *state.ancestors(target)):
+        for sibling in tree.below[run.parent_id]:
+            after = sibling.lane == run.lane and sibling.position > run.position
+            if sibling.phase == run.phase and after:
+                removed.add(sibling.id)
+                removed.update(each.id for each in tree.descendants(sibling))
+    found = tree.reopening([target], removed)
+    if keep:
+        gone = tuple(run_id for run_id in found.removed if run_id not in {each.id for each in tree.descendants(target)})
+        return Reopening((), found.reopened, gone)
+    return found
+
+
+def copies(
+    state: ExecutionState, found: Reopening, execution_id: str, flow: FlowIndex
+) -> tuple[tuple[TaskRun, ...], Reopening]:
+    """Return the task runs that a replay of *state* takes along into *execution_id*, and *found* in their new ids.
+
+    Raises NothingToRestartError when *flow* (another revision) has a task no longer, or elsewhere.
+    """
+    removed = set(found.removed)
+    kept = [run for run in state.in_order() if run.id not in removed]
+    new_ids = {run.id: derived_id("replay", execution_id, run.id) for run in kept}
+    moved = []
+    for run in kept:
+        lane, position = _place(state, run, flow)
+        moved.append(
+            evolve(
+                run,
+                id=new_ids[run.id],
+                parent_id=new_ids[run.parent_id] if run.parent_id is not None else None,
+                lane=lane,
+                position=position,
+                attempts=tuple(_closed(attempt) for attempt in run.attempts),
+                ticket=None,
+                retry_at=None,
+            )
+        )
+    return tuple(moved), Reopening(
+        tuple(new_ids[run_id] for run_id in found.restarted), tuple(new_ids[run_id] for run_id in found.reopened), ()
+    )
+
+
+def _closed(attempt: Attempt) -> Attempt:
+    return evolve(attempt, job=None)
+
+
+def _place(state: ExecutionState, run: TaskRun, flow: FlowIndex) -> tuple[int, int]:
+    """Return lane and position of *run* in *flow*."""
+    if flow is state.flow:
+        return run.lane, run.position
+    parent = state.task_runs[run.parent_id] if run.parent_id is not None else None
+    owner = parent.task_id if parent is not None else ""
+    branch = parent.branch or "tasks" if parent is not None and run.phase == "tasks" else run.phase
+    names = [task.id for task in flow.branch(owner, branch)]
+    if run.task_id not in names:
+        raise NothingToRestartError(f"The task `{run.task_id}` is not in that place in the other revision")
+    place = names.index(run.task_id)
+    kind = flow.tasks[owner].kind if owner else Kind.SEQUENTIAL
+    if run.phase == "tasks" and kind in (Kind.PARALLEL, Kind.DAG):
+        return place, 0
+    if run.phase == "tasks" and kind is Kind.EACH_PARALLEL:
+        return (run.iteration or 0) * len(names) + place, 0
+    return run.lane, place
