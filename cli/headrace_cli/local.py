@@ -36,6 +36,7 @@ from headrace_engine.adapters.local.lock import DataFolderLock
 from headrace_engine.adapters.local.logs import SqliteLogs, SqliteMetrics
 from headrace_engine.adapters.local.mailbox import LocalMailbox
 from headrace_engine.adapters.local.secrets import EnvironmentSecrets
+from headrace_engine.adapters.local.slots import SqliteSlots
 from headrace_engine.adapters.local.storage import FolderStorage
 from headrace_engine.adapters.local.timers import LocalTimers
 from headrace_engine.context import Surroundings
@@ -96,6 +97,7 @@ class LocalRuntime:
             flows=SqliteFlows(database),
             executions=SqliteExecutions(database),
             kv=SqliteKV(database),
+            slots=SqliteSlots(database),
             claims=SqliteClaims(database),
             storage=FolderStorage(data_dir / "storage"),
             logs=_WatchedLogs(SqliteLogs(database), self._tell_logs),

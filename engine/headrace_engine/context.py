@@ -34,6 +34,8 @@ class Surroundings:
     """`globals`."""
     environment: Mapping[str, Any] = field(default_factory=dict)
     url: str = ""
+    files: Mapping[str, str] = field(default_factory=dict)
+    """`files`: the files of a test's fixtures, name to URI; outside tests there are none, and no such root."""
 
     @classmethod
     def of(cls, environment: Mapping[str, str], variables: Mapping[str, Any] | None = None) -> Surroundings:
@@ -78,6 +80,8 @@ class Variables(Mapping[str, Any]):
             roots["inputs"] = inputs
         if state.variables:
             roots["vars"] = lambda: state.variables
+        if surroundings.files:
+            roots["files"] = lambda: surroundings.files
         if state.labels:
             roots["labels"] = self._labels
         created = state.created

@@ -13,12 +13,12 @@ from typing import Any, BinaryIO
 from headrace_engine.core.events import Entry, ExecutionCreated
 from headrace_engine.core.flow import FlowIndex, index
 from headrace_engine.core.state import ExecutionState
-from headrace_engine.executor import Executor
+from headrace_engine.executor import Answerer, Executor
 from headrace_engine.expressions import Expressions
 from headrace_engine.inputs import read_inputs
 from headrace_engine.language import Registry, parse_flow
 from headrace_engine.model.attempt import Payload
-from headrace_engine.model.definition import FlowDefinition
+from headrace_engine.model.definition import Concurrency, FlowDefinition
 from headrace_engine.model.ids import new_id
 from headrace_engine.payloads import Payloads
 from headrace_engine.plugin import NetworkPolicy, RunnableTask
@@ -55,7 +55,14 @@ class Engine:
         temporary_root: Path,
         workspaces: Path,
         network: NetworkPolicy | None = None,
+        answerer: Callable[[Engine], Answerer] = lambda engine: engine.preparer,
+        refuse: Callable[[FlowDefinition], None] | None = None,
     ) -> None:
+        """Take the ports.
+
+        answerer makes what answers the executors' questions, of this engine's parts. refuse raises UnsupportedError
+        for a flow that must not be executed; `refuse_unsupported` when None.
+        """
         self.stores = stores
         self.settings = settings
         self.registry = registry
@@ -71,8 +78,16 @@ class Engine:
             network=network,
         )
         self.preparer = Preparer(
-            stores, settings, self.expressions, self.payloads, task_class=self.task_class, new_child=self._new_child
+            stores,
+            settings,
+            self.expressions,
+            self.payloads,
+            task_class=self.task_class,
+            new_child=self._new_child,
+            latest_concurrency=self._latest_concurrency,
         )
+        self.answerer = answerer(self)
+        self._refuse = refuse or refuse_unsupported
         self._flows: dict[tuple[str, str, int], FlowIndex] = {}
 
     def executor(
@@ -89,7 +104,7 @@ class Engine:
             channels,
             self.settings,
             flow_of=self.flow_of,
-            preparer=self.preparer,
+            preparer=self.answerer,
             payloads=self.payloads,
             run_light=self.worker.run,
             is_gone=is_gone,
@@ -151,7 +166,7 @@ class Engine:
         FILE inputs are given as paths or URIs. Raises NoSuchFlowError, UnsupportedError, InputError.
         """
         definition = self.flow_of(namespace, flow_id, revision).definition
-        refuse_unsupported(definition)
+        self._refuse(definition)
         execution_id = execution_id or new_id()
         given = dict(labels or {})
         given.setdefault(CORRELATION_LABEL, execution_id)
@@ -163,6 +178,12 @@ class Engine:
             labels=(*definition.labels, *given.items()),
             variables=dict(definition.variables),
         )
+
+    def _latest_concurrency(self, namespace: str, flow_id: str) -> Concurrency | None:
+        try:
+            return self.flow_of(namespace, flow_id).definition.concurrency
+        except NoSuchFlowError:
+            return None  # deleted: nothing limits what still runs
 
     def _new_child(self, request: ChildRequest) -> ExecutionCreated:
         return self.new_execution(

@@ -16,14 +16,17 @@ import threading
 from collections import OrderedDict
 from collections.abc import Callable, Iterable, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
+from typing import Protocol, TypeVar
 
 from headrace_engine.core.codec import decode_entry, encode_entry, encode_message
 from headrace_engine.core.commands import (
     Announce,
     Command,
+    JoinQueue,
     KillExecution,
+    ReleaseSlot,
     ReleaseWorkspace,
     Reply,
     SetTimer,
@@ -34,10 +37,20 @@ from headrace_engine.core.commands import (
 from headrace_engine.core.decide import decide, next_question
 from headrace_engine.core.events import Entry, Event, ExecutionCreated, LogRecord, MetricRecord
 from headrace_engine.core.flow import FlowIndex
-from headrace_engine.core.fold import begin_entry, fold, mark_issued
-from headrace_engine.core.messages import AttemptReported, Create, JobReady, Kill, Message, TimerFired
+from headrace_engine.core.fold import apply_entry, begin_entry, fold, mark_issued
+from headrace_engine.core.messages import (
+    AttemptReported,
+    Create,
+    JobReady,
+    Kill,
+    Message,
+    Prepare,
+    Question,
+    SlotGranted,
+    TimerFired,
+)
 from headrace_engine.core.outstanding import commands_of, outstanding
-from headrace_engine.core.state import ExecutionState
+from headrace_engine.core.state import ExecutionState, empty
 from headrace_engine.model.attempt import AttemptResult
 from headrace_engine.model.definition import FlowDefinition, Kind
 from headrace_engine.model.ids import new_id
@@ -45,6 +58,7 @@ from headrace_engine.model.state import State
 from headrace_engine.payloads import Payloads
 from headrace_engine.ports import (
     AttemptId,
+    Claim,
     ExecutionSummary,
     Job,
     JournalEntry,
@@ -54,7 +68,7 @@ from headrace_engine.ports import (
     PortError,
     SeqTakenError,
 )
-from headrace_engine.prepare import Prepared, Preparer, job_of
+from headrace_engine.prepare import Prepared, job_of
 from headrace_engine.services import Channels, Settings, Stores
 
 _log = logging.getLogger(__name__)
@@ -68,8 +82,21 @@ _GRACE = timedelta(minutes=2)
 
 RunLight = Callable[[Job], AttemptResult]
 """Runs a light attempt here and now and returns its result; never raises."""
+Record = TypeVar("Record", LogRecord, MetricRecord)
 FlowOf = Callable[[str, str, int], FlowIndex]
 """Returns a flow's revision, compiled."""
+
+
+class Answerer(Protocol):
+    """Answers the core's questions: prepare.Preparer, or what stands before it (a test's fixtures)."""
+
+    def answer(
+        self, state: ExecutionState, question: Question, now: datetime, lines: Sequence[LogRecord] = ()
+    ) -> Prepared:
+        """See Preparer.answer."""
+
+    def child_result(self, state: ExecutionState, reply: Reply, now: datetime) -> AttemptResult:
+        """See Preparer.child_result."""
 
 
 @dataclass(slots=True)
@@ -82,6 +109,8 @@ class _Step:
     metrics: list[MetricRecord]
     size: int = 0
     questions: int = 0
+    asked: dict[str, str] = field(default_factory=dict)
+    """Task run id to task id of those that were asked about."""
 
     def add(self, state: ExecutionState, events: Sequence[Event]) -> None:
         self.state = state
@@ -98,7 +127,7 @@ class Executor:
         settings: Settings,
         *,
         flow_of: FlowOf,
-        preparer: Preparer,
+        preparer: Answerer,
         payloads: Payloads,
         run_light: RunLight,
         is_gone: Callable[[str], bool],
@@ -181,6 +210,9 @@ class Executor:
             # Not created yet: its messages wait by being delivered again (DESIGN §3.4).
             _log.warning("Messages for execution %s, which has no journal, are dropped", execution_id)
             return
+        if state.exists and state.state.is_terminal and any(isinstance(each, SlotGranted) for each in messages):
+            # Granted to an execution that ended meanwhile: the next in the queue gets it.
+            self._issue(state, [ReleaseSlot()])
         if create is not None and create.reply_to is not None and state.exists and state.state.is_terminal:
             # Whoever started it asks again: the reply may have been lost.
             self._reply(state, Reply(create.reply_to, state.state))
@@ -243,8 +275,12 @@ class Executor:
         """
         if state.issued_through == state.seq:
             return state
-        for stored in self._stores.journal.entries(state.id, after=state.issued_through):
-            self._keep_lines(state, decode_entry(stored.data))
+        then = empty(state.id, state.flow)
+        for stored in self._stores.journal.entries(state.id):
+            entry = decode_entry(stored.data)
+            then = apply_entry(then, entry)
+            if entry.seq > state.issued_through:
+                self._keep_lines(then, entry)
         self._issue(state, outstanding(state, above=state.issued_through))
         return self._hold(mark_issued(state, state.seq))
 
@@ -275,7 +311,12 @@ class Executor:
         draft = step.state
         begun = at if before.at is None else max(at, before.at)
         entry = Entry(
-            draft.seq, begun, tuple(step.events), before.issued_through, tuple(step.logs), tuple(step.metrics)
+            draft.seq,
+            begun,
+            tuple(step.events),
+            before.issued_through,
+            tuple(_named(step, record) for record in step.logs),
+            tuple(_named(step, record) for record in step.metrics),
         )
         self._append(draft.id, entry)
         state = self._hold(draft)
@@ -292,6 +333,8 @@ class Executor:
             if question is None:
                 return
             now = clock.now()
+            if isinstance(question, Prepare):
+                step.asked[question.task_run_id] = step.state.task_runs[question.task_run_id].task_id
             prepared: Prepared = self._preparer.answer(step.state, question, now, step.logs)
             step.logs.extend(prepared.logs)
             step.metrics.extend(prepared.metrics)
@@ -324,7 +367,7 @@ class Executor:
                     state.id,
                     definition.namespace,
                     definition.id,
-                    state.task_runs[record.task_run_id].task_id,
+                    record.task_id or state.task_runs[record.task_run_id].task_id,
                     record.task_run_id,
                     record.kind,
                     record.name,
@@ -338,7 +381,9 @@ class Executor:
 
     # -- Commands -----------------------------------------------------------------------------------
 
-    def _issue(self, state: ExecutionState, commands: Iterable[Command]) -> list[StartAttempt]:
+    def _issue(  # noqa: C901, PLR0912 - one row per command
+        self, state: ExecutionState, commands: Iterable[Command]
+    ) -> list[StartAttempt]:
         """Carry out *commands*; return the light attempts that this executor must run itself."""
         lights: list[StartAttempt] = []
         announced = False
@@ -359,6 +404,12 @@ class Executor:
                     self._channels.mailbox.send(command.execution_id, encode_message(Kill()))
                 case Reply():
                     self._reply(state, command)
+                case JoinQueue():
+                    self._stores.slots.enqueue(_flow_key(state), state.id, self._stores.clock.now())
+                    self.settle_slots(state.flow.definition.namespace, state.flow.definition.id)
+                case ReleaseSlot():
+                    self._stores.slots.release(_flow_key(state), state.id)
+                    self.settle_slots(state.flow.definition.namespace, state.flow.definition.id)
                 case ReleaseWorkspace():
                     self._on_workspace(state.id, command.task_run_id)
                 case Announce():
@@ -366,6 +417,20 @@ class Executor:
         if announced:
             self._stores.executions.put(summary(state))
         return lights
+
+    def settle_slots(self, namespace: str, flow_id: str) -> None:
+        """Give free concurrency slots of a flow to who waits longest (DESIGN §3: add, send, remove; each idempotent).
+
+        An id that holds a slot and waits too was granted one by somebody who died before it could tell.
+        """
+        slots, key = self._stores.slots, f"{namespace}/{flow_id}"
+        latest = self._preparer.concurrency_of(namespace, flow_id)
+        limit = latest.limit if latest is not None else None
+        state = slots.state(key)
+        for execution_id in state.queue:
+            if execution_id in state.holders or slots.acquire(key, execution_id, limit):
+                self._channels.mailbox.send(execution_id, encode_message(SlotGranted()))
+                slots.dequeue(key, execution_id)
 
     def _reply(self, state: ExecutionState, reply: Reply) -> None:
         """Report the end of this execution to the task run that started it."""
@@ -398,15 +463,34 @@ class Executor:
             overdue = attempt.deadline is None or attempt.deadline <= now
             if overdue or attempt.owner is None or attempt.owner == self.owner or self._is_gone(attempt.owner):
                 result = lost_result(attempt.started, now, "The executor that ran the task vanished")
-                lost.append(AttemptReported(task_run_id, attempt.number, result))
+                lost.append(AttemptReported(task_run_id, attempt.number, result, finder=self.owner))
             elif attempt.deadline is not None:
                 self._channels.timers.wake(state.id, f"lease:{task_run_id}", attempt.deadline)
         return lost
 
 
+def _flow_key(state: ExecutionState) -> str:
+    return f"{state.flow.definition.namespace}/{state.flow.definition.id}"
+
+
 def lost_result(started: datetime, now: datetime, reason: str) -> AttemptResult:
     """Return the result of an attempt whose worker vanished (DESIGN §3.6)."""
     return AttemptResult(State.RESUBMITTED, started, max(started, now), error=reason)
+
+
+def ended_with_engine(claim: Claim, now: datetime, reason: str) -> AttemptResult:
+    """Return the result of a claim whose owner is dead, and whose processes are: lost, or what a stop asked for."""
+    if claim.stop_requested:
+        return AttemptResult(State.KILLED, claim.claimed, max(claim.claimed, now), error="The attempt was stopped")
+    return lost_result(claim.claimed, now, reason)
+
+
+def _named(step: _Step, record: Record) -> Record:
+    """Return *record* with its task's id, when the state after the entry will not know its task run."""
+    run_id = record.task_run_id
+    if run_id is None or run_id in step.state.task_runs:
+        return record
+    return replace(record, task_id=step.asked[run_id])
 
 
 def log_lines(state: ExecutionState, definition: FlowDefinition, entry: Entry) -> list[LogLine]:
@@ -419,7 +503,7 @@ def log_lines(state: ExecutionState, definition: FlowDefinition, entry: Entry) -
             record.timestamp,
             Level(record.level),
             record.message,
-            state.task_runs[record.task_run_id].task_id if record.task_run_id is not None else None,
+            record.task_id or (state.task_runs[record.task_run_id].task_id if record.task_run_id is not None else None),
             record.task_run_id,
             record.attempt,
         )

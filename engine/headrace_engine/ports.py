@@ -368,6 +368,39 @@ class Claims(Protocol):
         """Forget all claims of an execution."""
 
 
+# -- Slots ------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True)
+class SlotState:
+    """Who holds a slot of a flow, and who waits for one, longest first. An id may be in both for a moment."""
+
+    holders: frozenset[str]
+    queue: tuple[str, ...]
+
+
+class Slots(Protocol):
+    """Concurrency limits: sets of execution ids, never counters (DESIGN §3). *flow* is ``namespace/id``."""
+
+    def acquire(self, flow: str, execution_id: str, limit: int | None) -> bool:
+        """Make the execution a holder if fewer than *limit* others are (None: whatever); True when it is one now.
+
+        Of many that race for the last slot, one gets it.
+        """
+
+    def enqueue(self, flow: str, execution_id: str, now: datetime) -> None:
+        """Let the execution wait; it keeps its place when it waits already."""
+
+    def dequeue(self, flow: str, execution_id: str) -> None:
+        """Let the execution wait no longer."""
+
+    def release(self, flow: str, execution_id: str) -> None:
+        """Take the execution out of the holders and out of the queue."""
+
+    def state(self, flow: str) -> SlotState:
+        """Return holders and queue, strongly consistent."""
+
+
 # -- Storage ----------------------------------------------------------------------------------------
 
 

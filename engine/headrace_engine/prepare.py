@@ -22,6 +22,7 @@ from headrace_engine.core.events import ExecutionCreated, LogRecord, MetricRecor
 from headrace_engine.core.fold import COLLECT
 from headrace_engine.core.messages import (
     Answer,
+    AskSlot,
     ChildReady,
     JobReady,
     LoopChecked,
@@ -33,6 +34,7 @@ from headrace_engine.core.messages import (
     Ran,
     Skipped,
     Sleeps,
+    Slot,
     Unplannable,
 )
 from headrace_engine.core.state import ExecutionState
@@ -41,7 +43,7 @@ from headrace_engine.expressions import ExpressionError, Expressions, truthy
 from headrace_engine.host import StepHost
 from headrace_engine.inputs import OutputError, read_outputs, typed_inputs
 from headrace_engine.model.attempt import AttemptResult, Inline, Payload
-from headrace_engine.model.definition import FlowDefinition, Kind, TaskDefinition
+from headrace_engine.model.definition import Concurrency, FlowDefinition, Kind, LimitBehavior, TaskDefinition
 from headrace_engine.model.ids import derived_id
 from headrace_engine.model.state import State
 from headrace_engine.payloads import Payloads
@@ -50,7 +52,7 @@ from headrace_engine.ports import AttemptId, Job, Level, LogLine, MetricPoint
 from headrace_engine.rendering import render_properties
 from headrace_engine.run_context import InlineTaskContext, run_inline, timeout_text, validation_text
 from headrace_engine.run_stores import execution_folder
-from headrace_engine.sealing import seal_text
+from headrace_engine.sealing import Mask, seal_text
 from headrace_engine.services import Settings, Stores
 
 TaskClasses = Callable[[str], type[RunnableTask] | None]
@@ -104,6 +106,7 @@ class Preparer:
         *,
         task_class: TaskClasses,
         new_child: NewChild,
+        latest_concurrency: Callable[[str, str], Concurrency | None],
     ) -> None:
         self._stores = stores
         self._settings = settings
@@ -111,6 +114,7 @@ class Preparer:
         self._payloads = payloads
         self._task_class = task_class
         self._new_child = new_child
+        self._latest = latest_concurrency
 
     def answer(
         self, state: ExecutionState, question: Question, now: datetime, lines: Sequence[LogRecord] = ()
@@ -120,10 +124,25 @@ class Preparer:
         lines are the log lines of the step in hand, which no store has yet.
         """
         match question:
+            case AskSlot():
+                return self._slot(state, question)
             case Prepare():
                 return _TaskRunStep(self, state, state.task_runs[question.task_run_id], now, lines).prepare()
             case _:
                 return self._outputs(state, now, lines)
+
+    def concurrency_of(self, namespace: str, flow_id: str) -> Concurrency | None:
+        """Return the concurrency limit of the flow's latest revision (reference §5.6); None when it has none."""
+        return self._latest(namespace, flow_id)
+
+    def _slot(self, state: ExecutionState, question: AskSlot) -> Prepared:
+        """Taking a slot is idempotent: it may be taken before the entry that says so is written."""
+        definition = state.flow.definition
+        concurrency = self.concurrency_of(definition.namespace, definition.id)
+        limit = None if question.force or concurrency is None else concurrency.limit
+        granted = self._stores.slots.acquire(f"{definition.namespace}/{definition.id}", state.id, limit)
+        behavior = concurrency.behavior if concurrency is not None else LimitBehavior.QUEUE
+        return Prepared(Slot(granted, behavior))
 
     def _outputs(self, state: ExecutionState, now: datetime, lines: Sequence[LogRecord]) -> Prepared:
         host = self.host(state, now)
@@ -136,8 +155,8 @@ class Preparer:
                 seal=lambda text: self._stores.cipher.seal(text.encode()),
             )
         except (ExpressionError, OutputError) as error:
-            record = LogRecord(now, "ERROR", str(error))
-            return Prepared(Outputs(error=str(error)), logs=(record,))
+            text = Mask(host.secrets_used)(str(error))
+            return Prepared(Outputs(error=text), logs=(LogRecord(now, "ERROR", text),))
         payload, size = self._payloads.make(outputs, self.folder(state), self._settings.output_inline_limit)
         return Prepared(Outputs(payload), size=size)
 
@@ -254,9 +273,7 @@ class _TaskRunStep:
         return Prepared(Unplannable(self.run.id, self.masked(error)), logs=(record,))
 
     def masked(self, text: str) -> str:
-        for secret in sorted(self.host.secrets_used, key=len, reverse=True):
-            text = text.replace(secret, "******")
-        return text
+        return Mask(self.host.secrets_used)(text)
 
     # -- Flowables ----------------------------------------------------------------------------------
 

@@ -20,6 +20,7 @@ from headrace_engine.ports import (
     Mailbox,
     Metrics,
     Secrets,
+    Slots,
     Storage,
     Timers,
 )
@@ -34,6 +35,7 @@ class Stores:
     flows: Flows
     executions: Executions
     kv: KV
+    slots: Slots
     claims: Claims
     storage: Storage
     logs: Logs

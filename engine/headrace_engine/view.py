@@ -10,6 +10,7 @@ from headrace_engine.context import TENANT
 from headrace_engine.core.state import ExecutionState
 from headrace_engine.core.task_run import Attempt, Histories, TaskRun
 from headrace_engine.model.attempt import Payload
+from headrace_engine.model.definition import Kind
 from headrace_engine.model.state import State
 
 
@@ -47,10 +48,14 @@ def execution_view(state: ExecutionState, load: Callable[[Payload], Any], now: d
 def task_run_view(
     state: ExecutionState, task_run: TaskRun, load: Callable[[Payload], Any], now: datetime
 ) -> dict[str, Any]:
-    """Return one task run. A flowable shows one attempt, its own course."""
+    """Return one task run. A flowable shows one attempt, its own course.
+
+    So does a WorkingDirectory, whatever preparing it and collecting its files took.
+    """
     attempts = [_attempt_view(attempt, now) for attempt in task_run.attempts]
-    is_flowable = not state.flow.tasks[task_run.task_id].kind.is_runnable
-    if is_flowable and not attempts and len(task_run.histories) > 1:
+    kind = state.flow.tasks[task_run.task_id].kind
+    shows_course = kind is Kind.WORKING_DIRECTORY or (not kind.is_runnable and not attempts)
+    if shows_course and len(task_run.histories) > 1:
         attempts = [{"state": state_view(task_run.histories[1:], now)}]
     return {
         "id": task_run.id,

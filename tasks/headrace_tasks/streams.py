@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import struct
+import tempfile
 from collections.abc import Iterable, Iterator
 from io import RawIOBase
 from pathlib import Path
 from typing import BinaryIO
 
 CHUNK = 256 * 1024
+_START = struct.Struct("<Q")
 
 
 def chunks(stream: BinaryIO) -> Iterator[bytes]:
@@ -34,22 +37,25 @@ def items(stream: BinaryIO, separator: bytes) -> Iterator[bytes]:
 
 
 def items_backwards(path: Path, separator: bytes) -> Iterator[bytes]:
-    """Yield what items() yields, the last first, reading the file from its end."""
-    with path.open("rb") as stream:
-        position = stream.seek(0, 2)
-        rest = b""
-        first = True
-        while position > 0:
-            size = min(CHUNK, position)
-            position -= size
-            stream.seek(position)
-            rest, *complete = (stream.read(size) + rest).split(separator)
-            for item in reversed(complete):
-                if item or not first:
-                    yield item
-                first = False
-        if rest or not first:
-            yield rest
+    """Yield what items() yields, the last first.
+
+    A first pass notes on disk where the items begin: read from the end, ``:::`` would not be cut where ``::`` cuts it.
+    """
+    with path.open("rb") as stream, tempfile.TemporaryFile() as starts:
+        position = count = 0
+        for item in items(stream, separator):
+            starts.write(_START.pack(position))
+            count += 1
+            position += len(item) + len(separator)
+        end = position - len(separator)
+        while count:
+            block = min(count, CHUNK)
+            count -= block
+            starts.seek(count * _START.size)
+            for (start,) in reversed(list(_START.iter_unpack(starts.read(block * _START.size)))):
+                stream.seek(start)
+                yield stream.read(end - start)
+                end = start - len(separator)
 
 
 class IterableReader(RawIOBase):

@@ -19,6 +19,7 @@ from headrace_engine.adapters.local.journal import SqliteJournal
 from headrace_engine.adapters.local.kv import SqliteKV
 from headrace_engine.adapters.local.logs import SqliteLogs, SqliteMetrics
 from headrace_engine.adapters.local.secrets import EnvironmentSecrets
+from headrace_engine.adapters.local.slots import SqliteSlots
 from headrace_engine.adapters.local.storage import FolderStorage
 from headrace_engine.ports import (
     KV,
@@ -31,6 +32,7 @@ from headrace_engine.ports import (
     Logs,
     Metrics,
     Secrets,
+    Slots,
     Storage,
 )
 from headrace_engine.testing.contract import (
@@ -44,6 +46,7 @@ from headrace_engine.testing.contract import (
     LogsContract,
     MetricsContract,
     SecretsContract,
+    SlotsContract,
     StorageContract,
 )
 from headrace_engine.testing.contract.secrets import SECRETS
@@ -71,6 +74,12 @@ class TestExecutions(ExecutionsContract):
     @pytest.fixture
     def executions(self, database: Database) -> Executions:
         return SqliteExecutions(database)
+
+
+class TestSlots(SlotsContract):
+    @pytest.fixture
+    def slots(self, database: Database) -> Slots:
+        return SqliteSlots(database)
 
 
 class TestKV(KVContract):

@@ -15,6 +15,7 @@ from headrace_engine.adapters.memory import (
     MemoryLogs,
     MemoryMetrics,
     MemorySecrets,
+    MemorySlots,
     MemoryStorage,
 )
 from headrace_engine.ports import (
@@ -28,6 +29,7 @@ from headrace_engine.ports import (
     Logs,
     Metrics,
     Secrets,
+    Slots,
     Storage,
 )
 from headrace_engine.testing.contract import (
@@ -41,6 +43,7 @@ from headrace_engine.testing.contract import (
     LogsContract,
     MetricsContract,
     SecretsContract,
+    SlotsContract,
     StorageContract,
 )
 from headrace_engine.testing.contract.secrets import SECRETS
@@ -62,6 +65,12 @@ class TestExecutions(ExecutionsContract):
     @pytest.fixture
     def executions(self) -> Executions:
         return MemoryExecutions()
+
+
+class TestSlots(SlotsContract):
+    @pytest.fixture
+    def slots(self) -> Slots:
+        return MemorySlots()
 
 
 class TestKV(KVContract):

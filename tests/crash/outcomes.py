@@ -11,12 +11,26 @@ from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
+from headrace_engine.core.events import AttemptEnded, Entry
+from headrace_engine.model.state import State
 from headrace_engine.ports import LogLine
 
 LOST = "RESUBMITTED"
+Lost = set[tuple[str, int]]
+"""(task run id, number) of attempts that were lost."""
 
 
-def outcome(view: Mapping[str, Any], logs: Sequence[LogLine]) -> dict[str, Any]:
+def lost_attempts(entries: Iterable[Entry]) -> Lost:
+    """Return the attempts that a journal says were lost."""
+    return {
+        (event.task_run_id, event.number)
+        for entry in entries
+        for event in entry.events
+        if isinstance(event, AttemptEnded) and event.state is State.RESUBMITTED
+    }
+
+
+def outcome(view: Mapping[str, Any], logs: Sequence[LogLine], lost: Lost) -> dict[str, Any]:
     """Return what must be the same however often the engine died on the way."""
     runs = {run["id"]: run for run in view["taskRunList"]}
     names = {view["id"]: "execution"}
@@ -32,17 +46,7 @@ def outcome(view: Mapping[str, Any], logs: Sequence[LogLine]) -> dict[str, Any]:
         "outputs": _renamed(view["outputs"], names),
         "task runs": {names[run["id"]]: _task_run(run, names) for run in view["taskRunList"]},
         "order": _order(view["taskRunList"], names),
-        "log": _log(logs, runs, names),
-    }
-
-
-def lost_attempts(view: Mapping[str, Any]) -> set[tuple[str, int]]:
-    """Return (task run id, number) of the attempts that were lost."""
-    return {
-        (run["id"], number)
-        for run in view["taskRunList"]
-        for number, attempt in enumerate(run["attempts"] or ())
-        if attempt["state"]["current"] == LOST
+        "log": _log(logs, lost, names),
     }
 
 
@@ -79,15 +83,17 @@ def _order(runs: Iterable[Mapping[str, Any]], names: Mapping[str, str]) -> dict[
     return {lane: tasks if lane.rpartition("/")[2][:3] != "dag" else sorted(tasks) for lane, tasks in lanes.items()}
 
 
-def _log(logs: Iterable[LogLine], runs: Mapping[str, Any], names: Mapping[str, str]) -> Counter[tuple[str, ...]]:
-    kept = []
-    for line in logs:
-        attempts = runs[line.task_run_id]["attempts"] or () if line.task_run_id is not None else ()
-        number = line.attempt if line.attempt is not None else -1
-        if 0 <= number < len(attempts) and attempts[number]["state"]["current"] == LOST:
-            continue
-        kept.append((line.level.value, names.get(line.task_run_id or "", "execution"), _renamed(line.message, names)))
-    return Counter(kept)
+def _log(logs: Iterable[LogLine], lost: Lost, names: Mapping[str, str]) -> Counter[tuple[str, ...]]:
+    return Counter(
+        # A round of a loop that is over has left its lines, but no task runs.
+        (
+            line.level.value,
+            names.get(line.task_run_id or "", line.task_id or "execution"),
+            _renamed(line.message, names),
+        )
+        for line in logs
+        if (line.task_run_id, line.attempt) not in lost
+    )
 
 
 def _renamed(value: Any, names: Mapping[str, str]) -> Any:

@@ -9,12 +9,12 @@ from enum import Enum
 from typing import Any, ClassVar
 
 from crash.faults import Cache, CrashError, Faults, through
-from crash.outcomes import outcome
+from crash.outcomes import lost_attempts, outcome
 from crash.virtual_flows import Story
-from headrace_engine.core.codec import decode_entry, encode_result
+from headrace_engine.core.codec import decode_entry, decode_result, encode_result
 from headrace_engine.core.fold import fold
 from headrace_engine.engine import NoSuchExecutionError
-from headrace_engine.executor import lost_result, summary
+from headrace_engine.executor import ended_with_engine, summary
 from headrace_engine.language import Registry
 from headrace_engine.model.attempt import AttemptResult, Inline
 from headrace_engine.model.definition import Kind
@@ -106,6 +106,8 @@ class Drama:
         """What the supervisor and the client do, from the start; both do not remember a life before."""
         if self.crashes is not Crashes.CLOUD:
             runtime.recover()
+        for source in self.story.others:
+            runtime.save_flow(source)
         definition = runtime.save_flow(self.story.source)
         try:
             runtime.outcome(EXECUTION)
@@ -141,7 +143,7 @@ class Drama:
         world = self.world
         for claim in world.stores.claims.open():
             now = world.clock.now()
-            lost = lost_result(claim.claimed, now, "The worker vanished")
+            lost = ended_with_engine(claim, now, "The worker vanished")
             world.stores.claims.close_lost(claim.attempt, encode_result(lost), now)
 
     def run_job(self, job: Job) -> AttemptResult | None:
@@ -158,13 +160,12 @@ class Drama:
 
     def _made(self, attempt: AttemptId) -> int:
         """Return how many attempts of the task run ended before this one, the lost ones left out."""
-        view = self.view(attempt.execution_id)
-        run = next(run for run in view["taskRunList"] if run["id"] == attempt.task_run_id)
-        return sum(made["state"]["current"] not in ("RESUBMITTED", "RUNNING") for made in run["attempts"] or ())
-
-    def view(self, execution_id: str) -> dict[str, Any]:
-        with self.runtime(self.world) as reader:
-            return reader.outcome(execution_id).view
+        results = [
+            decode_result(claim.result)
+            for claim in self.world.stores.claims.of_execution(attempt.execution_id)
+            if claim.attempt.task_run_id == attempt.task_run_id and claim.result is not None
+        ]
+        return sum(result.state is not State.RESUBMITTED for result in results)
 
     def checked(self) -> dict[str, Any]:
         """Return the outcome of every execution there is; raise when something does not hold that always must."""
@@ -175,9 +176,9 @@ class Drama:
         with self.runtime(self.world) as reader:
             for number, each in enumerate(started):
                 came = reader.outcome(each.id)
-                outcomes[f"execution {number}"] = outcome(came.view, came.logs)
                 entries = [decode_entry(stored.data) for stored in stores.journal.entries(each.id)]
                 assert [entry.seq for entry in entries] == list(range(len(entries)))
+                outcomes[f"execution {number}"] = outcome(came.view, came.logs, lost_attempts(entries))
                 created = entries[0].events[0]
                 flow = reader.engine.flow_of(each.namespace, each.flow_id, created.flow_revision)  # type: ignore[union-attr]
                 state = fold(each.id, flow, entries)

@@ -23,6 +23,8 @@ class Story:
     kill_at: str | None = None
     """The task whose dispatch brings a kill with it."""
     ends: str = "SUCCESS"
+    others: tuple[str, ...] = ()
+    """Flows it starts."""
 
 
 STORIES = (
@@ -248,6 +250,94 @@ afterExecution:
 """,
         {"script": lambda _: {"vars": {"n": 1}}},
         ends="WARNING",
+    ),
+)
+
+
+_CHILD = """
+id: child
+namespace: crash
+inputs:
+  - {id: n, type: STRING, defaults: none}
+outputs:
+  - {id: twice, type: STRING, value: "{{ inputs.n }}{{ inputs.n }} {{ outputs.effort.vars.n }}"}
+tasks:
+  - {id: effort, type: io.kestra.plugin.scripts.shell.Commands, commands: [work]}
+  - {id: trace, type: test.Effect, label: child}
+"""
+
+STORIES += (
+    Story(
+        "subflows, waited for and not",
+        """
+id: parent
+namespace: crash
+tasks:
+  - id: each
+    type: io.kestra.plugin.core.flow.ForEach
+    values: [a, b]
+    concurrencyLimit: 0
+    tasks:
+      - id: call
+        type: io.kestra.plugin.core.flow.Subflow
+        namespace: crash
+        flowId: child
+        inputs: {n: "{{ taskrun.value }}"}
+        wait: true
+      - {id: told, type: io.kestra.plugin.core.debug.Return, format: "{{ outputs.call[taskrun.value].outputs.twice }}"}
+  - id: forget
+    type: io.kestra.plugin.core.flow.Subflow
+    namespace: crash
+    flowId: child
+    wait: false
+  - {id: last, type: io.kestra.plugin.scripts.shell.Commands, commands: [work]}
+""",
+        {"effort": lambda _: {"vars": {"n": 3}}, "last": lambda _: {"vars": {}}},
+        others=(_CHILD,),
+    ),
+    Story(
+        "a kill that reaches a subflow",
+        """
+id: parent
+namespace: crash
+tasks:
+  - id: both
+    type: io.kestra.plugin.core.flow.Parallel
+    tasks:
+      - {id: call, type: io.kestra.plugin.core.flow.Subflow, namespace: crash, flowId: child, wait: true}
+      - {id: slow, type: io.kestra.plugin.scripts.shell.Commands, commands: [work]}
+""",
+        {"effort": lambda _: {"vars": {"n": 3}}, "slow": lambda _: {"vars": {}}},
+        kill_at="effort",
+        ends="KILLED",
+        others=(_CHILD,),
+    ),
+    Story(
+        "rounds and pauses",
+        """
+id: rounds
+namespace: crash
+tasks:
+  - id: until
+    type: io.kestra.plugin.core.flow.LoopUntil
+    condition: "{{ outputs.until.iterationCount >= 2 }}"
+    checkFrequency: {interval: PT10S, maxIterations: 5}
+    tasks:
+      - {id: look, type: io.kestra.plugin.scripts.shell.Commands, commands: [work]}
+      - {id: noted, type: test.Effect, label: round}
+      - {id: told, type: io.kestra.plugin.core.log.Log, message: "round {{ outputs.until.iterationCount }}"}
+  - id: quickly
+    type: io.kestra.plugin.core.flow.LoopUntil
+    condition: "{{ outputs.quickly.iterationCount >= 3 }}"
+    checkFrequency: {interval: PT0S}
+    tasks:
+      - {id: said, type: io.kestra.plugin.core.log.Log, message: "quick {{ outputs.quickly.iterationCount }}"}
+  - id: pause
+    type: io.kestra.plugin.core.flow.Pause
+    delay: PT10M
+  - {id: last, type: io.kestra.plugin.scripts.shell.Commands, commands: [work]}
+""",
+        {"look": lambda _: {"vars": {"n": 1}}, "last": lambda _: {"vars": {}}},
     ),
 )
 

@@ -252,6 +252,13 @@ class _Dumper(yaml.SafeDumper):
         super().increase_indent(flow, False)
 
 
+def _text(dumper: yaml.SafeDumper, text: str) -> yaml.ScalarNode:
+    return dumper.represent_scalar("tag:yaml.org,2002:str", text, style='"' if "\n" in text else None)
+
+
+_Dumper.add_representer(str, _text)
+
+
 def dump(told: Mapping[str, Any]) -> str:
     """Return an outcome as YAML, as it stands in a file under `expect:`."""
     return yaml.dump(

@@ -63,6 +63,16 @@ class Reply:
 
 
 @dataclass(frozen=True, slots=True)
+class JoinQueue:
+    """Let the execution wait for a concurrency slot; and look whether one is free by now."""
+
+
+@dataclass(frozen=True, slots=True)
+class ReleaseSlot:
+    """The execution needs its concurrency slot no more; give it to who waits longest."""
+
+
+@dataclass(frozen=True, slots=True)
 class Announce:
     """Write the summary and tell the bus: the execution entered a state."""
 
@@ -76,4 +86,15 @@ class ReleaseWorkspace:
     task_run_id: str
 
 
-Command = StartAttempt | StopAttempt | SetTimer | StartExecution | KillExecution | Reply | Announce | ReleaseWorkspace
+Command = (
+    StartAttempt
+    | StopAttempt
+    | SetTimer
+    | StartExecution
+    | KillExecution
+    | Reply
+    | JoinQueue
+    | ReleaseSlot
+    | Announce
+    | ReleaseWorkspace
+)

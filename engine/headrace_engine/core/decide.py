@@ -41,6 +41,7 @@ from headrace_engine.core.events import (
     RetryScheduled,
     RoundBegan,
     ScopeFailed,
+    SlotAsked,
     StateSet,
     TaskRunMoved,
     TaskRunsCreated,
@@ -61,11 +62,13 @@ from headrace_engine.core.fold import (
 from headrace_engine.core.messages import (
     Abort,
     Answer,
+    AskSlot,
     AttemptReported,
     ChangeState,
     ChildReady,
     Create,
     ForceRun,
+    Given,
     Hold,
     JobReady,
     Kill,
@@ -83,6 +86,8 @@ from headrace_engine.core.messages import (
     Resume,
     Skipped,
     Sleeps,
+    Slot,
+    SlotGranted,
     TimerFired,
     Unplannable,
 )
@@ -90,7 +95,7 @@ from headrace_engine.core.retry import next_attempt
 from headrace_engine.core.state import ExecutionState
 from headrace_engine.core.task_run import TaskRun
 from headrace_engine.model.attempt import AttemptResult, ExecutionChange, Inline, Payload
-from headrace_engine.model.definition import Kind, Retry, RetryBehavior
+from headrace_engine.model.definition import Kind, LimitBehavior, Retry, RetryBehavior
 from headrace_engine.model.ids import derived_id
 from headrace_engine.model.state import State
 
@@ -117,9 +122,9 @@ def decide(state: ExecutionState, what: Message | Answer, now: datetime) -> Deci
     """
     step = _Step(state, now)
     match what:
-        case Ran() | JobReady() | Sleeps() | Pauses() | LoopChecked() | ChildReady() | Skipped():
+        case Ran() | Given() | JobReady() | Sleeps() | Pauses() | LoopChecked() | ChildReady() | Skipped():
             step.answer(what)
-        case Opened() | Unplannable() | Outputs():
+        case Opened() | Unplannable() | Outputs() | Slot():
             step.answer(what)
         case _:
             step.message(what)
@@ -129,7 +134,11 @@ def decide(state: ExecutionState, what: Message | Answer, now: datetime) -> Deci
 
 def next_question(state: ExecutionState) -> Question | None:
     """Return what must be known before the execution can go on, the longest-waiting first; None when nothing is."""
-    if state.held:
+    if not state.exists:
+        return None
+    if state.asking_slot is not None:
+        return AskSlot(state.asking_slot)
+    if state.held or state.state is State.QUEUED:
         return None
     if state.finishing is not None:
         return RenderOutputs(state.finishing)
@@ -178,6 +187,9 @@ class _Step:
                 self.resume(message)
             case ForceRun():
                 self.force_run()
+            case SlotGranted():
+                if self.state.state is State.QUEUED:
+                    self.run()
             case Hold():
                 if self.state.state in (State.RUNNING, State.RETRYING):
                     self.emit(Held(held=True))
@@ -190,15 +202,39 @@ class _Step:
                 for key in [key for key, (due, _) in self.state.timers.items() if due <= self.now]:
                     self.timer_fired(key)
 
-    def start(self) -> None:
+    def start(self, *, force: bool = False) -> None:
+        """Begin, or go on after a restart; in a flow with a concurrency limit, with a slot."""
+        if self.state.flow.definition.concurrency is not None:
+            self.emit(SlotAsked(force))
+        else:
+            self.run()
+
+    def run(self) -> None:
+        """RUNNING: enter the tasks, or take up again what a restart opened."""
         self.emit(ExecutionMoved(State.RUNNING))
-        self.enter(ROOT, "tasks")
+        if ROOT not in self.state.scopes:
+            self.enter(ROOT, "tasks")
+        else:
+            self.catch_up_all()
+
+    def slot_answered(self, answer: Slot) -> None:
+        if self.state.asking_slot is None:
+            return
+        if answer.granted:
+            self.run()
+        elif answer.behavior is LimitBehavior.QUEUE:
+            self.emit(ExecutionMoved(State.QUEUED))
+        else:
+            end = State.CANCELLED if answer.behavior is LimitBehavior.CANCEL else State.FAILED
+            error = "The concurrency limit of the flow is reached"
+            self.emit(ExecutionMoved(end, error if end is State.FAILED else None))
+            self.emit(Closed())
 
     def attempt_reported(self, message: AttemptReported) -> None:
         task_run = self.state.task_runs.get(message.task_run_id)
         attempt = task_run.open_attempt if task_run is not None else None
         if task_run is not None and attempt is not None and attempt.number == message.number:
-            self.attempt_ended(task_run, message.result)
+            self.attempt_ended(task_run, message.result, message.finder)
 
     def timer_fired(self, key: str) -> None:
         timer = self.state.timers.get(key)
@@ -239,8 +275,8 @@ class _Step:
 
     def force_run(self) -> None:
         """Reference §5.5: a CREATED execution starts, a paused one is resumed."""
-        if self.state.state is State.CREATED:
-            self.start()
+        if self.state.state in (State.CREATED, State.QUEUED):
+            self.start(force=True)
         elif self.state.state is State.PAUSED:
             self.resume(Resume())
 
@@ -274,12 +310,20 @@ class _Step:
             # Before the scopes are counted, so that they count the new state.
             self.emit(StateSet(by_hand[0], by_hand[1]))
         self.emit(reopened)
-        self.emit(ExecutionMoved(State.RUNNING))
-        depth = {run_id: len(list(self.state.ancestors(self.state.task_runs[run_id]))) for run_id in reopened.reopened}
-        for scope_id in sorted(reopened.reopened, key=lambda run_id: -depth[run_id]):
+        self.start()
+
+    def catch_up_all(self) -> None:
+        """Every open scope takes up what its turn is, the innermost first."""
+        depths = {
+            scope_id: 1 + sum(1 for _ in self.state.ancestors(self.state.task_runs[scope_id]))
+            for scope_id in self.state.scopes
+            if scope_id != ROOT
+        }
+        for scope_id in sorted(depths, key=lambda run_id: (-depths[run_id], self.order(run_id))):
             if scope_id in self.state.scopes:
                 self.catch_up(scope_id)
-        self.catch_up(ROOT)
+        if self.state.scopes[ROOT].phase == "tasks":
+            self.catch_up(ROOT)
 
     def catch_up(self, scope_id: str) -> None:
         """Start the tasks whose turn came while a failure elsewhere in the scope kept them from starting."""
@@ -344,7 +388,7 @@ class _Step:
     def kill(self) -> None:
         if self.state.state.is_terminal or self.state.state is State.KILLING:
             return
-        if self.state.state is State.CREATED:
+        if self.state.state in (State.CREATED, State.QUEUED):
             self.emit(ExecutionMoved(State.KILLED))
             self.emit(Closed())
             return
@@ -353,9 +397,12 @@ class _Step:
 
     # -- Answers ------------------------------------------------------------------------------------
 
-    def answer(self, answer: Answer) -> None:  # noqa: C901 - one row per answer
+    def answer(self, answer: Answer) -> None:  # noqa: C901, PLR0912 - one row per answer
         if isinstance(answer, Outputs):
             self.outputs_rendered(answer)
+            return
+        if isinstance(answer, Slot):
+            self.slot_answered(answer)
             return
         task_run = self.state.task_runs[answer.task_run_id]
         if task_run.ticket is None:
@@ -367,6 +414,8 @@ class _Step:
                 self.end_task_run(task_run, State.FAILED, answer.error)
             case Ran():
                 self.attempt_ended(task_run, answer.result)
+            case Given():
+                self.given(task_run, answer.result)
             case Opened():
                 self.emit(FlowableOpened(task_run.id, answer.branch, answer.values, answer.outputs))
                 self.enter(task_run.id, "tasks")
@@ -418,7 +467,13 @@ class _Step:
 
     # -- Attempts -----------------------------------------------------------------------------------
 
-    def attempt_ended(self, task_run: TaskRun, result: AttemptResult) -> None:
+    def given(self, task_run: TaskRun, result: AttemptResult) -> None:
+        """Book the end of a task run that somebody else's word stands in for; it has one attempt, the result's."""
+        number, error = len(task_run.attempts), result.error
+        self.emit(AttemptEnded(task_run.id, number, result.state, result.started, result.ended, result.outputs, error))
+        self.end_task_run(self.state.task_runs[task_run.id], result.state, error)
+
+    def attempt_ended(self, task_run: TaskRun, result: AttemptResult, finder: str | None = None) -> None:
         """Book the end of an attempt: of a job that was out, or of an inline task that ran within this step."""
         attempt = task_run.open_attempt
         number = attempt.number if attempt is not None else len(task_run.attempts)
@@ -429,7 +484,7 @@ class _Step:
         if task_run.state is State.KILLING:
             self.end_task_run(task_run, State.KILLED)
         elif result.state is State.RESUBMITTED:
-            self.attempt_lost(task_run)
+            self.attempt_lost(task_run, finder)
         elif task_run.id in self.state.scopes or self.kind(task_run) is Kind.WORKING_DIRECTORY:
             self.working_directory_job_ended(task_run, result)
         elif result.state is State.FAILED:
@@ -445,17 +500,19 @@ class _Step:
             state = State.WARNING
         self.end_task_run(task_run, state)
 
-    def attempt_lost(self, task_run: TaskRun) -> None:
-        """Lost is not failed: try again at once with the same job; after three in a row, fail (DESIGN §3.6)."""
+    def attempt_lost(self, task_run: TaskRun, finder: str | None) -> None:
+        """Lost is not failed: try again at once with the same job; after three in a row, fail (DESIGN §3.6).
+
+        An execution that winds down does so too: what runs may end, and this ran.
+        """
         task = self.state.flow.tasks[task_run.task_id]
         lost = task_run.attempts[-1]
-        if self.state.winding_down is not None:
-            self.end_task_run(task_run, State.KILLED, task_run.error)
-        elif task.resubmit and task_run.lost < LOST_IN_A_ROW and lost.job is not None:
+        if task.resubmit and task_run.lost < LOST_IN_A_ROW and lost.job is not None:
             deadline = None
             if lost.deadline is not None:
                 deadline = self.now + (lost.deadline - lost.started)
-            self.emit(AttemptStarted(task_run.id, len(task_run.attempts), lost.kind, lost.job, lost.owner, deadline))
+            number = len(task_run.attempts)
+            self.emit(AttemptStarted(task_run.id, number, lost.kind, lost.job, finder or lost.owner, deadline))
         elif task_run.id in self.state.scopes or task.kind is Kind.WORKING_DIRECTORY:
             self.end_task_run(task_run, State.FAILED, task_run.error)
         else:

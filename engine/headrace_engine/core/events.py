@@ -194,6 +194,13 @@ class ScopeFailed:
 
 
 @dataclass(frozen=True, slots=True)
+class SlotAsked:
+    """The execution may not go on before it holds a concurrency slot."""
+
+    force: bool = False
+
+
+@dataclass(frozen=True, slots=True)
 class Held:
     """Nothing new starts until the execution is resumed; what runs may end."""
 
@@ -291,6 +298,7 @@ Event = (
     | LoopWaits
     | RoundBegan
     | ScopeFailed
+    | SlotAsked
     | Held
     | LabelsSet
     | VariablesSet
@@ -314,6 +322,8 @@ class LogRecord:
     message: str
     task_run_id: str | None = None
     attempt: int | None = None
+    task_id: str | None = None
+    """Only where the state after the entry does not know the task run any more: a round of a loop that is over."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -326,6 +336,8 @@ class MetricRecord:
     value: float
     timestamp: datetime
     tags: Mapping[str, str] = field(default_factory=dict)
+    task_id: str | None = None
+    """As in LogRecord."""
 
 
 @dataclass(frozen=True, slots=True)

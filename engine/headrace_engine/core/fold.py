@@ -12,7 +12,9 @@ from headrace_engine.core import flowable
 from headrace_engine.core.commands import (
     Announce,
     Command,
+    JoinQueue,
     KillExecution,
+    ReleaseSlot,
     ReleaseWorkspace,
     Reply,
     StartExecution,
@@ -43,6 +45,7 @@ from headrace_engine.core.events import (
     RetryScheduled,
     RoundBegan,
     ScopeFailed,
+    SlotAsked,
     StateSet,
     TaskRunMoved,
     TaskRunsCreated,
@@ -138,6 +141,8 @@ def apply(state: ExecutionState, event: Event) -> ExecutionState:  # noqa: C901,
             scope = evolve(state.scopes[event.task_run_id], failed=True, result=State.FAILED)
             task_run = evolve(state.task_runs[event.task_run_id], error=event.error)
             return evolve(_put(state, task_run), scopes=state.scopes.set(event.task_run_id, scope))
+        case SlotAsked():
+            return evolve(state, asking_slot=event.force)
         case Held():
             return evolve(state, held=event.held)
         case Reopened():
@@ -236,10 +241,16 @@ def _execution_moved(state: ExecutionState, event: ExecutionMoved) -> ExecutionS
         error=event.error or state.error,
         timers=timers,
         finishing=None,
+        asking_slot=None,
         winding_down=None if event.to.is_terminal else state.winding_down,
         held=state.held and not event.to.is_terminal,
     )
     state = _pend(state, Announce(event.to))
+    if state.flow.definition.concurrency is not None:
+        if event.to is State.QUEUED:
+            state = _pend(state, JoinQueue())
+        elif event.to.is_terminal:
+            state = _pend(state, ReleaseSlot())
     reply_to = state.created.reply_to if state.created is not None else None
     if reply_to is not None and event.to.is_terminal and event.to is not State.RETRIED:
         state = _pend(state, Reply(reply_to, event.to))

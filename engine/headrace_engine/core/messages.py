@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from headrace_engine.core.events import ExecutionCreated, Reopened, ReplyTo
 from headrace_engine.core.task_run import TaskRun
 from headrace_engine.model.attempt import AttemptResult, Payload
-from headrace_engine.model.definition import Kind
+from headrace_engine.model.definition import Kind, LimitBehavior
 from headrace_engine.model.state import State
 
 # -- Messages ---------------------------------------------------------------------------------------
@@ -29,6 +29,8 @@ class AttemptReported:
     task_run_id: str
     number: int
     result: AttemptResult
+    finder: str | None = None
+    """The executor that found a light attempt lost: the next one's lease is its own."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,6 +76,11 @@ class ForceRun:
 
 
 @dataclass(frozen=True, slots=True)
+class SlotGranted:
+    """A concurrency slot is this execution's now."""
+
+
+@dataclass(frozen=True, slots=True)
 class Hold:
     """Start nothing new until Resume; what runs may end."""
 
@@ -90,7 +97,20 @@ class Poke:
     """Look whether anything is left to do."""
 
 
-Message = Create | AttemptReported | TimerFired | Kill | Resume | Restart | ChangeState | ForceRun | Hold | Abort | Poke
+Message = (
+    Create
+    | AttemptReported
+    | TimerFired
+    | Kill
+    | Resume
+    | Restart
+    | ChangeState
+    | ForceRun
+    | SlotGranted
+    | Hold
+    | Abort
+    | Poke
+)
 
 # -- Questions and answers --------------------------------------------------------------------------
 
@@ -109,7 +129,14 @@ class RenderOutputs:
     to: State
 
 
-Question = Prepare | RenderOutputs
+@dataclass(frozen=True, slots=True)
+class AskSlot:
+    """Ask for a concurrency slot; with *force*, take one whatever the limit."""
+
+    force: bool = False
+
+
+Question = Prepare | RenderOutputs | AskSlot
 
 
 @dataclass(frozen=True, slots=True)
@@ -130,6 +157,14 @@ class Unplannable:
 @dataclass(frozen=True, slots=True)
 class Ran:
     """An inline task ran, or a runnable's properties could not be rendered (a FAILED result)."""
+
+    task_run_id: str
+    result: AttemptResult
+
+
+@dataclass(frozen=True, slots=True)
+class Given:
+    """The task run, of whatever kind, ends so without having run: a test's fixture stands in. No retry follows."""
 
     task_run_id: str
     result: AttemptResult
@@ -204,4 +239,25 @@ class Outputs:
     error: str | None = None
 
 
-Answer = Skipped | Unplannable | Ran | JobReady | Sleeps | Pauses | LoopChecked | ChildReady | Opened | Outputs
+@dataclass(frozen=True, slots=True)
+class Slot:
+    """Whether the execution holds a slot now; if not, what the flow says becomes of it."""
+
+    granted: bool
+    behavior: LimitBehavior = LimitBehavior.QUEUE
+
+
+Answer = (
+    Slot
+    | Skipped
+    | Unplannable
+    | Ran
+    | Given
+    | JobReady
+    | Sleeps
+    | Pauses
+    | LoopChecked
+    | ChildReady
+    | Opened
+    | Outputs
+)

@@ -89,6 +89,8 @@ class ExecutionState:
     paused: Map[str, bool] = field(default_factory=Map)
     """The Pause task runs that wait; true when their timer is a timeout."""
     held: bool = False
+    asking_slot: bool | None = None
+    """Waits for the answer whether it gets a concurrency slot; true when it takes one whatever the limit."""
     winding_down: State | None = None
     finishing: State | None = None
     closed: bool = False

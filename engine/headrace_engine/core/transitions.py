@@ -106,8 +106,16 @@ EXECUTION: Table = {
     State.CREATED: {
         State.RUNNING: "it starts",
         State.RESTARTED: "it is a replay",
+        State.QUEUED: "it waits for a concurrency slot",
+        State.CANCELLED: "the concurrency limit is reached, with behavior CANCEL",
         State.KILLED: "kill came before it started",
-        State.FAILED: "the engine cannot go on with it",
+        State.FAILED: "the concurrency limit is reached, with behavior FAIL; or the engine cannot go on with it",
+    },
+    State.QUEUED: {
+        State.RUNNING: "a concurrency slot is its own, or it is forced to run",
+        State.KILLED: "kill came before it started",
+        State.CANCELLED: "a person takes it out of the queue so",
+        State.FAILED: "a person takes it out of the queue so",
     },
     State.RUNNING: {
         State.RETRYING: "a task run waits for its next attempt",
@@ -131,7 +139,12 @@ EXECUTION: Table = {
         State.KILLED: "as SUCCESS, by an Exit task",
         State.RETRIED: "a new execution takes over",
     },
-    State.RESTARTED: {State.RUNNING: "at once"},
+    State.RESTARTED: {
+        State.RUNNING: "at once, or when it holds a concurrency slot",
+        State.QUEUED: "it waits for a concurrency slot",
+        State.CANCELLED: "the concurrency limit is reached, with behavior CANCEL",
+        State.FAILED: "the concurrency limit is reached, with behavior FAIL",
+    },
     State.RETRYING: {
         State.RUNNING: "the next attempt starts",
         State.KILLING: "kill was asked for",

@@ -163,7 +163,6 @@ class FlowProperties(LanguageProperties):
 
 
 UNSUPPORTED_FLOW_PROPERTIES: dict[str, str] = {
-    "concurrency": "executions are never queued or refused",
     "sla": "executions are not measured",
     "checks": "inputs are not checked by conditions",
     "listeners": "write `afterExecution` tasks instead",

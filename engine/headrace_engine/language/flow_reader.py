@@ -15,7 +15,7 @@ from headrace_engine.language.report import Report
 from headrace_engine.language.task_reader import TaskReader
 from headrace_engine.language.typed_reader import TypedReader, flag, not_supported
 from headrace_engine.language.wording import show
-from headrace_engine.model.definition import FlowDefinition, TaskDefinition
+from headrace_engine.model.definition import Concurrency, FlowDefinition, LimitBehavior, TaskDefinition
 
 
 class FlowReader:
@@ -55,6 +55,7 @@ class FlowReader:
             variables=data.get("variables") or {},
             labels=_labels(data.get("labels")),
             retry=self._typed.retry(entries.get("retry")),
+            concurrency=_concurrency(data.get("concurrency")),
             disabled=flag(data, "disabled"),
             unsupported=_unsupported(checked),
         )
@@ -87,6 +88,14 @@ class FlowReader:
             checked = self._typed.checker.check(item, Listener, what="a listener")
             self._typed.conditions(checked.node.entries.get("conditions"))
             reader.tasks(checked.node.entries.get("tasks"), required=True)
+
+
+def _concurrency(data: Any) -> Concurrency | None:
+    if not isinstance(data, Mapping) or not isinstance(data.get("limit"), int):
+        return None  # absent, or told of as a problem already
+    behavior = data.get("behavior", "QUEUE")
+    known = behavior in LimitBehavior.__members__
+    return Concurrency(data["limit"], LimitBehavior(behavior) if known else LimitBehavior.QUEUE)
 
 
 def _labels(data: Any) -> tuple[tuple[str, str], ...]:

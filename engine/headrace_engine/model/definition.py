@@ -162,6 +162,22 @@ class OutputDefinition:
     options: Mapping[str, Any] = field(default_factory=dict)
 
 
+class LimitBehavior(StrEnum):
+    """What becomes of an execution beyond the concurrency limit (reference §5.6)."""
+
+    QUEUE = "QUEUE"
+    CANCEL = "CANCEL"
+    FAIL = "FAIL"
+
+
+@dataclass(frozen=True, slots=True)
+class Concurrency:
+    """How many executions of a flow may go on at once."""
+
+    limit: int
+    behavior: LimitBehavior = LimitBehavior.QUEUE
+
+
 @dataclass(frozen=True, slots=True)
 class FlowDefinition:
     """One revision of a flow, ready to run."""
@@ -178,6 +194,7 @@ class FlowDefinition:
     variables: Mapping[str, Any] = field(default_factory=dict)
     labels: tuple[tuple[str, str], ...] = ()
     retry: Retry | None = None
+    concurrency: Concurrency | None = None
     disabled: bool = False
     unsupported: tuple[str, ...] = ()
     """Properties that this version parses but refuses to run, each a sentence."""

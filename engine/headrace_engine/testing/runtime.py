@@ -32,13 +32,15 @@ from headrace_engine.adapters.memory import (
     MemoryLogs,
     MemoryMetrics,
     MemorySecrets,
+    MemorySlots,
     MemoryStorage,
 )
 from headrace_engine.context import Surroundings
 from headrace_engine.core.codec import decode_message, decode_result, encode_result
 from headrace_engine.core.messages import AttemptReported, Create, Kill, Message, TimerFired
+from headrace_engine.core.state import ExecutionState
 from headrace_engine.engine import Engine, NoSuchExecutionError
-from headrace_engine.executor import lost_result
+from headrace_engine.executor import ended_with_engine
 from headrace_engine.language import Registry
 from headrace_engine.model.attempt import AttemptResult
 from headrace_engine.model.definition import FlowDefinition
@@ -106,6 +108,7 @@ class World:
             flows=MemoryFlows(),
             executions=MemoryExecutions(),
             kv=MemoryKV(),
+            slots=MemorySlots(),
             claims=MemoryClaims(),
             storage=MemoryStorage(self.clock),
             logs=MemoryLogs(),
@@ -164,9 +167,11 @@ class VirtualRuntime:
         settings: Settings | None = None,
         world: World | None = None,
         is_gone: Callable[[str], bool] = lambda _owner: True,
+        make_engine: Callable[..., Engine] = Engine,
     ) -> None:
         """Make an engine on *world*, or on a new one at *now* with *secrets*.
 
+        make_engine takes what Engine takes; a partial of it adds what this runtime does not choose.
         is_gone is the executor's: whether the holder of a lease is known to be dead. Say no where several runtimes
         are at work on one world.
         """
@@ -176,7 +181,7 @@ class VirtualRuntime:
         self.stores = world.stores
         self.owner = new_id()
         """Names this runtime's worker in claims."""
-        self.engine = Engine(
+        self.engine = make_engine(
             self.stores,
             settings or Settings(surroundings=Surroundings.of(environment or {})),
             registry or Registry.load(),
@@ -279,7 +284,7 @@ class VirtualRuntime:
         """Go on with what an engine left that is dead now: close its attempts as lost, set open executions going."""
         stores, now = self.stores, self.clock.now()
         for claim in stores.claims.open():
-            result = lost_result(claim.claimed, now, "The engine that ran the attempt was killed")
+            result = ended_with_engine(claim, now, "The engine that ran the attempt was killed")
             stores.claims.close_lost(claim.attempt, encode_result(result), now)
         unfinished = [summary.id for summary in stores.executions.due(datetime.max.replace(tzinfo=UTC))]
         unfinished += self.world.journal.behind(stores.executions)
@@ -295,10 +300,14 @@ class VirtualRuntime:
 
     def outcome(self, execution_id: str) -> Outcome:
         """Return how an execution stands. Raises NoSuchExecutionError."""
+        return Outcome(self.engine.view(self.state(execution_id)), self.stores.logs.fetch(execution_id))
+
+    def state(self, execution_id: str) -> ExecutionState:
+        """Return an execution's state. Raises NoSuchExecutionError."""
         state = self._executor.load(execution_id)
         if state is None:
             raise NoSuchExecutionError(f"There is no execution `{execution_id}`")
-        return Outcome(self.engine.view(state), self.stores.logs.fetch(execution_id))
+        return state
 
     def _run(self, job: Job) -> None:
         claims = self.stores.claims

@@ -17,6 +17,7 @@ from headrace_engine.core.flow import index
 from headrace_engine.core.fold import begin_entry, fold
 from headrace_engine.core.messages import (
     Answer,
+    AskSlot,
     AttemptReported,
     ChildReady,
     Create,
@@ -29,6 +30,7 @@ from headrace_engine.core.messages import (
     Question,
     Ran,
     RenderOutputs,
+    Slot,
     TimerFired,
 )
 from headrace_engine.core.outstanding import outstanding
@@ -107,6 +109,9 @@ class Run:
         if isinstance(question, RenderOutputs):
             given = self.next_result("outputs")
             return given if isinstance(given, Outputs) else Outputs(Inline({"done": True}))
+        if isinstance(question, AskSlot):
+            given = self.next_result("slot")
+            return given if isinstance(given, Slot) else Slot(granted=True)
         task_run = state.task_runs[question.task_run_id]
         kind = state.flow.tasks[task_run.task_id].kind
         given = self.next_result(task_run.task_id)

@@ -114,4 +114,19 @@ CREATE TABLE metrics (
 CREATE INDEX metrics_by_batch ON metrics (execution_id, batch);
 """
 
-MIGRATIONS: tuple[str, ...] = (_FIRST,)
+_SLOTS = """
+CREATE TABLE slot_holders (
+    flow TEXT NOT NULL,
+    execution_id TEXT NOT NULL,
+    PRIMARY KEY (flow, execution_id)
+) WITHOUT ROWID;
+
+CREATE TABLE slot_queue (
+    flow TEXT NOT NULL,
+    execution_id TEXT NOT NULL,
+    since INTEGER NOT NULL,
+    PRIMARY KEY (flow, execution_id)
+) WITHOUT ROWID;
+"""
+
+MIGRATIONS: tuple[str, ...] = (_FIRST, _SLOTS)

@@ -10,6 +10,7 @@ from headrace_engine.adapters.memory.journal import MemoryJournal
 from headrace_engine.adapters.memory.kv import MemoryKV
 from headrace_engine.adapters.memory.logs import MemoryLogs, MemoryMetrics
 from headrace_engine.adapters.memory.secrets import MemoryCipher, MemorySecrets
+from headrace_engine.adapters.memory.slots import MemorySlots
 from headrace_engine.adapters.memory.storage import MemoryStorage
 
 __all__ = [
@@ -23,5 +24,6 @@ __all__ = [
     "MemoryLogs",
     "MemoryMetrics",
     "MemorySecrets",
+    "MemorySlots",
     "MemoryStorage",
 ]

@@ -39,7 +39,7 @@ _FIELDS: tuple[tuple[str, int, int, dict[str, int]], ...] = (
 _ITEM = re.compile(r"(?P<first>\*|\w{1,9})(?:-(?P<last>\w{1,9}))?(?:/(?P<step>\d{1,4}))?", re.ASCII)
 
 
-class InvalidCron(ValueError):
+class InvalidCron(ValueError):  # noqa: N818 - named for the situation
     """A text is no cron expression; the message says what is wrong with it."""
 
 

@@ -32,7 +32,7 @@ _SECOND = timedelta(seconds=1)
 _OFFSET = re.compile(r"Z|(?:UTC|GMT)?(?P<sign>[+-])(?P<hours>\d{1,2})(?::?(?P<minutes>\d{2}))?", re.ASCII)
 
 
-class UnknownTimeZone(ValueError):
+class UnknownTimeZone(ValueError):  # noqa: N818 - named for the situation
     """There is no time zone of that name."""
 
 
@@ -57,7 +57,7 @@ def in_zone(instant: datetime, zone: tzinfo) -> datetime:
     """Return *instant* with the offset that *zone* has then. Raises ValueError when it has no offset itself."""
     if instant.utcoffset() is None:
         raise ValueError(f"The date {instant.isoformat()} has no offset.")
-    local = instant.astimezone(zone)
+    local = instant.astimezone(UTC).astimezone(zone)  # by way of UTC: a date of the same zone would stay as it is
     return local.replace(tzinfo=timezone(_offset(local)), fold=0)
 
 
@@ -112,14 +112,10 @@ def _position(instant: datetime, zone: tzinfo) -> tuple[datetime, datetime, time
     it, if it lies in such a one; and whether it lies in the second half."""
     if instant.utcoffset() is None:
         raise ValueError(f"The date {instant.isoformat()} has no offset.")
+    instant = instant.astimezone(UTC)
     local = instant.astimezone(zone)
     repeat = _offset(local.replace(fold=0)) - _offset(local.replace(fold=1))
-    return (
-        instant.astimezone(UTC),
-        local.replace(tzinfo=None, fold=0),
-        repeat,
-        bool(repeat and local.fold),
-    )
+    return instant, local.replace(tzinfo=None, fold=0), repeat, bool(repeat and local.fold)
 
 
 def _instants(cron: Cron, wall: datetime, zone: tzinfo) -> tuple[datetime, ...]:

@@ -26,6 +26,7 @@ for _module in (
     "kv",
     "logs",
     "secrets",
+    "slots",
     "storage",
 ):
     pytest.register_assert_rewrite(f"{__name__}.{_module}")
@@ -38,6 +39,7 @@ from headrace_engine.testing.contract.journal import JournalContract  # noqa: E4
 from headrace_engine.testing.contract.kv import KVContract  # noqa: E402
 from headrace_engine.testing.contract.logs import LogsContract, MetricsContract  # noqa: E402
 from headrace_engine.testing.contract.secrets import CipherContract, SecretsContract  # noqa: E402
+from headrace_engine.testing.contract.slots import SlotsContract  # noqa: E402
 from headrace_engine.testing.contract.storage import StorageContract  # noqa: E402
 
 __all__ = [
@@ -51,5 +53,6 @@ __all__ = [
     "LogsContract",
     "MetricsContract",
     "SecretsContract",
+    "SlotsContract",
     "StorageContract",
 ]

@@ -1,0 +1,72 @@
+"""Concurrency slots in SQLite: one row a holder, one row a waiting execution."""
+
+from __future__ import annotations
+
+import sqlite3
+from datetime import datetime
+
+from headrace_engine.adapters.local.database import Database
+from headrace_engine.adapters.local.instants import to_number
+from headrace_engine.ports import SlotState
+
+# The insert does nothing when the execution holds a slot already, and finds no row to insert when the limit is
+# reached by others; so a slot is never given twice and never one too many.
+_ACQUIRE = """
+INSERT INTO slot_holders (flow, execution_id)
+SELECT :flow, :execution
+WHERE :limit IS NULL OR (SELECT count(*) FROM slot_holders WHERE flow = :flow) < :limit
+ON CONFLICT DO NOTHING
+"""
+
+
+class SqliteSlots:
+    """`Slots` in *database*. Every change is durable when it returns."""
+
+    def __init__(self, database: Database) -> None:
+        self._database = database
+
+    def acquire(self, flow: str, execution_id: str, limit: int | None) -> bool:
+        """See `Slots.acquire`."""
+        values = {"flow": flow, "execution": execution_id, "limit": limit}
+
+        def insert(writer: sqlite3.Connection) -> bool:
+            writer.execute(_ACQUIRE, values)
+            found = writer.execute(
+                "SELECT 1 FROM slot_holders WHERE flow = :flow AND execution_id = :execution", values
+            )
+            return found.fetchone() is not None
+
+        return self._database.write(insert)
+
+    def enqueue(self, flow: str, execution_id: str, now: datetime) -> None:
+        """See `Slots.enqueue`."""
+        row = (flow, execution_id, to_number(now))
+        self._database.write(
+            lambda writer: writer.execute("INSERT INTO slot_queue VALUES (?, ?, ?) ON CONFLICT DO NOTHING", row)
+        )
+
+    def dequeue(self, flow: str, execution_id: str) -> None:
+        """See `Slots.dequeue`."""
+        self._database.write(
+            lambda writer: writer.execute(
+                "DELETE FROM slot_queue WHERE flow = ? AND execution_id = ?", (flow, execution_id)
+            )
+        )
+
+    def release(self, flow: str, execution_id: str) -> None:
+        """See `Slots.release`."""
+
+        def remove(writer: sqlite3.Connection) -> None:
+            for table in ("slot_holders", "slot_queue"):
+                statement = f"DELETE FROM {table} WHERE flow = ? AND execution_id = ?"  # noqa: S608  # the two above
+                writer.execute(statement, (flow, execution_id))
+
+        self._database.write(remove)
+
+    def state(self, flow: str) -> SlotState:
+        """See `Slots.state`."""
+        holders = self._database.rows("SELECT execution_id FROM slot_holders WHERE flow = ?", (flow,))
+        queue = self._database.rows(
+            "SELECT execution_id FROM slot_queue WHERE flow = ? ORDER BY since, execution_id", (flow,)
+        )
+        return SlotState(frozenset(row[0] for row in holders), tuple(row[0] for row in queue))

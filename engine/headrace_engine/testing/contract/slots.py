@@ -1,0 +1,57 @@
+"""What concurrency slots promise."""
+
+from __future__ import annotations
+
+from datetime import timedelta
+from functools import partial
+
+from headrace_engine.ports import Slots, SlotState
+from headrace_engine.testing.contract.support import CONTENDERS, START, Contract
+
+FLOW, OTHER = "ns/flow", "ns/other"
+
+
+class SlotsContract(Contract):
+    """Needs the fixture ``slots: Slots``, empty."""
+
+    def test_a_slot_is_given_while_there_is_room(self, slots: Slots) -> None:
+        assert [slots.acquire(FLOW, name, 2) for name in ("a", "b", "c")] == [True, True, False]
+        assert slots.state(FLOW) == SlotState(frozenset({"a", "b"}), ())
+
+    def test_a_holder_asks_again_and_keeps_its_slot(self, slots: Slots) -> None:
+        assert slots.acquire(FLOW, "a", 1)
+        assert slots.acquire(FLOW, "a", 1)
+        assert slots.acquire(FLOW, "a", 0)
+        assert slots.state(FLOW).holders == {"a"}
+
+    def test_without_a_limit_there_is_always_room(self, slots: Slots) -> None:
+        slots.acquire(FLOW, "a", 1)
+        assert slots.acquire(FLOW, "b", None)
+        assert slots.state(FLOW).holders == {"a", "b"}
+
+    def test_flows_do_not_share_slots(self, slots: Slots) -> None:
+        slots.acquire(FLOW, "a", 1)
+        slots.enqueue(FLOW, "b", START)
+        assert slots.acquire(OTHER, "c", 1)
+        assert slots.state(OTHER) == SlotState(frozenset({"c"}), ())
+
+    def test_the_queue_is_ordered_by_time_and_a_place_is_kept(self, slots: Slots) -> None:
+        for name, seconds in (("late", 2), ("early", 1), ("early", 5)):
+            slots.enqueue(FLOW, name, START + timedelta(seconds=seconds))
+        assert slots.state(FLOW).queue == ("early", "late")
+        slots.dequeue(FLOW, "early")
+        slots.dequeue(FLOW, "early")
+        assert slots.state(FLOW).queue == ("late",)
+
+    def test_release_leaves_neither_slot_nor_place(self, slots: Slots) -> None:
+        slots.acquire(FLOW, "a", 1)
+        slots.enqueue(FLOW, "a", START)
+        slots.release(FLOW, "a")
+        slots.release(FLOW, "a")
+        assert slots.state(FLOW) == SlotState(frozenset(), ())
+        assert slots.acquire(FLOW, "b", 1)
+
+    def test_of_many_that_race_for_the_last_slot_one_gets_it(self, slots: Slots) -> None:
+        won = self.race([partial(slots.acquire, FLOW, f"e{number}", 3) for number in range(CONTENDERS)])
+        assert sum(won) == 3
+        assert len(slots.state(FLOW).holders) == 3
