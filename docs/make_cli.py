@@ -90,7 +90,7 @@ def _option(option: click.Option) -> str:
     if option.is_flag:
         value = ""
     elif isinstance(option.type, click.Choice):
-        value = " " + "\\|".join(map(str, option.type.choices))
+        value = " " + "|".join(map(str, option.type.choices))
     else:
         value = f" {option.metavar or str(option.type.name).upper()}"
     return ", ".join(f"`{name}{value if name.startswith('--') else ''}`" for name in reversed(option.opts))

@@ -38,8 +38,8 @@ Texts in a flow may hold expressions: Kestra's dialect of Pebble. `{{ … }}` is
 
 - **`{#` begins a comment, in scripts too.** Bash's `${#array}` is read as an open comment, and the flow is refused. Write
   `$(echo "$text" | wc -c)`, keep the script in a file, or wrap the part in `{% raw %}…{% endraw %}`.
-- **`??` binds tighter than everything else**, filters included (see [Binding](#binding)). To give a default to the result
-  of a filter, use parentheses: `(a | first) ?? 'none'`.
+- **`??` binds tighter than a filter** (see [Binding](#binding)): `a ?? b | upper` filters whichever it is. To filter only
+  the second, write `a ?? (b | upper)`.
 - **`+` adds numbers, and appends when one side is a text or the left one a list.** `~` always appends.
 - `jq` always gives a list: `| jq('.x') | first`.
 - Integers divide as integers: `7 / 2` is 3.

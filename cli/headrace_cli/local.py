@@ -13,12 +13,14 @@ closed as lost, and every execution that is not done goes on from its journal.
 
 from __future__ import annotations
 
+import logging
 import os
 import shutil
 import threading
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence, Set
 from concurrent.futures import Future
-from datetime import UTC, datetime
+from contextlib import contextmanager
+from datetime import UTC, datetime, timedelta
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -34,7 +36,7 @@ from headrace_engine.adapters.local.journal import SqliteJournal
 from headrace_engine.adapters.local.kv import SqliteKV
 from headrace_engine.adapters.local.lock import DataFolderLock
 from headrace_engine.adapters.local.logs import SqliteLogs, SqliteMetrics
-from headrace_engine.adapters.local.mailbox import LocalMailbox
+from headrace_engine.adapters.local.mailbox import KeptMailbox, LocalMailbox, Turn
 from headrace_engine.adapters.local.secrets import EnvironmentSecrets
 from headrace_engine.adapters.local.slots import SqliteSlots
 from headrace_engine.adapters.local.storage import FolderStorage
@@ -45,17 +47,24 @@ from headrace_engine.core.events import Entry
 from headrace_engine.core.messages import Create, Kill, Message, TimerFired
 from headrace_engine.core.state import ExecutionState
 from headrace_engine.engine import Engine, NoSuchExecutionError
-from headrace_engine.executor import lost_result
+from headrace_engine.executor import ended_with_engine
 from headrace_engine.language import Registry
 from headrace_engine.model.definition import FlowDefinition
 from headrace_engine.model.ids import new_id
-from headrace_engine.ports import LogLine, Logs
+from headrace_engine.operations import Operations
+from headrace_engine.ports import LogLine, Logs, PortError
 from headrace_engine.services import Channels, Settings, Stores
 from headrace_runners.process_groups import end_group, process_identity
 
 ENCRYPTION_KEY = "HEADRACE_ENCRYPTION_SECRET_KEY"
 
-OnChange = Callable[[dict[str, Any]], None]
+_SWEEP = timedelta(minutes=10)
+_THE_END = datetime.max.replace(tzinfo=UTC)
+
+_log = logging.getLogger(__name__)
+
+OnChange = Callable[[str], None]
+"""Is told the execution's id after each of its steps; `view` says what has changed."""
 OnLog = Callable[[LogLine], None]
 
 
@@ -79,7 +88,11 @@ class LocalRuntime:
             lock.release()
             raise
         if recover:
-            runtime.recover()
+            try:
+                runtime.recover()
+            except BaseException:
+                runtime.close()
+                raise
         return runtime
 
     def __init__(self, data_dir: Path, lock: DataFolderLock, environment: Mapping[str, str]) -> None:
@@ -89,6 +102,7 @@ class LocalRuntime:
         self._listeners: dict[str, list[tuple[OnChange, OnLog]]] = {}
         self._waiting_for_first: dict[str, Future[None]] = {}
         self._ended = threading.Condition()
+        self._closed = threading.Event()
         self._journal = SqliteJournal(database)
         key = environment.get(ENCRYPTION_KEY)
         self.stores = Stores(
@@ -105,18 +119,19 @@ class LocalRuntime:
             secrets=EnvironmentSecrets(environment, Path(".env")),
             cipher=AesCipher.from_text(key) if key else AesCipher.from_file(data_dir / "cipher.key"),
         )
-        temporary = data_dir / "tmp"
-        shutil.rmtree(temporary, ignore_errors=True)  # left behind by an engine that was killed
-        temporary.mkdir(parents=True, exist_ok=True)
+        self._temporary = data_dir / "tmp"
+        self._temporary.mkdir(parents=True, exist_ok=True)
         self._workspaces = data_dir / "workspaces"
         self._engine = Engine(
             self.stores,
             Settings(surroundings=Surroundings.of(environment)),
             Registry.load(),
-            temporary_root=temporary,
+            temporary_root=self._temporary,
             workspaces=self._workspaces,
         )
         self._mailbox = LocalMailbox(self._handle)
+        self._letters = KeptMailbox(database, self._mailbox)
+        self._sweeper = threading.Thread(target=self._sweep, name="headrace-sweeper", daemon=True)
         self._timers = LocalTimers(self.stores.clock, self._fire)
         self._owner = new_id()
         self._dispatch = LocalDispatch(
@@ -128,7 +143,7 @@ class LocalRuntime:
             identify=process_identity,
         )
         self._executor = self._engine.executor(
-            Channels(self._mailbox, self._timers, self._dispatch),
+            Channels(self._letters, self._timers, self._dispatch),
             # The folder's lock is ours: whoever else held a lease on it is dead.
             is_gone=lambda _owner: True,
             on_step=self._stepped,
@@ -152,30 +167,62 @@ class LocalRuntime:
     ) -> str:
         """Start an execution of the flow's latest revision and return its id once it is durable.
 
-        FILE inputs are given as paths. Raises NoSuchFlowError, UnsupportedError, InputError.
+        FILE inputs are given as paths. Raises NoSuchFlowError, UnsupportedError, InputError; PortError when nothing
+        could be stored.
         """
         execution_id, created = self._engine.new_execution(
             namespace, flow_id, inputs, labels=labels, execution_id=execution_id
         )
+        self._post_first(execution_id, Create(created))
+        return execution_id
+
+    def _post_first(self, execution_id: str, create: Create) -> None:
+        """Have the execution created; return when its first entry is durable, whatever is left to do in it."""
         first = self._waiting_for_first[execution_id] = Future()
-        handled = self._mailbox.post(execution_id, Create(created))
+        handled = self._mailbox.post(execution_id, create)
         handled.add_done_callback(partial(_pass_on, first))
         try:
             first.result()
         finally:
-            del self._waiting_for_first[execution_id]
-        return execution_id
+            self._waiting_for_first.pop(execution_id, None)
 
     def kill(self, execution_id: str) -> None:
-        """Ask the execution to stop; returns when that is on record."""
+        """Ask the execution to stop; returns when that is on record. Raises PortError when it cannot be recorded."""
         self._mailbox.post(execution_id, Kill()).result()
 
-    def wait(self, execution_id: str, timeout: float | None = None) -> bool:
-        """Return True when the execution has ended, afterExecution included; False after *timeout* seconds."""
-        with self._ended:
-            return self._ended.wait_for(lambda: self._is_closed(execution_id), timeout)
+    def ask(self, execution_id: str, operation: Callable[[Operations, ExecutionState], Message]) -> None:
+        """Send the message that *operation* returns for the execution as it stands; returns when it is on record.
 
-    def _is_closed(self, execution_id: str) -> bool:
+        Raises what the operation refuses with, and NoSuchExecutionError.
+        """
+
+        def turn() -> None:
+            state = self._executor.load(execution_id)
+            if state is None:
+                raise NoSuchExecutionError(f"There is no execution `{execution_id}`")
+            self._handle(execution_id, [operation(Operations(self._engine), state)])
+
+        self._mailbox.post(execution_id, Turn(turn)).result()
+
+    def begin(self, execution_id: str, operation: Callable[[Operations, ExecutionState], tuple[str, Create]]) -> str:
+        """Create the execution that *operation* (a replay) makes of this one; return its id once it is durable."""
+        state = self._executor.load(execution_id)
+        if state is None:
+            raise NoSuchExecutionError(f"There is no execution `{execution_id}`")
+        follower_id, create = operation(Operations(self._engine), state)
+        self._post_first(follower_id, create)
+        return follower_id
+
+    def wait(self, execution_id: str, timeout: float | None = None) -> bool:
+        """Return True when the execution has ended, afterExecution included.
+
+        False after *timeout* seconds, or when the runtime is closed before.
+        """
+        with self._ended:
+            self._ended.wait_for(lambda: self._closed.is_set() or self._is_over(execution_id), timeout)
+        return not self._closed.is_set() and self._is_over(execution_id)
+
+    def _is_over(self, execution_id: str) -> bool:
         state = self._executor.load(execution_id)
         return state is not None and state.closed
 
@@ -191,7 +238,7 @@ class LocalRuntime:
         return self.stores.logs.fetch(execution_id)
 
     def subscribe(self, execution_id: str, on_change: OnChange, on_log: OnLog) -> None:
-        """Call *on_change* with the view after every step and *on_log* with every log line, from other threads."""
+        """Call *on_change* after every step and *on_log* with every log line, from other threads."""
         self._listeners.setdefault(execution_id, []).append((on_change, on_log))
 
     def open_executions(self) -> list[str]:
@@ -200,6 +247,11 @@ class LocalRuntime:
 
     def close(self) -> None:
         """Stop working and let the folder go. What has not ended goes on when it is opened again."""
+        with self._ended:
+            self._closed.set()
+            self._ended.notify_all()
+        if self._sweeper.ident is not None:
+            self._sweeper.join()
         self._timers.close()
         self._dispatch.close()
         self._mailbox.close()
@@ -218,17 +270,54 @@ class LocalRuntime:
             if claim.process_group is not None and claim.process_started is not None:
                 end_group(claim.process_group, claim.process_started)
             now = clock.now()
-            result = lost_result(claim.claimed, now, "The engine that ran the attempt was killed")
+            result = ended_with_engine(claim, now, "The engine that ran the attempt was killed")
             claims.close_lost(claim.attempt, encode_result(result), now)
-        unfinished = [summary.id for summary in self.stores.executions.due(datetime.max.replace(tzinfo=UTC))]
-        unfinished += self._journal.behind()
-        for execution_id in dict.fromkeys(unfinished):
-            self._mailbox.post(execution_id, partial(self._executor.recover, execution_id))
+        unfinished = {summary.id for summary in self.stores.executions.due(_THE_END)} | {*self._journal.behind()}
+        self._tidy(unfinished)
+        self._letters.send_again()
+        self._set_going(unfinished)
+        self._sweeper.start()
+
+    def _tidy(self, unfinished: Set[str]) -> None:
+        """Remove the directories that a killed engine left, now that nobody writes there any more."""
+        shutil.rmtree(self._temporary, ignore_errors=True)
+        self._temporary.mkdir(parents=True, exist_ok=True)
+        if self._workspaces.is_dir():
+            for folder in self._workspaces.iterdir():
+                if folder.name not in unfinished:
+                    shutil.rmtree(folder, ignore_errors=True)
+
+    def _sweep(self) -> None:
+        """Now and then look at what should have gone on by itself and did not (DESIGN §3.12)."""
+        while not self._closed.wait(_SWEEP.total_seconds()):
+            try:
+                self._set_going({summary.id for summary in self.stores.executions.due(self.stores.clock.now())})
+            except PortError:
+                _log.exception("The sweep failed; the next one comes in %s", _SWEEP)
+
+    def _set_going(self, execution_ids: Set[str]) -> None:
+        for execution_id in sorted(execution_ids):
+            self._mailbox.post(execution_id, Turn(partial(self._recover, execution_id), insist=True))
+
+    def _recover(self, execution_id: str) -> None:
+        self._executor.recover(execution_id)
+        self._tell_if_over(execution_id)
 
     # -- Wiring -------------------------------------------------------------------------------------
 
     def _handle(self, execution_id: str, messages: Sequence[Message]) -> None:
         self._executor.handle(execution_id, messages)
+        self._tell_if_over(execution_id)
+
+    def _tell_if_over(self, execution_id: str) -> None:
+        """Wake those who wait for an execution's end, and remove what it had on disk.
+
+        After every message, not with the last entry: the writer of that may not have learned that it was written.
+        """
+        if self._is_over(execution_id):
+            shutil.rmtree(self._workspaces / execution_id, ignore_errors=True)
+            with self._ended:
+                self._ended.notify_all()
 
     def _fire(self, execution_id: str, key: str) -> None:
         self._mailbox.post(execution_id, TimerFired(key))
@@ -237,20 +326,15 @@ class LocalRuntime:
         first = self._waiting_for_first.get(state.id)
         if first is not None and not first.done():
             first.set_result(None)
-        listeners = self._listeners.get(state.id)
-        if listeners:
-            view = self._engine.view(state)
-            for on_change, _ in listeners:
-                on_change(view)
-        if state.closed:
-            shutil.rmtree(self._workspaces / state.id, ignore_errors=True)
-            with self._ended:
-                self._ended.notify_all()
+        for on_change, _ in self._listeners.get(state.id, ()):
+            with _harmless():
+                on_change(state.id)
 
     def _tell_logs(self, execution_id: str, lines: Sequence[LogLine]) -> None:
         for _, on_log in self._listeners.get(execution_id, ()):
-            for line in lines:
-                on_log(line)
+            with _harmless():
+                for line in lines:
+                    on_log(line)
 
     def _release_workspace(self, execution_id: str, task_run_id: str) -> None:
         shutil.rmtree(self._engine.worker.workspace(execution_id, task_run_id), ignore_errors=True)
@@ -268,6 +352,15 @@ class _WatchedLogs:
     def append(self, execution_id: str, batch: str, lines: Sequence[LogLine]) -> None:
         self._logs.append(execution_id, batch, lines)
         self._tell(execution_id, lines)
+
+
+@contextmanager
+def _harmless() -> Iterator[None]:
+    """Let what a listener raises stop neither the execution nor the attempt it listens to."""
+    try:
+        yield
+    except Exception:
+        _log.exception("A listener failed")
 
 
 def _pass_on(first: Future[None], done: Future[None]) -> None:

@@ -91,12 +91,12 @@ class Story:
                 if state is State.CREATED:
                     continue
                 name = self.names.of(run["id"])
-                if is_end:
+                length, number = (elapsed(run, at), max(attempts(run), attempt)) if is_end else (None, attempt)
+                if is_end or state is State.PAUSED:
                     place: _Place = (at, last[index], 2, -depths[run["id"]])
-                    yield place, Change(at, state, name, run["id"], elapsed(run, at), max(attempts(run), attempt))
                 else:
-                    phase = 2 if state in _AFTER_AN_ATTEMPT else 0
-                    yield (at, index, phase, 0), Change(at, state, name, run["id"], None, attempt)
+                    place = (at, index, 2 if state in _AFTER_AN_ATTEMPT else 0, 0)
+                yield place, Change(at, state, name, run["id"], length, number)
 
     def _new(self, item: View, key: str | None) -> Iterator[tuple[State, datetime, int, bool]]:
         """Yield the states that were not told yet: each with its instant, its attempt, and whether it is the end."""

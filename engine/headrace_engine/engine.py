@@ -5,7 +5,8 @@ Every runtime (local, simulated, AWS) builds one of these and adds only how thin
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections import ChainMap
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any, BinaryIO
@@ -13,12 +14,13 @@ from typing import Any, BinaryIO
 from headrace_engine.core.events import Entry, ExecutionCreated
 from headrace_engine.core.flow import FlowIndex, index
 from headrace_engine.core.state import ExecutionState
+from headrace_engine.core.task_run import TaskRun
 from headrace_engine.executor import Answerer, Executor
 from headrace_engine.expressions import Expressions
-from headrace_engine.inputs import read_inputs
+from headrace_engine.inputs import Render, read_inputs
 from headrace_engine.language import Registry, parse_flow
 from headrace_engine.model.attempt import Payload
-from headrace_engine.model.definition import Concurrency, FlowDefinition
+from headrace_engine.model.definition import Concurrency, FlowDefinition, InputDefinition
 from headrace_engine.model.ids import new_id
 from headrace_engine.payloads import Payloads
 from headrace_engine.plugin import NetworkPolicy, RunnableTask
@@ -77,7 +79,7 @@ class Engine:
             workspaces=workspaces,
             network=network,
         )
-        self.preparer = Preparer(
+        self.preparer: Preparer = Preparer(
             stores,
             settings,
             self.expressions,
@@ -174,7 +176,7 @@ class Engine:
             namespace=namespace,
             flow_id=flow_id,
             flow_revision=definition.revision,
-            inputs=self._inputs(definition, execution_id, inputs or {}),
+            inputs=self.read_flow_inputs(definition, execution_id, inputs or {}),
             labels=(*definition.labels, *given.items()),
             variables=dict(definition.variables),
         )
@@ -195,19 +197,9 @@ class Engine:
             revision=request.revision,
         )[1]
 
-    def _inputs(self, definition: FlowDefinition, execution_id: str, given: Mapping[str, Any]) -> Payload:
-        storage = self.stores.storage
+    def read_flow_inputs(self, definition: FlowDefinition, execution_id: str, given: Mapping[str, Any]) -> Payload:
+        """Return what an execution keeps of the inputs it was given. Raises InputError."""
         folder = execution_folder(definition.namespace, definition.id, execution_id)
-
-        def store_file(input_id: str, filename: str, content: bytes | BinaryIO | Path) -> str:
-            uri = f"{folder}/inputs/{input_id}/{filename}"
-            if isinstance(content, Path):
-                with content.open("rb") as file:
-                    storage.put(uri, file)
-            else:
-                storage.put(uri, content)
-            return uri
-
         host = self.preparer.host_of(definition, execution_id, self.stores.clock.now())
         surroundings = self.settings.surroundings
         variables: dict[str, Any] = {
@@ -217,15 +209,55 @@ class Engine:
         }
         if definition.variables:
             variables["vars"] = definition.variables
-        stored = read_inputs(
+        stored = self._read(
             definition.inputs,
             given,
-            render=lambda template, more: self.expressions.render_typed(template, {**variables, **more}, host),
-            store_file=store_file,
-            seal=lambda text: self.stores.cipher.seal(text.encode()),
+            lambda template, more: self.expressions.render_typed(template, {**variables, **more}, host),
+            f"{folder}/inputs",
         )
         payload, _ = self.payloads.make(stored, f"{folder}/_engine", self.settings.output_inline_limit)
         return payload
+
+    def read_task_inputs(
+        self,
+        state: ExecutionState,
+        task_run: TaskRun,
+        definitions: Sequence[InputDefinition],
+        given: Mapping[str, Any],
+    ) -> dict[str, Any]:
+        """Return what a Pause keeps of the inputs it is resumed with. Raises InputError."""
+        definition = state.flow.definition
+        host = self.preparer.host(state, self.stores.clock.now())
+        variables = self.preparer.variables(state, task_run, host)
+        folder = f"{execution_folder(definition.namespace, definition.id, state.id)}/tasks/{task_run.id}"
+        return self._read(
+            definitions,
+            given,
+            lambda template, more: self.expressions.render_typed(template, ChainMap(dict(more), variables), host),  # type: ignore[arg-type]
+            folder,
+        )
+
+    def _read(
+        self, definitions: Sequence[InputDefinition], given: Mapping[str, Any], render: Render, folder: str
+    ) -> dict[str, Any]:
+        storage = self.stores.storage
+
+        def store_file(input_id: str, filename: str, content: bytes | BinaryIO | Path) -> str:
+            uri = f"{folder}/{input_id}/{filename}"
+            if isinstance(content, Path):
+                with content.open("rb") as file:
+                    storage.put(uri, file)
+            else:
+                storage.put(uri, content)
+            return uri
+
+        return read_inputs(
+            definitions,
+            given,
+            render=render,
+            store_file=store_file,
+            seal=lambda text: self.stores.cipher.seal(text.encode()),
+        )
 
     def view(self, state: ExecutionState) -> dict[str, Any]:
         """Return the execution in the shape of Kestra's API."""

@@ -52,7 +52,7 @@ from headrace_engine.core.messages import (
 from headrace_engine.core.outstanding import commands_of, outstanding
 from headrace_engine.core.state import ExecutionState, empty
 from headrace_engine.model.attempt import AttemptResult
-from headrace_engine.model.definition import FlowDefinition, Kind
+from headrace_engine.model.definition import Concurrency, FlowDefinition, Kind
 from headrace_engine.model.ids import new_id
 from headrace_engine.model.state import State
 from headrace_engine.payloads import Payloads
@@ -97,6 +97,9 @@ class Answerer(Protocol):
 
     def child_result(self, state: ExecutionState, reply: Reply, now: datetime) -> AttemptResult:
         """See Preparer.child_result."""
+
+    def concurrency_of(self, namespace: str, flow_id: str) -> Concurrency | None:
+        """See Preparer.concurrency_of."""
 
 
 @dataclass(slots=True)
@@ -235,6 +238,7 @@ class Executor:
         refused = False
         try:
             while True:
+                before = state
                 try:
                     state, lights, stale = self._step(state, waiting)
                 except SeqTakenError:
@@ -242,6 +246,10 @@ class Executor:
                     self.forget(state.id)
                     state = self._load_again(state.id, create)
                     refused = True
+                    continue
+                if stale and state is before and (newer := self._newer(state)) is not None:
+                    # What is held here was old: perhaps the message applies after all.
+                    state = newer
                     continue
                 self._set_again(state, waiting)
                 waiting = []
@@ -267,6 +275,15 @@ class Executor:
         if state is None:
             raise PortError(f"The journal of execution {execution_id} is gone")
         return state
+
+    def _newer(self, state: ExecutionState) -> ExecutionState | None:
+        """Return *state* with the entries that others wrote meanwhile; None when there are none."""
+        entries = self._stores.journal.entries(state.id, after=state.seq)
+        if not entries:
+            return None
+        for stored in entries:
+            state = apply_entry(state, decode_entry(stored.data))
+        return self._hold(state)
 
     def _catch_up(self, state: ExecutionState) -> ExecutionState:
         """Do what the writers of the last entries may have died before doing: copy their lines, issue their commands.

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import threading
 from collections import OrderedDict
 from collections.abc import Mapping, Sequence, Set
 from typing import Any
@@ -21,19 +22,22 @@ class Payloads:
     def __init__(self, storage: Storage) -> None:
         self._storage = storage
         self._cache: OrderedDict[str, Any] = OrderedDict()
+        self._lock = threading.Lock()
 
     def load(self, payload: Payload) -> Any:
         """Return the value of *payload*. Raises ports.NotFoundError when its file was purged."""
         if isinstance(payload, Inline):
             return payload.value
-        if payload.uri in self._cache:
-            self._cache.move_to_end(payload.uri)
-            return self._cache[payload.uri]
+        with self._lock:
+            if payload.uri in self._cache:
+                self._cache.move_to_end(payload.uri)
+                return self._cache[payload.uri]
         with self._storage.open(payload.uri) as file:
             value = msgspec.json.decode(file.read())
-        self._cache[payload.uri] = value
-        if len(self._cache) > _CACHED:
-            self._cache.popitem(last=False)
+        with self._lock:
+            self._cache[payload.uri] = value
+            if len(self._cache) > _CACHED:
+                self._cache.popitem(last=False)
         return value
 
     def make(self, value: Any, folder: str, limit: int) -> tuple[Payload, int]:

@@ -575,7 +575,7 @@ class _TaskRunStep:
             str(properties[name])
             for field_name, info in task_class.model_fields.items()
             if Rendering.BY_TASK in info.metadata
-            for name in (field_name, info.alias)
+            for name in (field_name, info.alias or field_name)
             if name in properties and "{" in str(properties[name])
         ]
         if not texts:

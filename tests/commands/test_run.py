@@ -129,9 +129,10 @@ def test_what_a_person_got_wrong_is_one_line_and_exits_2(
 
 
 def test_what_this_version_does_not_run_is_refused(headrace: Headrace, flow: Write) -> None:
-    result = headrace("run", flow("tasks:\n  - {id: wait, type: io.kestra.plugin.core.flow.Pause}\n"))
-    assert result.exit_code == 2
-    assert result.stderr.startswith("Error: task `wait`: ")
+    template = "{id: old, type: io.kestra.plugin.core.flow.Template, namespace: demo, templateId: t}"
+    result = headrace("run", flow(f"tasks:\n  - {template}\n"))
+    assert (result.exit_code, result.stdout) == (2, "")
+    assert result.stderr.startswith("Error: task `old`: ")
 
 
 def test_inputs_come_from_a_file_and_options_win_over_it(headrace: Headrace, flow: Write, tmp_path: Path) -> None:

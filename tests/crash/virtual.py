@@ -168,23 +168,25 @@ class Drama:
         return sum(result.state is not State.RESUBMITTED for result in results)
 
     def checked(self) -> dict[str, Any]:
-        """Return the outcome of every execution there is; raise when something does not hold that always must."""
+        """Return the outcome of every execution there is, the first one's first; raise when something does not hold that always must."""
         outcomes: dict[str, Any] = {}
         stores = self.world.stores
         found, _ = stores.executions.search(limit=100)
         started = sorted(found, key=lambda each: (each.start, each.parent_id is not None))
         with self.runtime(self.world) as reader:
-            for number, each in enumerate(started):
+            for each in started:
                 came = reader.outcome(each.id)
+                name = f"{each.flow_id} {came.view['inputs']} {came.view['metadata']['attemptNumber']}"
                 entries = [decode_entry(stored.data) for stored in stores.journal.entries(each.id)]
                 assert [entry.seq for entry in entries] == list(range(len(entries)))
-                outcomes[f"execution {number}"] = outcome(came.view, came.logs, lost_attempts(entries))
+                outcomes[name] = outcome(came.view, came.logs, lost_attempts(entries))
                 created = entries[0].events[0]
                 flow = reader.engine.flow_of(each.namespace, each.flow_id, created.flow_revision)  # type: ignore[union-attr]
                 state = fold(each.id, flow, entries)
                 assert state.closed, f"{each.id} is not done"
                 assert stores.executions.get(each.id) == summary(state)
                 assert reader.engine.view(state) == came.view
+        assert len(outcomes) == len(started), "an execution was started twice"
         assert not list(stores.claims.open()), "claims are open"
         assert all(times == 1 for times in self.ran.values()), "an attempt ran twice"
         outcomes["effects"] = sorted({entry.key.partition(".")[0] for entry in stores.kv.list("crash")})

@@ -19,9 +19,10 @@ from headrace_engine.view import duration
 FOLDER = Path(__file__).resolve().parent
 ANYTHING = "…"
 
-_GIVEN = {"inputs", "uploads", "labels", "now", "secrets", "environment", "kv", "files", "flows", "runs"}
+_GIVEN = {"inputs", "uploads", "labels", "now", "secrets", "environment", "kv", "files", "flows", "runs", "kill"}
 _EXPECTED = {
-    "state", "history", "error", "labels", "variables", "tasks", "outputs", "log", "duration", "follower", "refused"
+    "state", "history", "error", "attempt", "labels", "variables", "tasks", "outputs", "log", "duration", "follower",
+    "refused",
 }  # fmt: skip
 _TASK_RUN = {"in", "value", "iteration", "history", "attempts", "outputs", "error", "starts", "duration"}
 _TIMES = ("starts", "duration")
@@ -63,7 +64,7 @@ class FlowCase:
     def needs_virtual_time(self) -> bool:
         """True when the outcome names instants or waits, which only the virtual clock repeats."""
         expected = self.expected
-        timed = "now" in self.given or "duration" in expected or "follower" in expected
+        timed = bool({"now", "kill"} & self.given.keys() or {"duration", "follower"} & expected.keys())
         return timed or any(time in task for task in expected.get("tasks") or () for time in _TIMES)
 
 
@@ -123,6 +124,8 @@ def outcome(actual: Actual, given: Mapping[str, Any], flow: Mapping[str, Any]) -
         told["history"] = history
     if view["error"] is not None:
         told["error"] = view["error"]["message"]
+    if view["metadata"]["attemptNumber"] != 1:
+        told["attempt"] = view["metadata"]["attemptNumber"]
     labels = [f"{label['key']}={label['value']}" for label in view["labels"] if label["key"] != CORRELATION_LABEL]
     if labels != _usual_labels(flow, given):
         told["labels"] = labels

@@ -16,6 +16,7 @@ from flows.corpus import Actual, FlowCase, outcome
 from headrace_cli.local import LocalRuntime
 from headrace_engine.engine import UnsupportedError
 from headrace_engine.inputs import InputError
+from headrace_engine.plugin import parse_duration
 from headrace_engine.run_stores import RunKV, namespace_folder
 from headrace_engine.services import Stores
 from headrace_engine.testing.runtime import START, VirtualRuntime
@@ -43,6 +44,9 @@ def run_virtually(case: FlowCase, folder: Path) -> dict[str, Any]:
                 )
             except (UnsupportedError, InputError) as refused:
                 return {"refused": str(refused), "tasks": []}
+            if "kill" in given:
+                runtime.settle(parse_duration(given["kill"]))
+                runtime.kill(execution_id)
             runtime.settle()
 
         def actual(execution_id: str) -> Actual:

@@ -283,6 +283,10 @@ class _Step:
     def take_back(self, message: Restart | ChangeState) -> None:
         """Restart, or a state set by hand: only where nothing runs (reference §5.2, §5.4)."""
         state = self.state.state
+        if state is State.QUEUED and isinstance(message, ChangeState) and message.to in (State.CANCELLED, State.FAILED):
+            self.emit(ExecutionMoved(message.to))
+            self.emit(Closed())
+            return
         if self.state.open_attempts or state is State.RETRIED or not (self.state.closed or state is State.PAUSED):
             return
         if isinstance(message, ChangeState) and message.to not in SETTABLE:
@@ -547,7 +551,8 @@ class _Step:
         self.emit(Replaced(derived_id("retry", self.state.id, task_run.id), due))
         self.emit(WindingDown(State.RETRIED))
         self.end_task_run(task_run, State.RETRIED, error)
-        self.leave_nothing_waiting()
+        if self.state.winding_down is not None:  # else it has ended, and what waits is its afterExecution
+            self.leave_nothing_waiting()
 
     def working_directory_job_ended(self, task_run: TaskRun, result: AttemptResult) -> None:
         """A WorkingDirectory has prepared its directory, or collected its files."""

@@ -33,7 +33,7 @@ def _flow_labels(value: LabelMap) -> LabelMap:
     return value
 
 
-class Concurrency(LanguageProperties):
+class ConcurrencyProperties(LanguageProperties):
     """How many executions of the flow may run at once."""
 
     limit: Annotated[int, Rendering.STATIC] = Field(gt=0, description="The greatest number of running executions.")
@@ -149,7 +149,7 @@ class FlowProperties(LanguageProperties):
         validation_alias=AliasChoices("pluginDefaults", "taskDefaults"),
         description="Default values for the properties of types.",
     )
-    concurrency: Concurrency | None = Field(default=None, description="How many executions may run at once.")
+    concurrency: ConcurrencyProperties | None = Field(default=None, description="How many executions may run at once.")
     outputs: OutputList | None = Field(default=None, description="The values an execution hands back.")
     retry: RetryField | None = Field(default=None, description="Whether and when a failed execution is tried again.")
     sla: Annotated[list[dict[str, Any]], Holds.SLAS] | None = Field(

@@ -5,9 +5,17 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from pydantic import ValidationError
+
 from headrace_engine.language.checking import Checked
 from headrace_engine.language.defaults import NEVER_DEFAULTS, PluginDefaults
-from headrace_engine.language.flow import UNSUPPORTED_FLOW_PROPERTIES, FlowProperties, Listener, PluginDefault
+from headrace_engine.language.flow import (
+    UNSUPPORTED_FLOW_PROPERTIES,
+    ConcurrencyProperties,
+    FlowProperties,
+    Listener,
+    PluginDefault,
+)
 from headrace_engine.language.markers import Holds
 from headrace_engine.language.nodes import Entries, Items, Node, Scalar
 from headrace_engine.language.registry import Registry
@@ -91,11 +99,11 @@ class FlowReader:
 
 
 def _concurrency(data: Any) -> Concurrency | None:
-    if not isinstance(data, Mapping) or not isinstance(data.get("limit"), int):
+    try:
+        read = ConcurrencyProperties.model_validate(data)
+    except ValidationError:
         return None  # absent, or told of as a problem already
-    behavior = data.get("behavior", "QUEUE")
-    known = behavior in LimitBehavior.__members__
-    return Concurrency(data["limit"], LimitBehavior(behavior) if known else LimitBehavior.QUEUE)
+    return Concurrency(read.limit, LimitBehavior(read.behavior))
 
 
 def _labels(data: Any) -> tuple[tuple[str, str], ...]:

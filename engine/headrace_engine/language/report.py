@@ -28,6 +28,8 @@ class Report:
     file: str | None = None
     problems: list[Problem] = field(default_factory=list)
     warnings: list[Problem] = field(default_factory=list)
+    told: int = 0
+    """How often a problem was found, those found a second time (through an alias, say) counted again."""
     fallback: Node | None = None
     """Where to point for a value that the source does not hold (configured plugin defaults)."""
     _lines: list[str] | None = None
@@ -67,6 +69,7 @@ class Report:
             line, column = (self.fallback.line, self.fallback.column) if self.fallback else (1, 1)
             message = f"{message} (The value comes from the configured plugin defaults.)"
         problem = Problem(format_path(path), message, line or 1, column or 1, self.file)
+        self.told += to is self.problems
         if problem in to or len(to) > MAX_PROBLEMS:
             return
         to.append(problem)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import replace
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from headrace_engine.language import known_types
@@ -26,6 +26,15 @@ _STEERING = frozenset({"condition", "value", "values", "concurrent", "concurrenc
 _CALLS_A_FLOW = frozenset({"io.kestra.plugin.core.flow.Subflow", "io.kestra.plugin.core.flow.ForEachItem"})
 
 
+@dataclass(slots=True)
+class _Held:
+    """What stands in a flowable."""
+
+    branches: dict[str, tuple[TaskDefinition, ...]] = field(default_factory=dict)
+    depends_on: dict[str, tuple[str, ...]] = field(default_factory=dict)
+    inputs: tuple[InputDefinition, ...] = ()
+
+
 class TaskReader:
     """Reads the tasks of one flow."""
 
@@ -34,7 +43,6 @@ class TaskReader:
         self._report = typed.report
         self._namespace = namespace
         self._flow_id = flow_id
-        self._inputs: tuple[InputDefinition, ...] = ()
         self.ids = Ids(typed.report)
 
     def tasks(self, node: Node | None, *, required: bool = False) -> tuple[TaskDefinition, ...]:
@@ -77,12 +85,12 @@ class TaskReader:
         node = self._typed.defaults.applied(node, name, {**_COMMON, **own_names})
         task = self._common(node, besides=own_names)
         own = node.without(*(key for key in node.entries if key in _COMMON and key not in own_names))
-        problems_before = len(self._report.problems)
+        told_before = self._report.told
         checked = self._typed.checker.check(own, cls, what=f"`{name}`", also_known=_COMMON)
         runner_sentences = tuple(self._typed.unsupported)
         self._typed.unsupported.clear()
-        is_sound = len(self._report.problems) == problems_before
-        branches, depends_on = self._children(checked.node, cls)
+        is_sound = self._report.told == told_before
+        held = self._held(checked.node, cls)
         data = checked.data
         if issubclass(cls, RunnableTask):
             properties, kind = data, self._kind(cls, data) if is_sound else cls.KIND
@@ -97,12 +105,12 @@ class TaskReader:
             type=cls.TYPE,
             kind=kind,
             properties=properties,
-            branches=branches,
-            depends_on=depends_on,
-            inputs=self._inputs_of(cls),
+            branches={name: tasks for name, tasks in held.branches.items() if tasks},
+            depends_on=held.depends_on,
+            inputs=held.inputs if cls.KIND is Kind.PAUSE else (),
             expression=_expression(kind, data),
             values=data.get("values", data.get("value")) if kind in (Kind.FOR_EACH, Kind.EACH_PARALLEL) else None,
-            concurrency=concurrent if isinstance(concurrent, int) else 0,
+            concurrency=_count(concurrent) if is_sound and not issubclass(cls, RunnableTask) else 0,
             unsupported=" ".join(sentence for sentence in sentences if sentence) or None,
         )
 
@@ -154,37 +162,29 @@ class TaskReader:
 
     # -- what a flowable holds
 
-    def _children(
-        self, node: Entries, cls: type[Task]
-    ) -> tuple[dict[str, tuple[TaskDefinition, ...]], dict[str, tuple[str, ...]]]:
-        branches: dict[str, tuple[TaskDefinition, ...]] = {}
-        depends_on: dict[str, tuple[str, ...]] = {}
+    def _held(self, node: Entries, cls: type[Task]) -> _Held:
+        held = _Held()
         for name, shape in fields_of(cls).items():
             value = node.entries.get(name)
             if value is None or shape.holds is None:
                 continue
             match shape.holds:
                 case Holds.TASKS:
-                    branches[name] = self.tasks(value, required=shape.required)
+                    held.branches[name] = self.tasks(value, required=shape.required)
                 case Holds.TASKS_BY_CASE:
-                    branches |= self._cases(value)
+                    held.branches |= self._cases(value)
                 case Holds.DAG_TASKS:
-                    branches[name], depends_on = self._dag(value)
+                    held.branches[name], held.depends_on = self._dag(value)
                 case Holds.TASK:
                     task = self.task(value)
-                    branches[name] = (task,) if task is not None else ()
+                    held.branches[name] = (task,) if task is not None else ()
                 case Holds.INPUTS:
-                    self._inputs = self._typed.inputs(value)
+                    held.inputs = self._typed.inputs(value)
                 case Holds.OUTPUTS:
                     self._typed.outputs(value)
                 case _:
                     pass
-        return {name: tasks for name, tasks in branches.items() if tasks}, depends_on
-
-    def _inputs_of(self, cls: type[Task]) -> tuple[InputDefinition, ...]:
-        """Return the inputs that the task just read declares (Pause's onResume)."""
-        found, self._inputs = self._inputs, ()
-        return found if cls.KIND is Kind.PAUSE else ()
+        return held
 
     def _cases(self, node: Node) -> dict[str, tuple[TaskDefinition, ...]]:
         if not isinstance(node, Entries):
@@ -250,6 +250,11 @@ class TaskReader:
                     item.entries["type"],
                     f"`{name}` cannot stand in a WorkingDirectory: its tasks run on a worker, one after the other.",
                 )
+
+
+def _count(value: Any) -> int:
+    """Return a number that its class has accepted: ``3``, ``3.0`` or ``"3"``."""
+    return int(float(value)) if isinstance(value, str) else int(value)
 
 
 def _default_concurrency(cls: type[Task]) -> int:

@@ -46,6 +46,7 @@ from headrace_engine.model.attempt import AttemptResult
 from headrace_engine.model.definition import FlowDefinition
 from headrace_engine.model.ids import new_id
 from headrace_engine.model.state import State
+from headrace_engine.operations import Operations
 from headrace_engine.ports import AttemptId, Claim, ClaimTakenError, Job, LogLine
 from headrace_engine.services import Channels, Settings, Stores
 
@@ -229,6 +230,16 @@ class VirtualRuntime:
     def kill(self, execution_id: str) -> None:
         """Send the message that kills an execution."""
         self.world.post(execution_id, Kill())
+
+    def ask(self, execution_id: str, operation: Callable[[Operations, ExecutionState], Message]) -> None:
+        """Send the message that *operation* returns for the execution as it stands. Raises what it refuses with."""
+        self.world.post(execution_id, operation(Operations(self.engine), self.state(execution_id)))
+
+    def begin(self, execution_id: str, operation: Callable[[Operations, ExecutionState], tuple[str, Create]]) -> str:
+        """Create the execution that *operation* (a replay) makes of this one; return its id."""
+        follower_id, create = operation(Operations(self.engine), self.state(execution_id))
+        self.world.post(follower_id, create)
+        return follower_id
 
     def step(self) -> bool:
         """Handle one message, or run one attempt; False when there is neither.

@@ -96,6 +96,23 @@ def test_what_one_step_did_in_one_instant_is_told_from_the_outside_in_and_back()
     ]
 
 
+def test_a_loop_that_waits_does_so_after_its_round() -> None:
+    view = execution(
+        ("CREATED", 0),
+        ("RUNNING", 0),
+        runs=[
+            run("until", ("CREATED", 0), ("RUNNING", 0), ("PAUSED", 5)),
+            run("tick", *ended("SUCCESS", 5, 5), parent="until"),
+        ],
+    )
+    assert Told()(view)[2:] == [
+        "00.000Z RUNNING  until",
+        "00.005Z RUNNING  tick",
+        "00.005Z SUCCESS  tick (0ms)",
+        "00.005Z PAUSED   until",
+    ]
+
+
 def test_a_retried_task_run_tells_its_attempts() -> None:
     flaky = run(
         "flaky",

@@ -9,9 +9,11 @@ import pytest
 
 from headrace_engine.language import Registry, check, parse_flow
 from headrace_engine.model.definition import (
+    Concurrency,
     FlowDefinition,
     InputDefinition,
     Kind,
+    LimitBehavior,
     OutputDefinition,
     Retry,
     RetryBehavior,
@@ -113,6 +115,13 @@ triggers:
     )
     assert found.disabled
     assert found.unsupported == ()
+
+
+def test_numbers_in_quotes_are_numbers_where_numbers_are_meant(registry: Registry) -> None:
+    body = f"concurrent: '3'\ntasks: [{LOG % 'a'}]"
+    assert flowable("Parallel", body, registry).concurrency == 3
+    found = flow(f"concurrency: {{limit: '2'}}\ntasks: [{LOG % 'a'}]", registry)
+    assert found.concurrency == Concurrency(2, LimitBehavior.QUEUE)
 
 
 def test_labels_as_a_list(registry: Registry) -> None:
@@ -321,8 +330,10 @@ tasks: [{LOG % "t"}]
 @pytest.mark.parametrize(
     ("body", "sentence"),
     [
-        ("concurrency: {limit: 1}", "`concurrency` is not supported by this version of Headrace"),
-        ("sla: [{id: a, type: MAX_DURATION, duration: PT1H, behavior: NONE}]", "`sla` is not supported"),
+        (
+            "sla: [{id: a, type: MAX_DURATION, duration: PT1H, behavior: NONE}]",
+            "`sla` is not supported by this version of Headrace",
+        ),
         ("checks: [{when: 'true', message: no}]", "`checks` is not supported"),
         ("listeners: [{tasks: [{id: l, type: io.kestra.plugin.core.log.Log, message: hi}]}]", "`listeners` is not"),
         ("workerGroup: {key: gpu}", "`workerGroup` is not supported"),
@@ -359,11 +370,6 @@ def test_what_is_switched_off_needs_no_support(registry: Registry) -> None:
 @pytest.mark.parametrize(
     "body",
     [
-        f"type: {FLOW}Pause\ndelay: PT1S",
-        f"type: {FLOW}Pause\nonResume: [{{id: ok, type: BOOL}}]\nonPause: {LOG % 'p'}",
-        f"type: {FLOW}WaitFor\ncondition: 'true'\ntasks: [{LOG % 'a'}]",
-        f"type: {FLOW}LoopUntil\ncondition: 'true'\ncheckFrequency: {{interval: PT1S}}\ntasks: [{LOG % 'a'}]",
-        f"type: {FLOW}Subflow\nnamespace: a\nflowId: b\ninputs: {{x: 1}}",
         f"type: {FLOW}ForEachItem\nitems: x\nbatch: {{rows: 5}}\nnamespace: a\nflowId: b",
         f"type: {FLOW}Template\nnamespace: a\ntemplateId: b",
         f"type: {FLOW}Loop\nvalues: [1]\ntasks: [{LOG % 'a'}]",
@@ -381,8 +387,38 @@ def test_a_type_that_comes_later_is_read_and_refused_at_run_time(body: str, regi
 
 
 def test_the_tasks_inside_a_type_that_comes_later_are_read(registry: Registry) -> None:
-    found = flowable("LoopUntil", f"condition: 'true'\ntasks: [{LOG % 'a'}]", registry)
+    found = flowable("Loop", f"values: [1]\ntasks: [{LOG % 'a'}]", registry)
     assert ids(found.branches["tasks"]) == ["a"]
+
+
+def test_pause(registry: Registry) -> None:
+    found = flowable(
+        "Pause",
+        f"delay: PT1S\nonResume: [{{id: ok, type: BOOL}}]\nonPause: {LOG % 'p'}\ntasks: [{LOG % 'a'}]",
+        registry,
+    )
+    assert (found.kind, found.properties, found.unsupported) == (Kind.PAUSE, {"pauseDuration": "PT1S"}, None)
+    assert {name: ids(tasks) for name, tasks in found.branches.items()} == {"onPause": ["p"], "tasks": ["a"]}
+    assert found.inputs == (InputDefinition(id="ok", type="BOOL"),)
+
+
+@pytest.mark.parametrize("name", ["LoopUntil", "WaitFor"])
+def test_loop_until(name: str, registry: Registry) -> None:
+    found = flowable(name, f"condition: 'true'\ncheckFrequency: {{interval: PT1S}}\ntasks: [{LOG % 'a'}]", registry)
+    assert (found.type, found.kind, found.expression) == (f"{FLOW}LoopUntil", Kind.LOOP_UNTIL, "true")
+    assert found.properties == {"checkFrequency": {"interval": "PT1S"}}
+
+
+def test_subflow(registry: Registry) -> None:
+    found = flowable("Subflow", "namespace: a\nflowId: b\ninputs: {x: 1}\nwait: false", registry)
+    assert found.kind is Kind.SUBFLOW
+    assert found.properties == {"namespace": "a", "flowId": "b", "inputs": {"x": 1}, "wait": False}
+
+
+def test_concurrency(registry: Registry) -> None:
+    found = flow(f"concurrency: {{limit: 3, behavior: CANCEL}}\ntasks: [{LOG % 'a'}]", registry)
+    assert found.concurrency == Concurrency(3, LimitBehavior.CANCEL)
+    assert found.unsupported == ()
 
 
 def test_fail_fast_is_refused_only_when_it_is_on(registry: Registry) -> None:

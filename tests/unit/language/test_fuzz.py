@@ -200,21 +200,32 @@ SMALL = st.recursive(
     max_leaves=8,
 )
 
+LIMITS = st.dictionaries(st.sampled_from(["limit", "behavior"]), st.integers(-1, 3) | st.sampled_from(["QUEUE", "x"]))
 
-@given(data=st.data(), kind=st.sampled_from(["tasks", "triggers", "inputs", "outputs", "pluginDefaults", "sla"]))
+
+@given(
+    data=st.data(), kind=st.sampled_from(["tasks", "triggers", "inputs", "outputs", "pluginDefaults", "sla", "checks"])
+)
 @settings(unhurried, max_examples=600)
 def test_any_value_in_the_properties_of_a_known_type(data: st.DataObject, kind: str, registry: Registry) -> None:
     names = [*INPUTS, *SLAS] if kind in ("inputs", "outputs", "sla") else registry.names()
     thing = data.draw(st.fixed_dictionaries({"id": st.just("x"), "type": st.sampled_from(names)}))
     thing |= data.draw(st.dictionaries(PROPERTIES, SMALL, max_size=8))
     log = {"id": "log", "type": "io.kestra.plugin.core.log.Log", "message": "hi"}
-    attempt(flow_style({"id": "a", "namespace": "b", "tasks": [log], kind: [thing]}), registry)
+    flow = {"id": "a", "namespace": "b", "tasks": [log], "concurrency": data.draw(LIMITS), "labels": data.draw(SMALL)}
+    attempt(flow_style(flow | {kind: [thing]}), registry)
 
 
 @given(tasks=st.lists(st.dictionaries(WORDS, VALUES, max_size=6), max_size=3), others=st.dictionaries(WORDS, VALUES))
 @settings(unhurried, max_examples=150)
 def test_any_value_in_the_places_of_a_flow(tasks: list[object], others: dict[str, object], registry: Registry) -> None:
     attempt(flow_style({"id": "a", "namespace": "b", **others, "tasks": tasks}), registry)
+
+
+def test_what_is_broken_twice_through_an_alias_is_told_and_nothing_else(registry: Registry) -> None:
+    inner = "tasks: [{id: x, type: io.kestra.plugin.core.log.Log, message: hi}]"
+    broken = f"{{id: a, type: io.kestra.plugin.core.flow.Parallel, concurrent: many, {inner}}}"
+    attempt(f"id: a\nnamespace: b\ntasks: [&t {broken}, *t]\n", registry)
 
 
 @pytest.mark.parametrize("seed", range(60))

@@ -14,6 +14,7 @@ from collections.abc import Callable
 
 from headrace_engine.core.codec import decode_result, encode_message, encode_result
 from headrace_engine.core.messages import AttemptReported
+from headrace_engine.executor import ended_with_engine
 from headrace_engine.model.attempt import AttemptResult
 from headrace_engine.model.state import State
 from headrace_engine.ports import AttemptId, Claim, Claims, ClaimTakenError, Clock, Job, Mailbox, PortError
@@ -61,9 +62,9 @@ class LocalDispatch:
                 return
             self._known.add(job.attempt)
             self._queue.append(job)
-            if self._idle:
-                self._condition.notify()
-            elif len(self._threads) < self._limit:
+            self._condition.notify()
+            # A thread that was woken counts as idle until it runs: only those beyond the jobs that wait are free.
+            if self._idle < len(self._queue) and len(self._threads) < self._limit:
                 thread = threading.Thread(target=self._work, name="headrace-worker", daemon=True)
                 self._threads.append(thread)
                 thread.start()
@@ -76,7 +77,10 @@ class LocalDispatch:
             context.stop()
 
     def close(self) -> None:
-        """End what runs without reporting it: the next start finds those attempts lost."""
+        """End what runs without reporting it: the next start finds those attempts lost.
+
+        What ended by itself just before is closed with its result.
+        """
         with self._condition:
             self._closed = True
             self._queue.clear()
@@ -99,7 +103,7 @@ class LocalDispatch:
                 job = self._queue.popleft()
             try:
                 self._run(job)
-            except PortError:
+            except Exception:
                 # The claim stands, or not; either way the next start, or the sweeper, finds the attempt again.
                 _log.exception("Attempt %s could not be run or reported", job.attempt)
             finally:
@@ -111,16 +115,21 @@ class LocalDispatch:
         try:
             claim = self._claims.claim(attempt, self._owner, self._clock.now())
         except ClaimTakenError as taken:
-            if taken.claim.result is not None:
-                self._report(taken.claim)
+            claim = taken.claim
+            if claim.result is None and claim.owner == self._owner:
+                # Ours, and nobody is at work on it: its result could not be stored when it ended.
+                now = self._clock.now()
+                lost = ended_with_engine(claim, now, "The result of the attempt could not be stored")
+                claim = self._claims.close_lost(attempt, encode_result(lost), now)
+            self._report(claim)
             return
         if claim.stop_requested:
             now = self._clock.now()
             result = AttemptResult(State.KILLED, now, now, error="The attempt was stopped before it began")
         else:
             result = self._execute(job)
-        if self._closed:
-            return
+            if self._closed and result.state is State.KILLED:
+                return
         closed = self._claims.close(attempt, self._owner, encode_result(result), self._clock.now())
         self._report(closed)
 
@@ -139,6 +148,12 @@ class LocalDispatch:
 
         try:
             return self._worker.run(job, on_context=begin, on_process_group=record)
+        except PortError:
+            raise
+        except Exception as error:
+            _log.exception("Attempt %s could not be run", attempt)
+            now = self._clock.now()
+            return AttemptResult(State.FAILED, now, now, error=f"The worker failed: {type(error).__name__}: {error}")
         finally:
             self._running.pop(attempt, None)
 

@@ -129,4 +129,13 @@ CREATE TABLE slot_queue (
 ) WITHOUT ROWID;
 """
 
-MIGRATIONS: tuple[str, ...] = (_FIRST, _SLOTS)
+# What executions sent each other and is not handled yet.
+_MESSAGES = """
+CREATE TABLE messages (
+    number INTEGER PRIMARY KEY,
+    execution_id TEXT NOT NULL,
+    message BLOB NOT NULL
+);
+"""
+
+MIGRATIONS: tuple[str, ...] = (_FIRST, _SLOTS, _MESSAGES)

@@ -291,7 +291,9 @@ def _run_due(step: _Step, state: TriggerState) -> datetime | None:
             date = times.after(date)
         else:
             return date
-    return date if date is None or date <= step.now else _arm(step, date)
+    if date is None or date <= step.now or date == state.next:
+        return date
+    return _arm(step, date)
 
 
 def _passed_over(step: _Step, state: TriggerState, date: datetime) -> PassedOver | None:

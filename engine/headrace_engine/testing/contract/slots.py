@@ -53,5 +53,5 @@ class SlotsContract(Contract):
 
     def test_of_many_that_race_for_the_last_slot_one_gets_it(self, slots: Slots) -> None:
         won = self.race([partial(slots.acquire, FLOW, f"e{number}", 3) for number in range(CONTENDERS)])
-        assert sum(won) == 3
+        assert won.count(True) == 3
         assert len(slots.state(FLOW).holders) == 3

@@ -1,0 +1,198 @@
+"""What a person may ask of an execution, and when it is refused (reference §5.2 to §5.5).
+
+Each operation looks at the state, refuses what does not apply with the error the API answers with, and returns the
+message that asks the core. The core checks again: between the look and the message the execution may have moved on.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import replace
+from typing import Any
+
+from headrace_engine.core.events import ExecutionCreated, Reopened
+from headrace_engine.core.messages import (
+    ChangeState,
+    Create,
+    ForceRun,
+    Hold,
+    Kill,
+    Message,
+    Restart,
+    Resume,
+)
+from headrace_engine.core.restart import NothingToRestartError, Reopening, after_failure, copies, from_task_run
+from headrace_engine.core.state import ExecutionState
+from headrace_engine.engine import Engine
+from headrace_engine.model.attempt import Inline
+from headrace_engine.model.ids import new_id
+from headrace_engine.model.state import State
+
+RESUMES_TO = frozenset({State.RUNNING, State.SUCCESS, State.WARNING, State.FAILED, State.CANCELLED, State.KILLED})
+
+
+class IllegalStateError(ValueError):
+    """The execution's state does not allow it (HTTP 409)."""
+
+
+class UnprocessableError(ValueError):
+    """What is asked makes no sense for this execution (HTTP 422)."""
+
+
+class Operations:
+    """The operations on executions of one engine."""
+
+    def __init__(self, engine: Engine) -> None:
+        self._engine = engine
+
+    def kill(self, state: ExecutionState) -> Message:
+        """Stop everything. Raises IllegalStateError when it has ended."""
+        if state.state.is_terminal:
+            raise IllegalStateError(f"Illegal state: execution is already finished, it is in state {state.state}")
+        return Kill()
+
+    def pause(self, state: ExecutionState) -> Message:
+        """Start nothing new. Raises UnprocessableError unless it is RUNNING."""
+        if state.state is not State.RUNNING:
+            raise UnprocessableError(f"Illegal argument: the execution is not running, it is in state {state.state}")
+        return Hold()
+
+    def resume(
+        self,
+        state: ExecutionState,
+        inputs: Mapping[str, Any] | None = None,
+        *,
+        task_run_id: str | None = None,
+        to: State = State.RUNNING,
+        by: str | None = None,
+    ) -> Message:
+        """Go on with the first Pause that waits, or the one named, with its onResume inputs.
+
+        Raises IllegalStateError unless it is PAUSED; InputError for the inputs; UnprocessableError for the rest.
+        """
+        if state.state is not State.PAUSED:
+            raise IllegalStateError(f"Illegal state: execution is not paused, it is in state {state.state}")
+        if to not in RESUMES_TO:
+            raise UnprocessableError(f"Illegal argument: an execution cannot be resumed to {to}")
+        waiting = sorted(state.paused, key=lambda run_id: state.task_runs[run_id].order)
+        if task_run_id is not None and task_run_id not in waiting:
+            raise UnprocessableError(f"Illegal argument: no task run `{task_run_id}` is paused")
+        if not waiting:
+            return Resume(to=to)
+        task_run = state.task_runs[task_run_id or waiting[0]]
+        definitions = state.flow.tasks[task_run.task_id].inputs
+        read = self._engine.read_task_inputs(state, task_run, definitions, inputs or {})
+        now = self._engine.stores.clock.now()
+        outputs = {
+            "onResume": read,
+            "resumed": {"by": by, "on": now.isoformat().replace("+00:00", "Z"), "to": to.value},
+        }
+        return Resume(task_run.id, to, Inline(outputs))
+
+    def force_run(self, state: ExecutionState) -> Message:
+        """Run now. Raises UnprocessableError when it has ended."""
+        if state.state.is_terminal:
+            raise UnprocessableError(f"Illegal argument: the execution has ended, it is in state {state.state}")
+        return ForceRun()
+
+    def unqueue(self, state: ExecutionState, to: State = State.RUNNING) -> Message:
+        """Take it out of the queue: to run now, or to end. Raises UnprocessableError unless it is QUEUED."""
+        if state.state is not State.QUEUED:
+            raise UnprocessableError(f"Illegal argument: the execution is not queued, it is in state {state.state}")
+        if to is State.RUNNING:
+            return ForceRun()
+        if to in (State.CANCELLED, State.FAILED):
+            return ChangeState(to)
+        raise UnprocessableError(f"Illegal argument: an execution cannot be unqueued to {to}")
+
+    def restart(self, state: ExecutionState) -> Message:
+        """Run again what failed. Raises IllegalStateError while it goes on, UnprocessableError when nothing failed."""
+        self._must_rest(state)
+        self._reopening(lambda: after_failure(state))
+        return Restart()
+
+    def change_state(self, state: ExecutionState, task_run_id: str, to: State) -> Message:
+        """Set a task run's state and go on from there. Raises as restart."""
+        self._must_rest(state)
+        if not to.is_terminal:
+            raise UnprocessableError(f"Illegal argument: a task run cannot be set to {to}")
+        self._reopening(lambda: from_task_run(state, task_run_id, keep=True))
+        return ChangeState(to, task_run_id)
+
+    def change_status(self, state: ExecutionState, to: State) -> Message:
+        """Set the end state by hand. Raises IllegalStateError unless both are ends."""
+        if not state.state.is_terminal or not to.is_terminal:
+            raise IllegalStateError(f"Illegal state: the state cannot be changed by hand from {state.state} to {to}")
+        return ChangeState(to)
+
+    def restart_on(self, state: ExecutionState, revision: int) -> tuple[str, Create]:
+        """Run again what failed, as a new execution on another revision (reference §5.2)."""
+        self._must_rest(state)
+        return self._copy(state, self._reopening(lambda: after_failure(state)), revision, None)
+
+    def replay(
+        self,
+        state: ExecutionState,
+        task_run_id: str | None = None,
+        *,
+        revision: int | None = None,
+        inputs: Mapping[str, Any] | None = None,
+    ) -> tuple[str, Create]:
+        """Return the id and first message of a new execution that begins at *task_run_id*, or at the beginning.
+
+        inputs, when given, replace those of the execution and are checked as for any new one.
+        """
+        self._must_rest(state)
+        if task_run_id is None:
+            execution_id = new_id()
+            return execution_id, Create(self._follower(state, execution_id, revision, inputs))
+        return self._copy(state, self._reopening(lambda: from_task_run(state, task_run_id)), revision, inputs)
+
+    def _copy(
+        self,
+        state: ExecutionState,
+        found: Reopening,
+        revision: int | None,
+        inputs: Mapping[str, Any] | None,
+    ) -> tuple[str, Create]:
+        execution_id = new_id()
+        created = self._follower(state, execution_id, revision, inputs)
+        flow = self._engine.flow_of(created.namespace, created.flow_id, created.flow_revision)
+        same = flow if created.flow_revision != state.flow.definition.revision else state.flow
+        try:
+            task_runs, moved = copies(state, found, execution_id, same)
+        except NothingToRestartError as error:
+            raise UnprocessableError(f"Illegal argument: {error}") from None
+        return execution_id, Create(created, task_runs, Reopened(moved.restarted, moved.reopened, ()))
+
+    def _follower(
+        self, state: ExecutionState, execution_id: str, revision: int | None, inputs: Mapping[str, Any] | None
+    ) -> ExecutionCreated:
+        created = state.created
+        if created is None:
+            raise UnprocessableError("Illegal argument: the execution has no entries yet")
+        follower = replace(
+            created,
+            flow_revision=revision or created.flow_revision,
+            labels=(*(pair for pair in created.labels if pair[0] != "system.replay"), ("system.replay", "true")),
+            parent_id=state.id,
+            original_id=created.original_id or state.id,
+            start_at=None,
+            reply_to=None,
+        )
+        definition = self._engine.flow_of(created.namespace, created.flow_id, follower.flow_revision).definition
+        if inputs is not None:
+            follower = replace(follower, inputs=self._engine.read_flow_inputs(definition, execution_id, inputs))
+        return replace(follower, variables=dict(definition.variables) if revision else created.variables)
+
+    def _must_rest(self, state: ExecutionState) -> None:
+        if not (state.closed or state.state is State.PAUSED) or state.open_attempts:
+            raise IllegalStateError(
+                f"Illegal state: execution must be terminated or paused to be restarted, it is in state {state.state}"
+            )
+
+    def _reopening(self, find: Callable[[], Reopening]) -> Reopening:
+        try:
+            return find()
+        except NothingToRestartError as error:
+            raise UnprocessableError(f"Illegal argument: {error}") from None
