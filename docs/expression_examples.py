@@ -1,7 +1,7 @@
-"""The examples of expressions.md: for each operator, test, tag, filter and function an expression; results are not here.
+"""The examples of expressions.md: an expression for each operator, test, tag, filter and function.
 
-The engine computes the results when the page is made, so a page that is current shows what the engine does. OUTSIDE
-and VARIABLES are what the examples see.
+The engine computes the results when the page is made, so a page that is current shows what the engine does.
+VARIABLES and Outside are what the examples see.
 """
 
 from __future__ import annotations
@@ -121,7 +121,10 @@ TESTS: Mapping[str, str] = {
 }
 
 TAGS: tuple[tuple[str, str], ...] = (
-    ("if, elseif, else", "{% if vars.stock.nut > 5 %}plenty{% elseif vars.stock.nut > 2 %}some{% else %}few{% endif %}"),
+    (
+        "if, elseif, else",
+        "{% if vars.stock.nut > 5 %}many{% elseif vars.stock.nut > 2 %}some{% else %}few{% endif %}",
+    ),
     ("for, else", "{% for city in vars.cities %}{{ loop.index }} {{ city }}{{ loop.last ? '' : ', ' }}{% endfor %}"),
     ("for", "{% for item in vars.stock %}{{ item.key }}={{ item.value }} {% else %}nothing{% endfor %}"),
     ("set", "{% set total = vars.stock.nut + vars.stock.bolt %}{{ total }} pieces"),

@@ -1,7 +1,7 @@
 """Writes the generated pages of this folder.
 
-    python docs/make.py            write them
-    python docs/make.py --check    write nothing; exit 1 and name the pages that are not current
+python docs/make.py            write them
+python docs/make.py --check    write nothing; exit 1 and name the pages that are not current
 """
 
 from __future__ import annotations

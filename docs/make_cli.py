@@ -6,9 +6,9 @@ import inspect
 from collections.abc import Iterator
 
 import click
+from page_parts import generated_by, table
 
 from headrace_cli.main import SUBCOMMANDS, cli
-from markdown import generated_by, table
 
 INTRODUCTION = """\
 # The command
@@ -66,7 +66,9 @@ def page() -> str:
         if command is None:
             raise LookupError(name)
         parts += [f"## headrace {name}\n", *_command(name, command)]
-    return "\n".join([*parts, EXECUTION_OUTPUT, "## Environment variables\n", table(("variable", "meaning"), ENVIRONMENT)])
+    return "\n".join(
+        [*parts, EXECUTION_OUTPUT, "## Environment variables\n", table(("variable", "meaning"), ENVIRONMENT)]
+    )
 
 
 def _command(name: str, command: click.Command) -> Iterator[str]:

@@ -11,10 +11,11 @@ from itertools import groupby
 from typing import Any
 
 import expression_examples as examples
+from page_parts import code, generated_by, table
+
 from headrace_engine.expressions import ExpressionError, Expressions, Limits, library
 from headrace_engine.expressions import registry as declared
 from headrace_engine.expressions.parser import NOT_POWER, POWER
-from markdown import code, generated_by, table
 
 ENGINE = Expressions()
 
@@ -36,10 +37,10 @@ Texts in a flow may hold expressions: Kestra's dialect of Pebble. `{{ … }}` is
 
 ## Traps
 
-- **`{#` begins a comment, in scripts too.** Bash's `${#array}` is read as an open comment, and the flow is refused. Write
-  `$(echo "$text" | wc -c)`, keep the script in a file, or wrap the part in `{% raw %}…{% endraw %}`.
-- **`??` binds tighter than a filter** (see [Binding](#binding)): `a ?? b | upper` filters whichever it is. To filter only
-  the second, write `a ?? (b | upper)`.
+- **`{#` begins a comment, in scripts too.** Bash's `${#array}` is read as an open comment, and the flow is refused.
+  Write `$(echo "$text" | wc -c)`, keep the script in a file, or wrap the part in `{% raw %}…{% endraw %}`.
+- **`??` binds tighter than a filter** (see [Binding](#binding)): `a ?? b | upper` filters whichever it is. To filter
+  only the second, write `a ?? (b | upper)`.
 - **`+` adds numbers, and appends when one side is a text or the left one a list.** `~` always appends.
 - `jq` always gives a list: `| jq('.x') | first`.
 - Integers divide as integers: `7 / 2` is 3.
@@ -107,8 +108,8 @@ def page() -> str:
             table(("test", "asks", "example", "result"), _tests()),
             "## Tags\n",
             table(("tag", "example", "result"), ((code(n), code(text), result(text)) for n, text in examples.TAGS)),
-            "In a loop there are `loop.index` (from 0), `loop.length`, `loop.first` and `loop.last`. The items of a map",
-            "have `key` and `value`.\n",
+            "In a loop there are `loop.index` (from 0), `loop.length`, `loop.first` and `loop.last`. The items of a",
+            "map have `key` and `value`.\n",
             "## Filters\n",
             "They stand behind `|`. Null goes through a filter untouched, unless the filter says otherwise.\n",
             table(("filter", "gives", "example", "result"), _specs(declared.FILTERS, examples.FILTERS)),

@@ -9,6 +9,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
 import yaml
+from page_parts import anchor, code, generated_by, table
 from pydantic import BaseModel
 
 from headrace_engine.language import Registry, known_types
@@ -33,7 +34,6 @@ from headrace_engine.language.markers import Verbatim
 from headrace_engine.language.triggers import Trigger
 from headrace_engine.model.definition import Kind
 from headrace_engine.plugin import Rendering, RunnableTask, Task, TaskRunnerProperties
-from markdown import anchor, code, generated_by, table
 
 INTERNAL = "io.headrace.workingdirectory."
 """Types that the engine itself puts in: the two halves of a WorkingDirectory. No flow names them."""
@@ -53,8 +53,8 @@ How to read the tables:
 - *expressions* says whether `{{ … }}` in the value is rendered: *yes*, just before the task runs; *typed*, as the value
   itself and not its text; *by the task*, once for each item; *no*, an expression is refused or stays as it is.
 - A duration is ISO-8601: `PT30S`, `PT5M`, `P1DT2H`. Months and years have no fixed length and are refused.
-- **Not in this version** marks what is read and checked, so that a flow of Kestra's stays valid, and refused when the flow
-  is run, with the sentence given here. Nothing is silently ignored.
+- **Not in this version** marks what is read and checked, so that a flow of Kestra's stays valid, and refused when the
+  flow is run, with the sentence given here. Nothing is silently ignored.
 
 A flow of the least size, and one with most of what there is:
 
@@ -158,8 +158,8 @@ def page() -> str:
     parts += _subsections("Retry", _RETRY, RetryProperties, RETRIES, level=2)
     parts += ["## What every flowable has besides\n", _properties(Flowable)]
     parts += [
-        "**Not in this version**: `failFast: true` and `onChildFailure` are refused: siblings of a failed task that still "
-        "run are waited for.\n"
+        "**Not in this version**: `failFast: true` and `onChildFailure` are refused: siblings of a failed task that "
+        "still run are waited for.\n"
     ]
     for family, members in _by_family(tasks).items():
         parts.append(f"## {family}\n")
@@ -346,7 +346,9 @@ def _contents(tasks: Iterable[type[Task]]) -> str:
 def short(name: str) -> str:
     """Return the end of a type's name that tells it from its neighbours."""
     parts = name.split(".")
-    return ".".join(parts[-2:]) if name.startswith(("io.kestra.plugin.jdbc.", "io.kestra.plugin.scripts.")) else parts[-1]
+    return (
+        ".".join(parts[-2:]) if name.startswith(("io.kestra.plugin.jdbc.", "io.kestra.plugin.scripts.")) else parts[-1]
+    )
 
 
 def _task(cls: type[Task]) -> Iterator[str]:

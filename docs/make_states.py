@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
+from page_parts import generated_by, table
+
 from headrace_engine.core.transitions import EXECUTION, TASK_RUN, Table
 from headrace_engine.model.state import SUCCESSFUL, State
-from markdown import generated_by, table
 
 MEANING: dict[State, str] = {
     State.CREATED: "It is there and has not started. A task run that waits for its next attempt comes back to it.",

@@ -14,6 +14,7 @@ import click
 SUBCOMMANDS: Final[Mapping[str, tuple[str, str]]] = {
     "run": ("headrace_cli.run", "Run a flow here and now, and show it happen."),
     "validate": ("headrace_cli.validate", "Check flows without running them."),
+    "test": ("headrace_cli.test", "Run the unit tests of flows."),
     "schema": ("headrace_cli.schema", "Print the JSON Schema of flows, for editors."),
     "tasks": ("headrace_cli.tasks", "List the task types, or explain one."),
 }

@@ -16,11 +16,11 @@ from headrace_engine.core.flow import FlowIndex, index
 from headrace_engine.core.state import ExecutionState
 from headrace_engine.core.task_run import TaskRun
 from headrace_engine.executor import Answerer, Executor
-from headrace_engine.expressions import Expressions
-from headrace_engine.inputs import Render, read_inputs
+from headrace_engine.expressions import ExpressionError, Expressions, truthy
+from headrace_engine.inputs import Render, read_inputs, typed_inputs
 from headrace_engine.language import Registry, parse_flow
 from headrace_engine.model.attempt import Payload
-from headrace_engine.model.definition import Concurrency, FlowDefinition, InputDefinition
+from headrace_engine.model.definition import Check, CheckBehavior, Concurrency, FlowDefinition, InputDefinition
 from headrace_engine.model.ids import new_id
 from headrace_engine.payloads import Payloads
 from headrace_engine.plugin import NetworkPolicy, RunnableTask
@@ -35,6 +35,10 @@ CORRELATION_LABEL = "system.correlationId"
 
 class UnsupportedError(ValueError):
     """The flow is valid, but uses what this version of Headrace does not run; one line a property."""
+
+
+class CheckFailedError(ValueError):
+    """A check of the flow blocks the execution; the message is its author's."""
 
 
 class NoSuchFlowError(ValueError):
@@ -172,13 +176,20 @@ class Engine:
         execution_id = execution_id or new_id()
         given = dict(labels or {})
         given.setdefault(CORRELATION_LABEL, execution_id)
+        stored = self.read_flow_inputs(definition, execution_id, inputs or {})
+        failed = self.failed_checks(definition, execution_id, stored)
+        blocking = [check for check in failed if check.behavior is CheckBehavior.BLOCK_EXECUTION]
+        if blocking:
+            raise CheckFailedError("\n".join(check.message for check in blocking))
+        failing = [check.message for check in failed if check.behavior is CheckBehavior.FAIL_EXECUTION]
         return execution_id, ExecutionCreated(
             namespace=namespace,
             flow_id=flow_id,
             flow_revision=definition.revision,
-            inputs=self.read_flow_inputs(definition, execution_id, inputs or {}),
+            inputs=stored,
             labels=(*definition.labels, *given.items()),
             variables=dict(definition.variables),
+            refused="\n".join(failing) or None,
         )
 
     def _latest_concurrency(self, namespace: str, flow_id: str) -> Concurrency | None:
@@ -197,10 +208,30 @@ class Engine:
             revision=request.revision,
         )[1]
 
-    def read_flow_inputs(self, definition: FlowDefinition, execution_id: str, given: Mapping[str, Any]) -> Payload:
-        """Return what an execution keeps of the inputs it was given. Raises InputError."""
-        folder = execution_folder(definition.namespace, definition.id, execution_id)
+    def failed_checks(self, definition: FlowDefinition, execution_id: str, stored: Payload) -> list[Check]:
+        """Return the flow's checks (reference §1) that these inputs fail; one that cannot be rendered fails."""
+        if not definition.checks:
+            return []
         host = self.preparer.host_of(definition, execution_id, self.stores.clock.now())
+        cipher = self.stores.cipher
+        variables: dict[str, Any] = {
+            **self._variables_before(definition),
+            "inputs": typed_inputs(
+                definition.inputs, self.payloads.load(stored), unseal=lambda sealed: cipher.open(sealed).decode()
+            ),
+        }
+        failed = []
+        for check in definition.checks:
+            try:
+                holds = truthy(self.expressions.render(check.condition, variables, host))
+            except ExpressionError:
+                holds = False
+            if not holds:
+                failed.append(check)
+        return failed
+
+    def _variables_before(self, definition: FlowDefinition) -> dict[str, Any]:
+        """Return what expressions see before there is an execution."""
         surroundings = self.settings.surroundings
         variables: dict[str, Any] = {
             "flow": {"id": definition.id, "namespace": definition.namespace, "revision": definition.revision},
@@ -209,6 +240,13 @@ class Engine:
         }
         if definition.variables:
             variables["vars"] = definition.variables
+        return variables
+
+    def read_flow_inputs(self, definition: FlowDefinition, execution_id: str, given: Mapping[str, Any]) -> Payload:
+        """Return what an execution keeps of the inputs it was given. Raises InputError."""
+        folder = execution_folder(definition.namespace, definition.id, execution_id)
+        host = self.preparer.host_of(definition, execution_id, self.stores.clock.now())
+        variables = self._variables_before(definition)
         stored = self._read(
             definition.inputs,
             given,

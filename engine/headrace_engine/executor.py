@@ -46,6 +46,7 @@ from headrace_engine.core.messages import (
     Message,
     Prepare,
     Question,
+    SlaViolated,
     SlotGranted,
     TimerFired,
 )
@@ -97,6 +98,9 @@ class Answerer(Protocol):
 
     def child_result(self, state: ExecutionState, reply: Reply, now: datetime) -> AttemptResult:
         """See Preparer.child_result."""
+
+    def broken_sla(self, state: ExecutionState, now: datetime) -> str | None:
+        """See Preparer.broken_sla."""
 
     def concurrency_of(self, namespace: str, flow_id: str) -> Concurrency | None:
         """See Preparer.concurrency_of."""
@@ -323,6 +327,7 @@ class Executor:
             step.add(decision.state, decision.events)
             stale |= not decision.events
         self._answer_questions(step)
+        self._check_slas(step)
         if not step.events:
             return before, [], stale
         draft = step.state
@@ -362,6 +367,16 @@ class Executor:
                 answer = replace(answer, owner=self.owner)
             decision = decide(step.state, answer, now)
             step.add(decision.state, decision.events)
+
+    def _check_slas(self, step: _Step) -> None:
+        """Look at the flow's assertions when the execution has changed (reference §5.7); the first broken one acts."""
+        while step.events and not step.state.state.is_terminal:
+            broken = self._preparer.broken_sla(step.state, self._stores.clock.now())
+            if broken is None:
+                return
+            decision = decide(step.state, SlaViolated(broken), self._stores.clock.now())
+            step.add(decision.state, decision.events)
+            self._answer_questions(step)
 
     def _append(self, execution_id: str, entry: Entry) -> None:
         writer = new_id()

@@ -335,6 +335,8 @@ class Task(Properties):
     """What to write instead."""
     UNSUPPORTED: ClassVar[str | None] = None
     """Why this version refuses to run the type, though it parses it."""
+    INTERNAL: ClassVar[bool] = False
+    """True for a type that only the platform itself uses: no flow can name it."""
 
     @classmethod
     def unsupported_use(cls, properties: Mapping[str, Any]) -> str | None:

@@ -131,6 +131,22 @@ class Preparer:
             case _:
                 return self._outputs(state, now, lines)
 
+    def broken_sla(self, state: ExecutionState, now: datetime) -> str | None:
+        """Return the first assertion of the flow's SLAs that does not hold and was not broken before (reference §5.7).
+
+        One that cannot be rendered counts as broken: its author hears of it.
+        """
+        for sla in state.flow.definition.slas:
+            if sla.assertion is None or sla.id in state.broken_slas:
+                continue
+            host = self.host(state, now)
+            try:
+                if not truthy(self._expressions.render(sla.assertion, self.variables(state, None, host), host)):
+                    return sla.id
+            except ExpressionError:
+                return sla.id
+        return None
+
     def concurrency_of(self, namespace: str, flow_id: str) -> Concurrency | None:
         """Return the concurrency limit of the flow's latest revision (reference §5.6); None when it has none."""
         return self._latest(namespace, flow_id)

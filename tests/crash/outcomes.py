@@ -32,22 +32,30 @@ def lost_attempts(entries: Iterable[Entry]) -> Lost:
 
 def outcome(view: Mapping[str, Any], logs: Sequence[LogLine], lost: Lost) -> dict[str, Any]:
     """Return what must be the same however often the engine died on the way."""
-    runs = {run["id"]: run for run in view["taskRunList"]}
-    names = {view["id"]: "execution"}
-    for run in view["taskRunList"]:
-        names[run["id"]] = _place(run, runs)
+    names = names_of(view)
     return {
         "state": view["state"]["current"],
         "history": [entry["state"] for entry in view["state"]["histories"]],
         "error": view["error"],
         "labels": [label for label in view["labels"] if not label["key"].startswith("system.")],
         "variables": view["variables"],
-        "inputs": _renamed(view["inputs"], names),
-        "outputs": _renamed(view["outputs"], names),
+        "inputs": renamed(view["inputs"], names),
+        "outputs": renamed(view["outputs"], names),
         "task runs": {names[run["id"]]: _task_run(run, names) for run in view["taskRunList"]},
         "order": _order(view["taskRunList"], names),
         "log": _log(logs, lost, names),
     }
+
+
+def names_of(view: Mapping[str, Any]) -> dict[str, str]:
+    """Return a name for every id in *view* that is the same in every run."""
+    runs = {run["id"]: run for run in view["taskRunList"]}
+    names = {view["id"]: "execution"}
+    for run in view["taskRunList"]:
+        names[run["id"]] = _place(run, runs)
+        if run["outputs"] and "executionId" in run["outputs"]:
+            names[run["outputs"]["executionId"]] = f"execution of {_place(run, runs)}"
+    return names
 
 
 def _place(run: Mapping[str, Any], runs: Mapping[str, Mapping[str, Any]]) -> str:
@@ -67,8 +75,8 @@ def _task_run(run: Mapping[str, Any], names: Mapping[str, str]) -> dict[str, Any
         "state": run["state"]["current"],
         "history": [entry["state"] for entry in run["state"]["histories"]],
         "iteration": run["iteration"],
-        "outputs": _renamed(run["outputs"], names),
-        "error": _renamed(run["error"], names),
+        "outputs": renamed(run["outputs"], names),
+        "error": renamed(run["error"], names),
         "attempts": [attempt for attempt in attempts if attempt != LOST],
     }
 
@@ -89,14 +97,14 @@ def _log(logs: Iterable[LogLine], lost: Lost, names: Mapping[str, str]) -> Count
         (
             line.level.value,
             names.get(line.task_run_id or "", line.task_id or "execution"),
-            _renamed(line.message, names),
+            renamed(line.message, names),
         )
         for line in logs
         if (line.task_run_id, line.attempt) not in lost
     )
 
 
-def _renamed(value: Any, names: Mapping[str, str]) -> Any:
+def renamed(value: Any, names: Mapping[str, str]) -> Any:
     """Return *value* with ids and the attempt's folder, which a lost attempt changes, replaced in every text."""
     if isinstance(value, str):
         for known, name in names.items():
@@ -104,7 +112,7 @@ def _renamed(value: Any, names: Mapping[str, str]) -> Any:
                 value = re.sub(re.escape(known) + r"(/\d+(?=/))?", name, value)
         return value
     if isinstance(value, Mapping):
-        return {key: _renamed(item, names) for key, item in value.items()}
+        return {key: renamed(item, names) for key, item in value.items()}
     if isinstance(value, list):
-        return [_renamed(item, names) for item in value]
+        return [renamed(item, names) for item in value]
     return value

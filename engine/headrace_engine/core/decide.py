@@ -41,6 +41,7 @@ from headrace_engine.core.events import (
     RetryScheduled,
     RoundBegan,
     ScopeFailed,
+    SlaBroken,
     SlotAsked,
     StateSet,
     TaskRunMoved,
@@ -85,6 +86,7 @@ from headrace_engine.core.messages import (
     Restart,
     Resume,
     Skipped,
+    SlaViolated,
     Sleeps,
     Slot,
     SlotGranted,
@@ -95,7 +97,7 @@ from headrace_engine.core.retry import next_attempt
 from headrace_engine.core.state import ExecutionState
 from headrace_engine.core.task_run import TaskRun
 from headrace_engine.model.attempt import AttemptResult, ExecutionChange, Inline, Payload
-from headrace_engine.model.definition import Kind, LimitBehavior, Retry, RetryBehavior
+from headrace_engine.model.definition import Kind, LimitBehavior, Retry, RetryBehavior, SlaBehavior
 from headrace_engine.model.ids import derived_id
 from headrace_engine.model.state import State
 
@@ -165,7 +167,10 @@ class _Step:
         if isinstance(message, Create):
             if not self.state.exists:
                 self.emit(message.created)
-                if message.reopened is not None:
+                if message.created.refused is not None:
+                    self.emit(ExecutionMoved(State.FAILED, message.created.refused))
+                    self.emit(Closed())
+                elif message.reopened is not None:
                     self.emit(Replayed(message.task_runs))
                     self.emit(ExecutionMoved(State.RESTARTED))
                     self.reopen(message.reopened)
@@ -187,6 +192,8 @@ class _Step:
                 self.resume(message)
             case ForceRun():
                 self.force_run()
+            case SlaViolated():
+                self.sla_broken(message.id)
             case SlotGranted():
                 if self.state.state is State.QUEUED:
                     self.run()
@@ -243,6 +250,9 @@ class _Step:
         if key == START_TIMER:
             self.start()
             return
+        if key.startswith("sla:"):
+            self.sla_broken(key.removeprefix("sla:"))
+            return
         task_run = self.state.task_runs[key.split(":")[1]]
         if sleep_timer(task_run) == key:
             self.sleep_ended(task_run)
@@ -255,6 +265,24 @@ class _Step:
             if self.state.state is State.RETRYING:
                 self.emit(ExecutionMoved(State.RUNNING))
             self.emit(TaskRunMoved(task_run.id, State.CREATED))
+
+    def sla_broken(self, sla_id: str) -> None:
+        """Labels always; FAIL and CANCEL also end the execution, stopping what runs; errors do not run (§5.7)."""
+        sla = next((each for each in self.state.flow.definition.slas if each.id == sla_id), None)
+        if sla is None or sla_id in self.state.broken_slas or self.state.state.is_terminal:
+            return
+        self.emit(SlaBroken(sla_id))
+        if sla.labels:
+            self.emit(LabelsSet(dict(sla.labels)))
+        if sla.behavior is SlaBehavior.NONE or self.state.winding_down is not None:
+            return
+        end = State.FAILED if sla.behavior is SlaBehavior.FAIL else State.CANCELLED
+        if ROOT not in self.state.scopes:  # it has not begun
+            self.emit(ExecutionMoved(end, f"The SLA `{sla_id}` was broken"))
+            self.emit(Closed())
+            return
+        self.wind_down(end, stop=True)
+        self.leave_nothing_waiting()
 
     def sleep_ended(self, task_run: TaskRun) -> None:
         attempt = task_run.attempts[-1]
@@ -385,7 +413,7 @@ class _Step:
             and not state.ready
             and not state.open_attempts
             and state.finishing is None
-            and all(key.startswith("pause:") for key in state.timers)
+            and all(key.startswith(("pause:", "sla:")) for key in state.timers)
         ):
             self.emit(ExecutionMoved(State.PAUSED))
 
@@ -486,7 +514,8 @@ class _Step:
         leaving = result.change is not None and self.change_execution(result.change)
         task_run = self.state.task_runs[task_run.id]
         if task_run.state is State.KILLING:
-            self.end_task_run(task_run, State.KILLED)
+            to = self.state.winding_down
+            self.move_to_end(task_run, to if to in (State.FAILED, State.CANCELLED) else State.KILLED, None)
         elif result.state is State.RESUBMITTED:
             self.attempt_lost(task_run, finder)
         elif task_run.id in self.state.scopes or self.kind(task_run) is Kind.WORKING_DIRECTORY:
@@ -696,28 +725,30 @@ class _Step:
 
     # -- Leaving early ------------------------------------------------------------------------------
 
-    def wind_down(self, to: State) -> None:
-        """Kill, or the Exit task: nothing new starts, what runs may end (KILLED: is stopped), then all ends in *to*."""
+    def wind_down(self, to: State, *, stop: bool = False) -> None:
+        """Kill, Exit, a broken SLA: nothing new starts; what runs may end, or is stopped; then all ends in *to*."""
         if to is State.KILLED:
             self.emit(ExecutionMoved(State.KILLING))
-            self.emit(WindingDown(to))
+        self.emit(WindingDown(to))
+        if to is State.KILLED or stop:
             for task_run_id in sorted(self.state.open_attempts, key=self.order):
                 self.emit(TaskRunMoved(task_run_id, State.KILLING))
             for task_run in [self.state.task_runs[task_run_id] for task_run_id in self.state.open_attempts]:
                 if task_run.attempts[-1].kind is Kind.SLEEP:
                     self.sleep_ended(task_run)
-        else:
-            self.emit(WindingDown(to))
 
     def leave_nothing_waiting(self) -> None:
         """End every task run that has not begun, or waits to be tried again; then whatever is empty now ends itself."""
-        killed = self.state.winding_down is State.KILLED
+        to = self.state.winding_down
+        killed = to is State.KILLED
         waiting = [self.state.ready[ticket] for ticket in sorted(self.state.ready)]
         waiting += [key.split(":")[1] for key in self.state.timers if key.startswith(("retry:", "loop:"))]
         waiting += list(self.state.paused)
         for task_run_id in sorted(waiting, key=self.order):
             task_run = self.state.task_runs[task_run_id]
-            if task_run.state in (State.CREATED, State.RETRYING, State.PAUSED):
+            if task_run.state is State.PAUSED and to in (State.FAILED, State.CANCELLED):
+                self.move_to_end(task_run, to, None)
+            elif task_run.state in (State.CREATED, State.RESTARTED, State.RETRYING, State.PAUSED):
                 self.end_task_run(task_run, State.KILLED if killed else State.SKIPPED)
             elif task_run.ticket is not None:  # a flowable about to be prepared once more, after its tasks
                 self.phase_done(task_run.id)

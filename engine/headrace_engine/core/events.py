@@ -51,6 +51,8 @@ class ExecutionCreated:
     start_at: datetime | None = None
     """Do nothing before this instant."""
     reply_to: ReplyTo | None = None
+    refused: str | None = None
+    """Why it fails at once: a check with behavior FAIL_EXECUTION."""
     depth: int = 0
     """How many subflows deep it lies."""
 
@@ -201,6 +203,13 @@ class SlotAsked:
 
 
 @dataclass(frozen=True, slots=True)
+class SlaBroken:
+    """An SLA was broken; once for each."""
+
+    id: str
+
+
+@dataclass(frozen=True, slots=True)
 class Held:
     """Nothing new starts until the execution is resumed; what runs may end."""
 
@@ -299,6 +308,7 @@ Event = (
     | RoundBegan
     | ScopeFailed
     | SlotAsked
+    | SlaBroken
     | Held
     | LabelsSet
     | VariablesSet

@@ -45,6 +45,7 @@ from headrace_engine.core.events import (
     RetryScheduled,
     RoundBegan,
     ScopeFailed,
+    SlaBroken,
     SlotAsked,
     StateSet,
     TaskRunMoved,
@@ -143,6 +144,10 @@ def apply(state: ExecutionState, event: Event) -> ExecutionState:  # noqa: C901,
             return evolve(_put(state, task_run), scopes=state.scopes.set(event.task_run_id, scope))
         case SlotAsked():
             return evolve(state, asking_slot=event.force)
+        case SlaBroken():
+            key = sla_timer(event.id)
+            timers = state.timers.delete(key) if key in state.timers else state.timers
+            return evolve(state, broken_slas=state.broken_slas | {event.id}, timers=timers)
         case Held():
             return evolve(state, held=event.held)
         case Reopened():
@@ -197,6 +202,11 @@ def _relabelled(labels: tuple[tuple[str, str], ...], changes: Mapping[str, str])
     return (*((key, value) for key, value in kept if value is not None), *left.items())
 
 
+def sla_timer(sla_id: str) -> str:
+    """Return the key of the timer that ends an SLA's longest duration."""
+    return f"sla:{sla_id}"
+
+
 def _pend(state: ExecutionState, command: Command) -> ExecutionState:
     return evolve(state, pending=(*state.pending, Pending(state.seq, command)))
 
@@ -221,6 +231,9 @@ def _execution_created(state: ExecutionState, event: ExecutionCreated) -> Execut
     timers = state.timers
     if event.start_at is not None:
         timers = timers.set(START_TIMER, (event.start_at, state.seq))
+    for sla in state.flow.definition.slas:
+        if sla.duration is not None:
+            timers = timers.set(sla_timer(sla.id), (_now(state) + sla.duration, state.seq))
     state = evolve(
         state,
         created=event,
@@ -235,6 +248,9 @@ def _execution_created(state: ExecutionState, event: ExecutionCreated) -> Execut
 def _execution_moved(state: ExecutionState, event: ExecutionMoved) -> ExecutionState:
     check(EXECUTION, f"Execution {state.id}", state.state, event.to)
     timers = state.timers.delete(START_TIMER) if START_TIMER in state.timers else state.timers
+    if event.to.is_terminal:
+        for key in [sla_timer(sla.id) for sla in state.flow.definition.slas]:
+            timers = timers.delete(key) if key in timers else timers
     state = evolve(
         state,
         histories=(*state.histories, (event.to, _now(state))),

@@ -81,6 +81,13 @@ class SlotGranted:
 
 
 @dataclass(frozen=True, slots=True)
+class SlaViolated:
+    """An assertion of the flow's SLA does not hold."""
+
+    id: str
+
+
+@dataclass(frozen=True, slots=True)
 class Hold:
     """Start nothing new until Resume; what runs may end."""
 
@@ -107,6 +114,7 @@ Message = (
     | ChangeState
     | ForceRun
     | SlotGranted
+    | SlaViolated
     | Hold
     | Abort
     | Poke

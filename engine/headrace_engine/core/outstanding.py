@@ -6,7 +6,7 @@ from collections.abc import Iterable, Iterator
 
 from headrace_engine.core.commands import Command, SetTimer, StartAttempt, StartExecution
 from headrace_engine.core.events import AttemptStarted, Event, ExecutionCreated, LoopWaits, PauseBegan, RetryScheduled
-from headrace_engine.core.fold import START_TIMER, loop_timer, pause_timer, retry_timer, sleep_timer
+from headrace_engine.core.fold import START_TIMER, loop_timer, pause_timer, retry_timer, sla_timer, sleep_timer
 from headrace_engine.core.state import ExecutionState
 from headrace_engine.model.definition import Kind
 
@@ -31,6 +31,8 @@ def commands_of(state: ExecutionState, events: Iterable[Event]) -> Iterator[Comm
                 yield from _timer(state, retry_timer(state.task_runs[event.task_run_id]))
             case ExecutionCreated():
                 yield from _timer(state, START_TIMER)
+                for sla in state.flow.definition.slas:
+                    yield from _timer(state, sla_timer(sla.id))
             case _:
                 pass
     for pending in state.pending:

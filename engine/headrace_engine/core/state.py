@@ -91,6 +91,7 @@ class ExecutionState:
     held: bool = False
     asking_slot: bool | None = None
     """Waits for the answer whether it gets a concurrency slot; true when it takes one whatever the limit."""
+    broken_slas: frozenset[str] = frozenset()
     winding_down: State | None = None
     finishing: State | None = None
     closed: bool = False

@@ -66,6 +66,7 @@ TASK_RUN: Table = {
         State.KILLED: "the execution was killed",
         State.SKIPPED: "the execution is leaving while it waited",
         State.RESTARTED: "a person restarts it",
+        State.CANCELLED: "an SLA with behavior CANCEL was broken",
     },
     # FAILED is the end unless it is followed at once, in the same event, by RETRYING; or a person takes it back.
     State.FAILED: {
@@ -92,6 +93,8 @@ TASK_RUN: Table = {
     },
     State.KILLING: {
         State.KILLED: "its attempt ended, however it ended",
+        State.FAILED: "its attempt ended, after an SLA with behavior FAIL was broken",
+        State.CANCELLED: "its attempt ended, after an SLA with behavior CANCEL was broken",
     },
     # An end is the end for the engine. A person may take it back: restart, replay, change of state.
     State.SUCCESS: TAKEN_BACK,
@@ -109,7 +112,7 @@ EXECUTION: Table = {
         State.QUEUED: "it waits for a concurrency slot",
         State.CANCELLED: "the concurrency limit is reached, with behavior CANCEL",
         State.KILLED: "kill came before it started",
-        State.FAILED: "the concurrency limit is reached, with behavior FAIL; or the engine cannot go on with it",
+        State.FAILED: "a check or the concurrency limit fails it, or the engine cannot go on with it",
     },
     State.QUEUED: {
         State.RUNNING: "a concurrency slot is its own, or it is forced to run",

@@ -163,8 +163,6 @@ class FlowProperties(LanguageProperties):
 
 
 UNSUPPORTED_FLOW_PROPERTIES: dict[str, str] = {
-    "sla": "executions are not measured",
-    "checks": "inputs are not checked by conditions",
     "listeners": "write `afterExecution` tasks instead",
     "workerGroup": "there are no worker groups",
     "workerSelector": "there are no worker groups",

@@ -21,9 +21,16 @@ from headrace_engine.language.nodes import Entries, Items, Node, Scalar
 from headrace_engine.language.registry import Registry
 from headrace_engine.language.report import Report
 from headrace_engine.language.task_reader import TaskReader
-from headrace_engine.language.typed_reader import TypedReader, flag, not_supported
+from headrace_engine.language.typed_reader import TypedReader, flag, label_pairs, not_supported
 from headrace_engine.language.wording import show
-from headrace_engine.model.definition import Concurrency, FlowDefinition, LimitBehavior, TaskDefinition
+from headrace_engine.model.definition import (
+    Check,
+    CheckBehavior,
+    Concurrency,
+    FlowDefinition,
+    LimitBehavior,
+    TaskDefinition,
+)
 
 
 class FlowReader:
@@ -48,7 +55,6 @@ class FlowReader:
         branches = self._tasks(entries, reader)
         for node in self._typed.triggers(entries.get("triggers")):
             reader.ids.add(node)
-        self._typed.slas(entries.get("sla"))
         self._listeners(entries.get("listeners"), reader)
         flow = FlowDefinition(
             namespace=str(data.get("namespace", "")),
@@ -61,9 +67,11 @@ class FlowReader:
             inputs=self._typed.inputs(entries.get("inputs")),
             outputs=self._typed.outputs(entries.get("outputs")),
             variables=data.get("variables") or {},
-            labels=_labels(data.get("labels")),
+            labels=label_pairs(data.get("labels")),
             retry=self._typed.retry(entries.get("retry")),
             concurrency=_concurrency(data.get("concurrency")),
+            slas=self._typed.slas(entries.get("sla")),
+            checks=_checks(data.get("checks")),
             disabled=flag(data, "disabled"),
             unsupported=_unsupported(checked),
         )
@@ -98,22 +106,33 @@ class FlowReader:
             reader.tasks(checked.node.entries.get("tasks"), required=True)
 
 
+def _checks(data: Any) -> tuple[Check, ...]:
+    found = []
+    for item in data if isinstance(data, list) else ():
+        condition = item.get("condition", item.get("when")) if isinstance(item, Mapping) else None
+        behavior = str(item.get("behavior", "BLOCK_EXECUTION")) if isinstance(item, Mapping) else ""
+        if condition is not None and behavior in CheckBehavior.__members__:  # else told of as a problem already
+            found.append(
+                Check(
+                    _text(condition),
+                    str(item.get("message", "")),
+                    str(item.get("style", "INFO")),
+                    CheckBehavior(behavior),
+                )
+            )
+    return tuple(found)
+
+
+def _text(value: Any) -> str:
+    return str(value).lower() if isinstance(value, bool) else str(value)
+
+
 def _concurrency(data: Any) -> Concurrency | None:
     try:
         read = ConcurrencyProperties.model_validate(data)
     except ValidationError:
         return None  # absent, or told of as a problem already
     return Concurrency(read.limit, LimitBehavior(read.behavior))
-
-
-def _labels(data: Any) -> tuple[tuple[str, str], ...]:
-    if isinstance(data, Mapping):
-        return tuple((str(key), str(value)) for key, value in data.items())
-    if isinstance(data, list):
-        return tuple(
-            (str(item.get("key", "")), str(item.get("value", ""))) for item in data if isinstance(item, Mapping)
-        )
-    return ()
 
 
 def _unsupported(checked: Checked) -> tuple[str, ...]:

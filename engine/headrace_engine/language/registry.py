@@ -84,7 +84,7 @@ class Registry:
             self.register(cls)
 
     def task(self, name: str) -> type[Task] | None:
-        """Return the class of the task type *name*, old names resolved."""
+        """Return the class of the task type *name*, old names resolved; those that no flow can name, too."""
         names = (name, known_types.OLD_TASKS.get(name, ""))
         found = next((self._tasks[known] for known in names if known in self._tasks), None)
         if found is None and not self._is_complete:
@@ -119,9 +119,9 @@ class Registry:
         return sorted({cls.TYPE for cls in everything})
 
     def tasks(self) -> list[type[Task]]:
-        """Return the classes of all task types, by name."""
+        """Return the classes of all task types that flows can name, by name."""
         self._complete()
-        return sorted(set(self._tasks.values()), key=lambda cls: cls.TYPE)
+        return sorted({cls for cls in self._tasks.values() if not cls.INTERNAL}, key=lambda cls: cls.TYPE)
 
     def runners(self) -> list[type[TaskRunnerProperties]]:
         """Return the classes of all task runner types, by name."""
@@ -144,7 +144,7 @@ class Registry:
         """
         self._complete()
         kinds: dict[str, Iterable[Plugin]] = {
-            "task": self._tasks.values(),
+            "task": self.tasks(),
             "runner": self._runners.values(),
             "trigger": self._triggers.values(),
             "condition": self._conditions.values(),

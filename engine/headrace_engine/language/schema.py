@@ -8,6 +8,7 @@ type or a text with an expression.
 
 from __future__ import annotations
 
+import inspect
 from collections.abc import Iterable, Mapping
 from typing import Any, get_args
 
@@ -21,7 +22,7 @@ from headrace_engine.language.flow import SLAS, FlowProperties, Listener, Plugin
 from headrace_engine.language.flowables import DagTask
 from headrace_engine.language.inputs import INPUTS, OutputProperties
 from headrace_engine.language.markers import NEW_NAMES, Holds, Verbatim
-from headrace_engine.language.registry import Plugin, Registry
+from headrace_engine.language.registry import Registry
 from headrace_engine.plugin import Rendering
 
 Schema = dict[str, Any]
@@ -61,28 +62,17 @@ _HELD: Mapping[Holds, Schema] = {
 }
 
 
-_TASK_LISTS = (
-    "tasks",
-    "errors",
-    "finally",
-    "afterExecution",
-    "then",
-    "else",
-    "defaults",
-    "onWait",
-    "onApprove",
-    "onDeny",
-)
-_NEEDED = {"items": {"$ref": "#/definitions/requiredOfTasks"}}
+_REQUIRED_OF_TASKS = _reference("requiredOfTasks")
 _BELOW: Schema = {
-    **dict.fromkeys(_TASK_LISTS, _NEEDED),
-    "task": {"$ref": "#/definitions/requiredOfTasks"},
-    "cases": {"additionalProperties": _NEEDED},
+    "^(tasks|errors|finally|afterExecution|then|else|defaults|onWait|onApprove|onDeny)$": {"items": _REQUIRED_OF_TASKS},
+    "^(task|onPause)$": _REQUIRED_OF_TASKS,
+    "^cases$": {"additionalProperties": {"items": _REQUIRED_OF_TASKS}},
 }
+"""Where tasks stand in a task; patterns, since editors would propose ``properties`` for every task."""
 _REQUIRED_UNLESS_DEFAULTS: Schema = {
     "if": {"anyOf": [{"required": ["pluginDefaults"]}, {"required": ["taskDefaults"]}]},
     "then": {},
-    "else": {"properties": dict.fromkeys(("tasks", "errors", "finally", "afterExecution"), _NEEDED)},
+    "else": {"patternProperties": {"^(tasks|errors|finally|afterExecution)$": {"items": _REQUIRED_OF_TASKS}}},
 }
 """What a type of task requires may come from pluginDefaults: it is asked for only in flows that have none."""
 
@@ -202,7 +192,7 @@ class _Builder:
             definition["required"] = common["required"]
             if own:
                 needs.append(_choice((cls.TYPE, *cls.ALIASES), {"required": own}))
-        self._definitions["requiredOfTasks"] = {"allOf": needs, "properties": _BELOW}
+        self._definitions["requiredOfTasks"] = {"patternProperties": _BELOW} | ({"allOf": needs} if needs else {})
         self._add_kind(
             "task",
             {cls: (cls.TYPE, *cls.ALIASES) for cls in self._registry.tasks()},
@@ -219,34 +209,48 @@ class _Builder:
         required: Iterable[str] = ("type",),
     ) -> None:
         """Define *kind* by one ``if``/``then`` for each class; *also* are names that are taken without a class."""
-        first = [names[0] for names in classes.values()]
-        others = sorted({name for names in classes.values() for name in names[1:]} | (set(also) - set(first)))
-        types: list[Schema] = [{"enum": first}] if first else []
-        if others:
-            types.append({"pattern": "^(" + "|".join(name.replace(".", r"\.") for name in others) + ")$"})
-        choices_made = []
-        for cls, names in classes.items():
+        names = {name: cls for cls, all_names in classes.items() for name in all_names}
+        rules = []
+        for cls, all_names in classes.items():
             definition = self._definitions[self._names[cls]]
-            definition.setdefault("properties", {})["type"] = {"enum": list(names)}
-            if self._takes_deprecated(cls):
+            about = definition.get("description", "")
+            definition.setdefault("properties", {})["type"] = {"description": about} if about else {}
+            if getattr(cls, "DEPRECATED", None) is not None:
                 definition["deprecated"] = True
-            choices_made.append(_choice(names, _reference(self._names[cls])))
-        described = types[0] if len(types) == 1 else {"anyOf": types}
+            rules.append(_choice(all_names, _reference(self._names[cls])))
         self._definitions[kind] = {
             "type": "object",
             "required": list(required),
-            "properties": {"type": {"type": "string", "description": f"The type of the {kind}.", **described}},
+            "properties": {
+                "type": {
+                    "type": "string",
+                    "description": f"The type of the {kind}.",
+                    "pattern": _any_of([*names, *also]),
+                    "patternErrorMessage": f"This is no type of a {kind} that is known.",
+                    "defaultSnippets": [
+                        {"label": all_names[0], "body": all_names[0], "description": _summary(cls)}
+                        for cls, all_names in classes.items()
+                    ],
+                }
+            },
         }
-        if choices_made:
-            self._definitions[kind]["allOf"] = choices_made
+        if rules:
+            self._definitions[kind]["allOf"] = rules
 
-    def _takes_deprecated(self, cls: Plugin | type[BaseModel]) -> bool:
-        return getattr(cls, "DEPRECATED", None) is not None
+
+def _any_of(names: Iterable[str]) -> str:
+    return "^(" + "|".join(sorted({name.replace(".", r"\.") for name in names})) + ")$"
+
+
+def _summary(cls: type[BaseModel]) -> str:
+    """Return the first sentence of the class's documentation."""
+    return (inspect.getdoc(cls) or "").split("\n\n")[0].replace("\n", " ")
 
 
 def _choice(names: Iterable[str], then: Schema) -> Schema:
-    """Return the rule for things whose ``type`` is one of *names*."""
-    return {"if": {"required": ["type"], "properties": {"type": {"enum": list(names)}}}, "then": then}
+    """Return the rule for things whose ``type`` is one of *names*; a pattern, which no editor proposes."""
+    chosen = {"type": "string", "pattern": _any_of(names)}
+    return {"if": {"required": ["type"], "properties": {"type": chosen}}, "then": then}
 
 
 def _second_name(name: str, other: str) -> Schema:

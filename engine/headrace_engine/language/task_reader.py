@@ -61,7 +61,7 @@ class TaskReader:
             self._common(node)
             return None
         cls = self._typed.registry.task(name)
-        if cls is None:
+        if cls is None or cls.INTERNAL:
             return self._without_class(node, name)
         self._typed.warn_of_old_name(node, name, cls.TYPE, cls.DEPRECATED)
         return self._with_class(node, name, cls)

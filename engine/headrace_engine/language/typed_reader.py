@@ -28,8 +28,27 @@ from headrace_engine.language.registry import Registry
 from headrace_engine.language.report import Report
 from headrace_engine.language.rules import check_input_order
 from headrace_engine.language.wording import show
-from headrace_engine.model.definition import InputDefinition, OutputDefinition, Retry, RetryBehavior, RetryKind
+from headrace_engine.model.definition import (
+    InputDefinition,
+    OutputDefinition,
+    Retry,
+    RetryBehavior,
+    RetryKind,
+    Sla,
+    SlaBehavior,
+)
 from headrace_engine.plugin import TaskRunnerProperties
+
+
+def label_pairs(data: Any) -> tuple[tuple[str, str], ...]:
+    """Return labels, written as a map or as a list of key and value, as pairs."""
+    if isinstance(data, Mapping):
+        return tuple((str(key), str(value)) for key, value in data.items())
+    if isinstance(data, list):
+        return tuple(
+            (str(item.get("key", "")), str(item.get("value", ""))) for item in data if isinstance(item, Mapping)
+        )
+    return ()
 
 
 def flag(data: Mapping[str, Any], name: str) -> bool:
@@ -131,12 +150,27 @@ class TypedReader:
         checked = self.chosen(node, RETRIES, "a retry policy", "retry")
         return _retry(checked.model) if checked is not None and checked.model is not None else None
 
-    def slas(self, node: Node | None) -> None:
+    def slas(self, node: Node | None) -> tuple[Sla, ...]:
         """Read the SLAs of a flow."""
         ids = Ids(self.report)
+        found = []
         for item in self.items(node, Holds.SLAS.value):
-            if self.chosen(item, SLAS, "an SLA", "SLA") is not None:
-                ids.add(item)
+            checked = self.chosen(item, SLAS, "an SLA", "SLA")
+            if checked is None:
+                continue
+            ids.add(item)
+            data = checked.data
+            if checked.model is not None:
+                found.append(
+                    Sla(
+                        id=str(data["id"]),
+                        behavior=SlaBehavior(data["behavior"]),
+                        duration=getattr(checked.model, "duration", None),
+                        assertion=getattr(checked.model, "assert_", None),
+                        labels=label_pairs(data.get("labels")),
+                    )
+                )
+        return tuple(found)
 
     # -- inputs and outputs
 

@@ -178,6 +178,43 @@ class Concurrency:
     behavior: LimitBehavior = LimitBehavior.QUEUE
 
 
+class SlaBehavior(StrEnum):
+    """What a broken SLA does to its execution (reference §5.7)."""
+
+    FAIL = "FAIL"
+    CANCEL = "CANCEL"
+    NONE = "NONE"
+
+
+@dataclass(frozen=True, slots=True)
+class Sla:
+    """A promise: a longest duration, or an expression that must hold whenever the execution changes."""
+
+    id: str
+    behavior: SlaBehavior
+    duration: timedelta | None = None
+    assertion: str | None = None
+    labels: tuple[tuple[str, str], ...] = ()
+
+
+class CheckBehavior(StrEnum):
+    """What a failed check does, the strongest first (reference §1)."""
+
+    BLOCK_EXECUTION = "BLOCK_EXECUTION"
+    FAIL_EXECUTION = "FAIL_EXECUTION"
+    CREATE_EXECUTION = "CREATE_EXECUTION"
+
+
+@dataclass(frozen=True, slots=True)
+class Check:
+    """A condition on the inputs, looked at before an execution is created."""
+
+    condition: str
+    message: str
+    style: str = "INFO"
+    behavior: CheckBehavior = CheckBehavior.BLOCK_EXECUTION
+
+
 @dataclass(frozen=True, slots=True)
 class FlowDefinition:
     """One revision of a flow, ready to run."""
@@ -195,6 +232,8 @@ class FlowDefinition:
     labels: tuple[tuple[str, str], ...] = ()
     retry: Retry | None = None
     concurrency: Concurrency | None = None
+    slas: tuple[Sla, ...] = ()
+    checks: tuple[Check, ...] = ()
     disabled: bool = False
     unsupported: tuple[str, ...] = ()
     """Properties that this version parses but refuses to run, each a sentence."""

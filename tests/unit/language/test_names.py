@@ -114,6 +114,21 @@ def test_two_classes_cannot_have_one_name(registry: Registry) -> None:
         Registry([known, Log])
 
 
+def test_a_type_of_the_platform_itself_cannot_be_named_by_a_flow() -> None:
+    class Prepare(RunnableTask):
+        """Ours."""
+
+        TYPE = "io.headrace.Prepare"
+        KIND = Kind.DISPATCHED
+        INTERNAL = True
+
+    registry = Registry([Prepare])
+    assert registry.task("io.headrace.Prepare") is Prepare
+    assert "io.headrace.Prepare" not in registry.names()
+    found = check("id: a\nnamespace: b\ntasks: [{id: t, type: io.headrace.Prepare}]\n", registry=registry)
+    assert [problem.message for problem in found.errors] == ["Unknown type `io.headrace.Prepare`."]
+
+
 def test_names_of_all_kinds_and_the_nearest(registry: Registry) -> None:
     names = registry.names()
     assert names == sorted(set(names))

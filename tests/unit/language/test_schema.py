@@ -184,7 +184,7 @@ def test_editors_find_descriptions_defaults_and_deprecations(schema: dict[str, A
 
 
 def test_editors_propose_the_types_by_their_names_of_today(schema: dict[str, Any]) -> None:
-    proposed = schema["definitions"]["task"]["properties"]["type"]["anyOf"][0]["enum"]
+    proposed = {snippet["body"] for snippet in schema["definitions"]["task"]["properties"]["type"]["defaultSnippets"]}
     assert "io.kestra.plugin.core.log.Log" in proposed
     assert "io.kestra.core.tasks.log.Log" not in proposed
 

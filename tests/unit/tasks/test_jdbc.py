@@ -335,7 +335,9 @@ def test_a_driver_that_is_not_installed_is_named(bench: Bench, monkeypatch: pyte
     monkeypatch.setitem(sys.modules, "duckdb", None)
     monkeypatch.setitem(sys.modules, "psycopg", None)
     assert "headrace[duckdb]" in bench.error(DuckDBQuery, {"sql": "SELECT 1"})
-    assert "headrace[postgresql]" in bench.error(PostgreSQLQuery, {"url": "jdbc:postgresql://x/y", "sql": "SELECT 1"})
+    assert "headrace[postgresql]" in bench.error(
+        PostgreSQLQuery, {"url": "jdbc:postgresql://x.example/y", "sql": "SELECT 1"}
+    )
 
 
 # -- PostgreSQL URLs --------------------------------------------------------------------------------
@@ -344,15 +346,15 @@ def test_a_driver_that_is_not_installed_is_named(bench: Bench, monkeypatch: pyte
 @pytest.mark.parametrize(
     ("url", "settings"),
     [
-        ("jdbc:postgresql://h:1/d", {"host": "h", "port": "1", "dbname": "d"}),
-        ("jdbc:postgresql://h/", {"host": "h", "port": "5432"}),
+        ("jdbc:postgresql://h.example:1/d", {"host": "h.example", "port": "1", "dbname": "d"}),
+        ("jdbc:postgresql://h.example/", {"host": "h.example", "port": "5432"}),
         ("jdbc:postgresql:d", {"host": "localhost", "port": "5432", "dbname": "d"}),
-        ("jdbc:postgresql://a:1,b:2/d", {"host": "a,b", "port": "1,2", "dbname": "d"}),
+        ("jdbc:postgresql://a.example:1,b.example:2/d", {"host": "a.example,b.example", "port": "1,2", "dbname": "d"}),
         ("jdbc:postgresql://[::1]:3/d%20x", {"host": "::1", "port": "3", "dbname": "d x"}),
         (
-            "jdbc:postgresql://h/d?user=u&password=p%26&ssl=true&ApplicationName=a&prepareThreshold=0",
+            "jdbc:postgresql://h.example/d?user=u&password=p%26&ssl=true&ApplicationName=a&prepareThreshold=0",
             {
-                "host": "h",
+                "host": "h.example",
                 "port": "5432",
                 "dbname": "d",
                 "user": "u",
@@ -362,9 +364,9 @@ def test_a_driver_that_is_not_installed_is_named(bench: Bench, monkeypatch: pyte
             },
         ),
         (
-            "jdbc:postgresql://h/d?currentSchema=a,b&options=-c%20x=1&targetServerType=primary",
+            "jdbc:postgresql://h.example/d?currentSchema=a,b&options=-c%20x=1&targetServerType=primary",
             {
-                "host": "h",
+                "host": "h.example",
                 "port": "5432",
                 "dbname": "d",
                 "options": "-c x=1 -c search_path=a,b",

@@ -93,13 +93,13 @@ def test_values(query: Any) -> None:
       true AS f, 'ä'::text AS g, DATE '2024-05-01' AS h, TIME '10:00:01.5' AS i, TIMESTAMP '2024-05-01 10:00' AS j,
       TIMESTAMPTZ '2024-05-01 10:00+00' AS k, INTERVAL '1 day 2 hours' AS l, '\\xff00'::bytea AS m,
       '00000000-0000-0000-0000-000000000001'::uuid AS n, '{"x": [1, null]}'::jsonb AS o, ARRAY[1, 2] AS p,
-      ARRAY[DATE '2024-05-01'] AS q, NULL AS r, '10.0.0.1'::inet AS s
+      ARRAY[DATE '2024-05-01'] AS q, NULL AS r, '127.0.0.1'::inet AS s
     """
     assert query(sql)["row"] == {
         "a": 1, "b": 9223372036854775807, "c": 2.5, "d": 1.5, "e": None, "f": True, "g": "ä", "h": "2024-05-01",
         "i": "10:00:01.500000", "j": "2024-05-01T10:00:00", "k": "2024-05-01T10:00:00+00:00", "l": "PT26H",
         "m": "/wA=", "n": "00000000-0000-0000-0000-000000000001", "o": {"x": [1, None]}, "p": [1, 2],
-        "q": ["2024-05-01"], "r": None, "s": "10.0.0.1",
+        "q": ["2024-05-01"], "r": None, "s": "127.0.0.1",
     }  # fmt: skip
 
 

@@ -177,9 +177,11 @@ class KeptMailbox:
     def send(self, execution_id: str, message: bytes) -> None:
         """See Mailbox.send."""
         number = self._database.write(
-            lambda writer: writer.execute(
-                "INSERT INTO messages (execution_id, message) VALUES (?, ?)", (execution_id, message)
-            ).lastrowid
+            lambda writer: (
+                writer.execute(
+                    "INSERT INTO messages (execution_id, message) VALUES (?, ?)", (execution_id, message)
+                ).lastrowid
+            )
         )
         self._post(number, execution_id, message)
 
@@ -196,6 +198,4 @@ class KeptMailbox:
         """Let go of a message that was handled. When that is lost, it comes again and changes nothing."""
         if handled.exception() is None:
             with suppress(PortError):
-                self._database.later(
-                    lambda writer: writer.execute("DELETE FROM messages WHERE number = ?", (number,))
-                )
+                self._database.later(lambda writer: writer.execute("DELETE FROM messages WHERE number = ?", (number,)))

@@ -12,7 +12,7 @@ from headrace_engine.core.state import ExecutionState
 from headrace_engine.core.task_run import TaskRun
 from headrace_engine.engine import Engine, UnsupportedError
 from headrace_engine.expressions import ExpressionError, truthy
-from headrace_engine.model.attempt import AttemptResult
+from headrace_engine.model.attempt import AttemptResult, Payload
 from headrace_engine.model.definition import Concurrency, FlowDefinition
 from headrace_engine.model.state import State
 from headrace_engine.prepare import Prepared
@@ -54,6 +54,10 @@ class FixtureAnswerer:
         if isinstance(prepared.answer, Pauses) and (prepared.answer.seconds is None or prepared.answer.is_timeout):
             self.waiting.append((state, prepared.answer.task_run_id))
         return prepared
+
+    def broken_sla(self, state: ExecutionState, now: datetime) -> str | None:
+        """See Preparer.broken_sla."""
+        return self._inner.broken_sla(state, now)
 
     def concurrency_of(self, namespace: str, flow_id: str) -> Concurrency | None:
         """See Preparer.concurrency_of."""
@@ -97,7 +101,8 @@ class FixtureAnswerer:
     def _given(self, fixture: TaskFixture, state: ExecutionState, run: TaskRun, now: datetime) -> Prepared:
         if fixture.state is State.SKIPPED:
             return Prepared(Skipped(run.id))
-        engine, payload, size = self._engine, None, 200
+        engine, size = self._engine, 200
+        payload: Payload | None = None
         if fixture.outputs is not None:
             host = self._inner.host(state, now)
             variables = self._inner.variables(state, run, host)
@@ -111,12 +116,11 @@ class FixtureAnswerer:
                 outputs, self._inner.folder(state), engine.settings.output_inline_limit
             )
         if fixture.state is State.FAILED:
-            return _failed(run, "The test's fixture says FAILED", now, AttemptResult(State.FAILED, now, now, payload))
+            return _failed(run, "The test's fixture says FAILED", now, payload)
         return Prepared(Given(run.id, AttemptResult(fixture.state, now, now, payload)), size=size)
 
 
-def _failed(run: TaskRun, error: str, now: datetime, result: AttemptResult | None = None) -> Prepared:
-    outputs = result.outputs if result is not None else None
+def _failed(run: TaskRun, error: str, now: datetime, outputs: Payload | None = None) -> Prepared:
     record = LogRecord(now, "ERROR", error, run.id, len(run.attempts))
     return Prepared(Given(run.id, AttemptResult(State.FAILED, now, now, outputs, error)), logs=(record,))
 

@@ -112,18 +112,21 @@ class FlowFiles:
     each folder above, up to the working directory: the files in it, and its ``flows`` folder with all below.
     """
 
-    def __init__(self, suite: Path, *, folder: Path | None = None, root: Path | None = None) -> None:
+    def __init__(
+        self, suite: Path, *, folder: Path | None = None, known: dict[Path, Sequence[Document]] | None = None
+    ) -> None:
+        """Look for the flows of *suite*, a file. *known* is what has been read, to be shared by many suites."""
         self._suite = suite
         self._folder = folder
-        self._root = (root or Path.cwd()).resolve()
-        self._read: dict[Path, Sequence[Document]] = {}
+        self._read = known if known is not None else {}
         self.unreadable: list[str] = []
         """The files that could not be looked into."""
 
     def find(self, namespace: str, flow_id: str) -> Document | None:
         """Return the flow, or None. Raises AmbiguousFlowError when two files of one place hold it."""
         for place in self._places():
-            found = [document for path in place for document in self._flows_in(path) if document.name == (namespace, flow_id)]
+            flows = [document for path in place for document in self._flows_in(path)]
+            found = [document for document in flows if document.name == (namespace, flow_id)]
             if len(found) > 1:
                 paths = " and ".join(f"`{document.path}`" for document in found[:2])
                 raise AmbiguousFlowError(
@@ -145,12 +148,13 @@ class FlowFiles:
             return
         home = self._suite.parent
         yield yaml_files(home)
-        above = home.resolve()
-        is_inside = above.is_relative_to(self._root)
-        while above.parent != above and above != self._root:
+        root, above = Path.cwd(), home.resolve()
+        is_inside = above.is_relative_to(root)
+        while above not in (root, above.parent):
             above = above.parent
             beside = sorted(path for path in above.glob("*") if path.suffix.lower() in _SUFFIXES and path.is_file())
-            yield [_short(path, self._root) for path in beside + yaml_files(above / _FLOWS_FOLDER)]
+            found = [*beside, *yaml_files(above / _FLOWS_FOLDER)]
+            yield [path.relative_to(root) if path.is_relative_to(root) else path for path in found]
             if not is_inside:
                 return
 
@@ -162,10 +166,6 @@ class FlowFiles:
                 self.unreadable.append(str(path))
                 self._read[path] = ()
         return self._read[path]
-
-
-def _short(path: Path, root: Path) -> Path:
-    return path.relative_to(root) if path.is_relative_to(root) and root == Path.cwd() else path
 
 
 class FlowsOfFiles(MemoryFlows):

@@ -15,6 +15,7 @@ from decimal import Decimal, InvalidOperation
 from typing import Any
 
 from headrace_engine.expressions import numeric, values
+from headrace_engine.expressions.limits import Budget, Limits
 from headrace_engine.plugin import parse_duration
 
 
@@ -64,7 +65,8 @@ def among(actual: Any, expected: Any) -> bool:
 
 def _order(actual: Any, expected: Any) -> int:
     """Return -1, 0 or 1. Raises OperandError when there is no order between the two."""
-    for read in (_number, _instant, _duration, _time):
+    readers: tuple[Callable[[Any], Any], ...] = (_number, _instant, _duration, _time)
+    for read in readers:
         left, right = read(actual), read(expected)
         if left is not None and right is not None:
             return int(left > right) - int(left < right)
@@ -129,7 +131,7 @@ def _json(text: str) -> Any:
 
 def shown(value: Any) -> str:
     """Return *value* for people: JSON, so that the text "200" and the number 200 look different."""
-    return values.json_text(value, values.Budget(values.Limits()))
+    return values.json_text(value, Budget(Limits()))
 
 
 OPERATORS: Mapping[str, Callable[[Any, Any], bool]] = {

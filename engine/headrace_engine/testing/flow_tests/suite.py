@@ -6,7 +6,7 @@ are taken. The classes say what is valid, and give the checker names, types and 
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Annotated, Any, Literal, Self
+from typing import Annotated, Any, Final, Literal, Self
 
 from pydantic import AfterValidator, AliasChoices, Field, model_validator
 
@@ -17,7 +17,7 @@ from headrace_engine.language.problems import PropertyError
 from headrace_engine.model.state import State
 from headrace_engine.plugin import Rendering
 
-UNIT_TEST = "io.kestra.core.tests.flow.UnitTest"
+UNIT_TEST: Final = "io.kestra.core.tests.flow.UnitTest"
 
 FixtureState = Literal["SUCCESS", "WARNING", "FAILED", "SKIPPED", "KILLED"]
 
