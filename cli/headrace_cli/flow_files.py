@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import sys
 from collections.abc import Iterator, Sequence
 from pathlib import Path
@@ -10,12 +11,14 @@ from headrace_cli.errors import UserError
 
 STDIN = Path("-")
 _SUFFIXES = (".yaml", ".yml")
+_TEST_CASES = re.compile(rb"^testCases[ \t]*:", re.MULTILINE)
+_TASKS = re.compile(rb"^tasks[ \t]*:", re.MULTILINE)
 
 
 def find(paths: Sequence[Path]) -> list[Path]:
     """Return the files among *paths*, and for each folder the YAML files in it at any depth, by name.
 
-    Hidden folders are left out. Raises UserError for a path that does not exist and for a folder without YAML files.
+    Hidden folders and test suites (of ``headrace test``) are left out. Raises UserError for a path that does not exist and for a folder without YAML files.
     """
     found: dict[Path, None] = {}
     for path in paths:
@@ -54,5 +57,13 @@ def label(path: Path) -> str:
 def _inside(folder: Path) -> Iterator[Path]:
     for path in folder.rglob("*"):
         hidden = any(part.startswith(".") for part in path.relative_to(folder).parts)
-        if path.suffix.lower() in _SUFFIXES and not hidden and path.is_file():
+        if path.suffix.lower() in _SUFFIXES and not hidden and path.is_file() and not _is_test_suite(path):
             yield path
+
+
+def _is_test_suite(path: Path) -> bool:
+    try:
+        content = path.read_bytes()
+    except OSError:
+        return False  # told when it is read as a flow
+    return _TEST_CASES.search(content) is not None and _TASKS.search(content) is None

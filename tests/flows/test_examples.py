@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import subprocess
 import sys
 from collections import defaultdict
@@ -51,3 +52,10 @@ def test_an_example_logs_what_it_says(example: Example) -> None:
     for message in example.log:
         _, found, rest = rest.partition(message)
         assert found, f"not in the output, or not in this order: {message}\n{done.stdout}{done.stderr}"
+
+
+def test_the_etl_example_runs_in_a_data_folder_named_from_the_current_one(tmp_path: Path) -> None:
+    etl = next(example for example in all_examples() if example.path.stem == "etl")
+    done = headrace_run(etl, "--output", "json", "--data-dir", os.path.relpath(tmp_path, CHECKOUT))
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert json.loads(done.stdout)["outputs"] == etl.outputs

@@ -191,7 +191,8 @@ class Checker:
 
     def _is_separate(self, cls: type[BaseModel], name: str) -> bool:
         """True for a value that another class has checked already."""
-        return any(is_runner(branch) for branch in branches(fields_of(cls)[name].annotation))
+        shape = fields_of(cls).get(name)  # none for a class that takes whatever there is
+        return shape is not None and any(is_runner(branch) for branch in branches(shape.annotation))
 
     def _tell(self, entry: Any, root: Entries, cls: type[BaseModel]) -> None:
         location = tuple(entry["loc"])

@@ -69,7 +69,7 @@ class ExecutionAssertionSla(Sla):
 SLAS: dict[str, type[Sla]] = {"MAX_DURATION": MaxDurationSla, "EXECUTION_ASSERTION": ExecutionAssertionSla}
 
 
-class Check(LanguageProperties):
+class CheckProperties(LanguageProperties):
     """A condition on the inputs, looked at before an execution is created."""
 
     condition: str = Field(
@@ -156,7 +156,7 @@ class FlowProperties(LanguageProperties):
         default=None, description="Promises that executions are measured by."
     )
     disabled: Flag = Field(default=False, description="A disabled flow cannot be executed, and its triggers are off.")
-    checks: list[Check] | None = Field(default=None, description="Conditions on the inputs of an execution.")
+    checks: list[CheckProperties] | None = Field(default=None, description="Conditions on the inputs of an execution.")
     worker_group: WorkerGroup | None = Field(default=None, description="Which group of workers runs the tasks.")
     worker_selector: WorkerSelector | None = Field(default=None, description="Which workers run the tasks, by tags.")
     policy_refs: list[str] | None = Field(default=None, description="Policies the flow follows.")

@@ -11,6 +11,7 @@ from headrace_engine.language.checking import Checked
 from headrace_engine.language.defaults import NEVER_DEFAULTS, PluginDefaults
 from headrace_engine.language.flow import (
     UNSUPPORTED_FLOW_PROPERTIES,
+    CheckProperties,
     ConcurrencyProperties,
     FlowProperties,
     Listener,
@@ -109,22 +110,12 @@ class FlowReader:
 def _checks(data: Any) -> tuple[Check, ...]:
     found = []
     for item in data if isinstance(data, list) else ():
-        condition = item.get("condition", item.get("when")) if isinstance(item, Mapping) else None
-        behavior = str(item.get("behavior", "BLOCK_EXECUTION")) if isinstance(item, Mapping) else ""
-        if condition is not None and behavior in CheckBehavior.__members__:  # else told of as a problem already
-            found.append(
-                Check(
-                    _text(condition),
-                    str(item.get("message", "")),
-                    str(item.get("style", "INFO")),
-                    CheckBehavior(behavior),
-                )
-            )
+        try:
+            read = CheckProperties.model_validate(item)
+        except ValidationError:
+            continue  # told of as a problem already
+        found.append(Check(read.condition, read.message, read.style, CheckBehavior(read.behavior)))
     return tuple(found)
-
-
-def _text(value: Any) -> str:
-    return str(value).lower() if isinstance(value, bool) else str(value)
 
 
 def _concurrency(data: Any) -> Concurrency | None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
+from copy import copy
 from functools import lru_cache
 from importlib import import_module
 from importlib.metadata import entry_points
@@ -60,6 +61,16 @@ class Registry:
                 raise DuplicateType(f"`{name}` is claimed by {both}.")
             kind[name] = cls
             self._canonical[name] = cls.TYPE
+
+    def extended(self, classes: Iterable[Plugin]) -> Registry:
+        """Return a registry that has *classes* too; this one stays as it is. Raises DuplicateType."""
+        self._complete()
+        other = copy(self)
+        for name in ("_tasks", "_runners", "_triggers", "_conditions", "_canonical"):
+            setattr(other, name, dict(getattr(self, name)))
+        for cls in classes:
+            other.register(cls)
+        return other
 
     def _kind_of(self, cls: Plugin) -> object:
         if issubclass(cls, Task):

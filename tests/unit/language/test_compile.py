@@ -124,6 +124,16 @@ def test_numbers_in_quotes_are_numbers_where_numbers_are_meant(registry: Registr
     assert found.concurrency == Concurrency(2, LimitBehavior.QUEUE)
 
 
+def test_checks_and_slas_of_wrong_shapes_are_told_and_nothing_else(registry: Registry) -> None:
+    for body in (
+        "checks: [{when: x, message: m, behavior: [a]}]",
+        "checks: [5]",
+        "concurrency: {limit: 1, behavior: [a]}",
+        "sla: [{id: a, type: MAX_DURATION, duration: PT1H, behavior: [a]}]",
+    ):
+        assert check(f"id: a\nnamespace: b\n{body}\ntasks: [{LOG % 't'}]\n", registry=registry).errors
+
+
 def test_labels_as_a_list(registry: Registry) -> None:
     found = flow(f"labels: [{{key: team, value: 5}}, {{key: b, value: x}}]\ntasks: [{LOG % 'a'}]", registry)
     assert found.labels == (("team", "5"), ("b", "x"))
@@ -330,13 +340,8 @@ tasks: [{LOG % "t"}]
 @pytest.mark.parametrize(
     ("body", "sentence"),
     [
-        (
-            "sla: [{id: a, type: MAX_DURATION, duration: PT1H, behavior: NONE}]",
-            "`sla` is not supported by this version of Headrace",
-        ),
-        ("checks: [{when: 'true', message: no}]", "`checks` is not supported"),
         ("listeners: [{tasks: [{id: l, type: io.kestra.plugin.core.log.Log, message: hi}]}]", "`listeners` is not"),
-        ("workerGroup: {key: gpu}", "`workerGroup` is not supported"),
+        ("workerGroup: {key: gpu}", "`workerGroup` is not supported by this version of Headrace"),
         ("policyRefs: [a]", "`policyRefs` is not supported"),
     ],
 )

@@ -412,9 +412,10 @@ def test_addresses_refused_in_the_cloud(address: str) -> None:
         check_address(address.partition("%")[0], 80, CLOUD)
 
 
-@pytest.mark.parametrize(
-    "address", ["10.0.0.1", "192.168.1.1", "93.184.216.34", "2606:2800:220:1::1"]
-)  # never contacted
+PUBLIC = ["10.0.0.1", "192.168.1.1", "93.184.216.34", "2606:2800:220:1::1"]  # never contacted
+
+
+@pytest.mark.parametrize("address", PUBLIC)
 def test_addresses_allowed_in_the_cloud(address: str) -> None:
     assert refusal(address, CLOUD) is None
 

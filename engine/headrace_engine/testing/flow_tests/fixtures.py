@@ -37,8 +37,8 @@ class FixtureAnswerer:
         self._first = execution_id
         self.executions: dict[str, None] = {}
         """The executions under test in the order they began: more than one when a retry starts over."""
-        self.waiting: list[tuple[ExecutionState, str]] = []
-        """The Pauses that wait for a person: the execution and the task run."""
+        self.waiting: list[tuple[str, str]] = []
+        """The Pauses that wait for a person: the ids of execution and task run."""
 
     def answer(
         self, state: ExecutionState, question: Question, now: datetime, lines: Sequence[LogRecord] = ()
@@ -52,7 +52,7 @@ class FixtureAnswerer:
                 return stand_in
         prepared = self._inner.answer(state, question, now, lines)
         if isinstance(prepared.answer, Pauses) and (prepared.answer.seconds is None or prepared.answer.is_timeout):
-            self.waiting.append((state, prepared.answer.task_run_id))
+            self.waiting.append((state.id, prepared.answer.task_run_id))
         return prepared
 
     def broken_sla(self, state: ExecutionState, now: datetime) -> str | None:

@@ -21,6 +21,7 @@ from headrace_engine.testing.flow_tests.flows import (
 from headrace_engine.testing.flow_tests.reader import SuiteReader
 from headrace_engine.testing.flow_tests.results import SuiteResult
 from headrace_engine.testing.flow_tests.running import Machine, run_cases
+from headrace_engine.testing.flow_tests.stand_ins import with_stand_ins
 from headrace_engine.testing.flow_tests.suite import Suite
 
 
@@ -34,10 +35,11 @@ class LoadedSuite:
 
     suite: Suite
     files: FlowFiles
+    registry: Registry
 
     def run(self, machine: Machine) -> SuiteResult:
         """Run its cases, in this process."""
-        return run_cases(self.suite, self.files, machine)
+        return run_cases(self.suite, self.files, self.registry, machine)
 
 
 def load(paths: Sequence[Path], *, flows: Path | None = None, registry: Registry | None = None) -> list[LoadedSuite]:
@@ -115,8 +117,10 @@ def _loaded(document: Document, files: FlowFiles, registry: Registry) -> LoadedS
         if files.unreadable:
             message += f" These files could not be read: {', '.join(files.unreadable)}."
         raise reader.no_flow(message)
+    fixtured = {fixture.task_id for case in suite.cases for fixture in case.tasks}
+    registry = with_stand_ins(registry, flow.source, fixtured)
     found = check(flow.source, file=str(flow.path), registry=registry)
     if found.errors:
         raise FlowError(found.errors)
     reader.check_flow(found.flows[0])
-    return LoadedSuite(suite, files)
+    return LoadedSuite(suite, files, registry)

@@ -24,6 +24,7 @@ class ResultState(StrEnum):
     SKIPPED = "SKIPPED"
 
 
+_LONGEST = 1000
 _WORST = (ResultState.ERROR, ResultState.FAILED, ResultState.SUCCESS, ResultState.SKIPPED)
 
 
@@ -52,8 +53,8 @@ class AssertionResult:
         if self.error is not None:
             yield f"  {self.error}"
         else:
-            yield f"  expected: {self.operator} {shown(self.expected)}"
-            yield f"  actual:   {shown(self.actual)}"
+            yield f"  expected: {self.operator} {_clipped(self.expected)}"
+            yield f"  actual:   {_clipped(self.actual)}"
         if self.error_message is not None:
             yield f"  {self.error_message}"
 
@@ -147,6 +148,11 @@ class SuiteResult:
             "duration": round(self.seconds, 3),
             "results": [_case_json(case) for case in self.cases],
         }
+
+
+def _clipped(value: Any) -> str:
+    text = shown(value)
+    return text if len(text) <= _LONGEST else f"{text[:_LONGEST]}… ({len(text) - _LONGEST} more characters)"
 
 
 def _case_json(case: CaseResult) -> dict[str, Any]:

@@ -19,7 +19,8 @@ from headrace_engine.engine import Engine
 from headrace_engine.expressions import ExpressionError, values
 from headrace_engine.expressions.limits import Budget, Limits
 from headrace_engine.host import StepHost
-from headrace_engine.inputs import InputError, nested, read_inputs
+from headrace_engine.inputs import InputError
+from headrace_engine.language import FlowError, Registry
 from headrace_engine.model.attempt import Inline
 from headrace_engine.model.definition import FlowDefinition
 from headrace_engine.model.ids import new_id
@@ -52,21 +53,23 @@ class Machine:
     """When each execution begins; the real time when None."""
 
 
-def run_cases(suite: Suite, files: FlowFiles, machine: Machine) -> SuiteResult:
+def run_cases(suite: Suite, files: FlowFiles, registry: Registry, machine: Machine) -> SuiteResult:
     """Run the cases of *suite* one after another; the flow and those it calls are taken from *files*."""
     started, begun = datetime.now(UTC), time.perf_counter()
-    cases = [_timed(suite, case, files, machine) for case in suite.cases]
+    cases = [_timed(suite, case, files, registry, machine) for case in suite.cases]
     seconds = time.perf_counter() - begun
     return SuiteResult(suite.file, suite.id, suite.namespace, suite.flow_id, cases, started, seconds)
 
 
-def _timed(suite: Suite, case: Case, files: FlowFiles, machine: Machine) -> CaseResult:
+def _timed(suite: Suite, case: Case, files: FlowFiles, registry: Registry, machine: Machine) -> CaseResult:
     if suite.disabled or case.disabled:
         return CaseResult(case.id, ResultState.SKIPPED, description=case.description, line=case.line)
     begun = time.perf_counter()
     try:
-        with _Run(suite, case, files, machine) as run:
+        with _Run(suite, case, files, registry, machine) as run:
             result = run.result()
+    except FlowError as error:  # of a flow that is called
+        result = _broken(case, str(error))
     except Exception as problem:  # noqa: BLE001 - one case that breaks the engine must not end the others
         result = _broken(case, "".join(traceback.format_exception(problem)).rstrip())
     return replace(result, seconds=time.perf_counter() - begun)
@@ -83,7 +86,7 @@ class _NotEndedError(Exception):
 class _Run:
     """One test case in its engine."""
 
-    def __init__(self, suite: Suite, case: Case, files: FlowFiles, machine: Machine) -> None:
+    def __init__(self, suite: Suite, case: Case, files: FlowFiles, registry: Registry, machine: Machine) -> None:
         self.suite = suite
         self.case = case
         self.first = new_id()
@@ -100,6 +103,7 @@ class _Run:
         self.runtime = VirtualRuntime(
             world=world,
             settings=Settings(surroundings=surroundings),
+            registry=registry,
             make_engine=partial(Engine, answerer=self._answerer, refuse=refuse_in_a_test),
         )
         self.engine = self.runtime.engine
@@ -129,11 +133,13 @@ class _Run:
         state = self.runtime.state(execution_id)
         outcome = self.runtime.outcome(execution_id)
         assertions = [] if errors else [result for each in self.case.assertions for result in self._check(each, state)]
+        verdict = _state(errors, assertions)
         if not errors and not self.case.assertions and state.state not in (State.SUCCESS, State.WARNING):
             errors.append("The case has no assertions, so the execution must end in SUCCESS or WARNING")
+            verdict = ResultState.FAILED
         return CaseResult(
             self.case.id,
-            _state(errors, assertions),
+            verdict,
             description=self.case.description,
             assertions=assertions,
             errors=errors,
@@ -199,27 +205,24 @@ class _Run:
                 )
 
     def _resume(self) -> None:
+        """Go on with the Pauses that wait for a person, as one would who takes the defaults of its inputs."""
         waiting, self.answerer.waiting = self.answerer.waiting, []
-        for state, task_run_id in waiting:
-            task = state.flow.tasks[state.task_runs[task_run_id].task_id]
-            outputs = None
-            if task.inputs:
-                try:
-                    given = read_inputs(
-                        task.inputs, {}, render=partial(self._render_resume, state), store_file=_no_file, seal=None
-                    )
-                except InputError as error:
-                    raise FixtureError(
-                        f"The Pause `{task.id}` cannot be resumed without inputs; give it a fixture with "
-                        f"`outputs: {{onResume: {{…}}}}`:\n{error}"
-                    ) from None
-                outputs = Inline({"onResume": nested(given)})
-            self.runtime.world.post(state.id, Resume(task_run_id, outputs=outputs))
-
-    def _render_resume(self, state: ExecutionState, template: str, more: Mapping[str, Any]) -> Any:
-        host = self.engine.preparer.host(state, self.runtime.clock.now())
-        variables = {**self.engine.preparer.variables(state, None, host), **more}
-        return self.engine.expressions.render_typed(template, variables, host)
+        for execution_id, task_run_id in waiting:
+            state = self.runtime.state(execution_id)
+            if task_run_id not in state.paused:
+                continue
+            task_run = state.task_runs[task_run_id]
+            task = state.flow.tasks[task_run.task_id]
+            try:
+                read = self.engine.read_task_inputs(state, task_run, task.inputs, {})
+            except InputError as error:
+                raise FixtureError(
+                    f"The Pause `{task.id}` cannot be resumed without inputs; give it a fixture with "
+                    f"`outputs: {{onResume: {{…}}}}`:\n{error}"
+                ) from None
+            now = self.runtime.clock.now().isoformat().replace("+00:00", "Z")
+            outputs = {"onResume": read, "resumed": {"by": None, "on": now, "to": State.RUNNING.value}}
+            self.runtime.world.post(execution_id, Resume(task_run_id, outputs=Inline(outputs)))
 
     # -- Assertions ---------------------------------------------------------------------------------
 
@@ -299,7 +302,3 @@ def _masked(value: Any, secrets: set[str]) -> Any:
     if isinstance(value, dict):
         return {_masked(key, secrets): _masked(item, secrets) for key, item in value.items()}
     return [_masked(item, secrets) for item in value] if isinstance(value, list) else value
-
-
-def _no_file(input_id: str, _name: str, _content: object) -> str:
-    raise ValueError(f"the input `{input_id}` takes a file")
