@@ -18,7 +18,8 @@ _TASKS = re.compile(rb"^tasks[ \t]*:", re.MULTILINE)
 def find(paths: Sequence[Path]) -> list[Path]:
     """Return the files among *paths*, and for each folder the YAML files in it at any depth, by name.
 
-    Hidden folders and test suites (of ``headrace test``) are left out. Raises UserError for a path that does not exist and for a folder without YAML files.
+    Hidden folders and test suites (of ``headrace test``) are left out. Raises UserError for a path that does not exist
+    and for a folder without YAML files.
     """
     found: dict[Path, None] = {}
     for path in paths:

@@ -121,6 +121,10 @@ class Variables(Mapping[str, Any]):
         if task.kind in (Kind.DISPATCHED, Kind.WORKING_DIRECTORY):
             roots["workingDir"] = lambda: WORKING_DIR_TOKEN
             roots["outputDir"] = lambda: OUTPUT_DIR_TOKEN
+        files = task.properties.get("outputFiles")
+        if isinstance(files, list):
+            # Where the task's code writes a file it will hand over, as Kestra's examples name it.
+            roots["outputFiles"] = lambda: {str(name): f"{WORKING_DIR_TOKEN}/{name}" for name in files}
         workspace = enclosing_working_directory(self._state, task_run)
         if workspace is not None:
             roots["workerTaskrun"] = lambda: _present(id=workspace.id, value=workspace.value)

@@ -366,10 +366,15 @@ class _TaskRunStep:
         properties = self.task.properties
         scope = self.state.scopes.get(self.run.id)
         if scope is not None and scope.phase == COLLECT:
-            wanted = {name: properties[name] for name in _COLLECTED if name in properties}
+            wanted = {name: properties[name] for name in _COLLECTED if name in properties} | self.cache_key()
             return self.runnable(WORKING_DIRECTORY_COLLECT, wanted)
         wanted = {name: properties[name] for name in _PREPARED if name in properties}
+        wanted |= self.cache_key() if wanted else {}
         return self.runnable(WORKING_DIRECTORY_PREPARE, wanted) if wanted else Prepared(Opened(self.run.id))
+
+    def cache_key(self) -> dict[str, str]:
+        """Each value of a loop has a cache of its own (reference §12)."""
+        return {"cacheKey": self.run.value} if "cache" in self.task.properties and self.run.value is not None else {}
 
     def pause(self) -> Prepared:
         """Wait for the duration; without one until the timeout, which fails the Pause; without both for a person."""
@@ -594,11 +599,9 @@ class _TaskRunStep:
             for name in (field_name, info.alias or field_name)
             if name in properties and "{" in str(properties[name])
         ]
-        if not texts:
-            return {}
         roots: dict[str, Any] = {}
-        for root in self.variables:
-            if any(root in text for text in texts):
+        for root in self.variables if texts or task_class.RENDERS else ():
+            if root in task_class.RENDERS or any(root in text for text in texts):
                 value = self.variables[root]
                 if root == "inputs" and self.state.created is not None:
                     value = self.payloads.load(self.state.created.inputs)

@@ -70,7 +70,7 @@ def with_paused(state: TriggerState, now: datetime, *, paused: bool) -> TriggerS
     if state.backfill.paused == paused:
         return state
     state = replace(state, backfill=replace(state.backfill, paused=paused))
-    return state
+    return freed(state, now) if paused else made_busy(state, now, now)
 
 
 def without_backfill(state: TriggerState, now: datetime) -> TriggerState:

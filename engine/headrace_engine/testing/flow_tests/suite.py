@@ -12,7 +12,7 @@ from pydantic import AfterValidator, AliasChoices, Field, model_validator
 
 from headrace_engine.language import identifiers
 from headrace_engine.language.common import LanguageProperties
-from headrace_engine.language.markers import Flag, Text
+from headrace_engine.language.markers import Flag, Text, Verbatim
 from headrace_engine.language.problems import PropertyError
 from headrace_engine.model.state import State
 from headrace_engine.plugin import Rendering
@@ -66,7 +66,7 @@ class FixturesProperties(LanguageProperties):
     """What a test case gives the execution, and what it keeps from happening."""
 
     inputs: dict[str, Any] | None = Field(default=None, description="The inputs of the execution.")
-    files: Annotated[dict[str, Text], AfterValidator(_file_names)] | None = Field(
+    files: Annotated[dict[str, str], AfterValidator(_file_names), Verbatim.VERBATIM] | None = Field(
         default=None, description="Files by name: `{{ files['name'] }}` is the URI, and they are namespace files."
     )
     tasks: list[TaskFixtureProperties] | None = Field(default=None, description="The tasks that do not run.")
