@@ -108,7 +108,7 @@ def walk(source: ScheduleTrigger, after: datetime, until: datetime) -> list[date
     return found
 
 
-@settings(max_examples=3000, deadline=None)
+@settings(max_examples=150, deadline=None)
 @given(source=TRIGGERS, beginning=st.sampled_from(BEGINNINGS), events=EVENTS)
 def test_all_runs_every_date_once_in_order(
     source: ScheduleTrigger, beginning: datetime, events: list[tuple[str, int]]
@@ -122,7 +122,7 @@ def test_all_runs_every_date_once_in_order(
     assert not world.passed_over
 
 
-@settings(max_examples=3000, deadline=None)
+@settings(max_examples=150, deadline=None)
 @given(
     source=TRIGGERS,
     recover=st.sampled_from(list(Recover)),
@@ -165,7 +165,7 @@ def trigger_with(source: ScheduleTrigger, recover: Recover, late: timedelta | No
     )
 
 
-@settings(max_examples=3000, deadline=None)
+@settings(max_examples=150, deadline=None)
 @given(
     source=TRIGGERS,
     beginning=st.sampled_from(BEGINNINGS),

@@ -352,7 +352,7 @@ def all_between(cron: Cron, zone: tzinfo, start: datetime, end: datetime) -> lis
     return found
 
 
-@settings(max_examples=3000, deadline=None)
+@settings(max_examples=200, deadline=None)
 @given(fields=FIELDS, window=st.sampled_from(WINDOWS))
 def test_the_next_dates_are_the_minutes_that_fit_and_no_other(fields: Fields, window: tuple[str, datetime]) -> None:
     zone, start = window
@@ -364,7 +364,7 @@ def test_the_next_dates_are_the_minutes_that_fit_and_no_other(fields: Fields, wi
         assert date.utcoffset() == date.astimezone(time_zone(zone)).utcoffset()
 
 
-@settings(max_examples=3000, deadline=None)
+@settings(max_examples=200, deadline=None)
 @given(fields=FIELDS, window=st.sampled_from(WINDOWS))
 def test_the_previous_date_undoes_the_next(fields: Fields, window: tuple[str, datetime]) -> None:
     zone, start = window
@@ -377,7 +377,7 @@ def test_the_previous_date_undoes_the_next(fields: Fields, window: tuple[str, da
     assert found[::-1] == all_between(cron, place, start, end)
 
 
-@settings(max_examples=3000, deadline=None)
+@settings(max_examples=200, deadline=None)
 @given(fields=FIELDS, window=st.sampled_from(WINDOWS), at=st.integers(0, DAYS * 86400 * 4))
 def test_from_any_instant_both_neighbours_are_the_nearest(
     fields: Fields, window: tuple[str, datetime], at: int

@@ -8,6 +8,7 @@ from contextlib import suppress
 from typing import Any
 
 from headrace_engine.language.checking import Checker
+from headrace_engine.language.fields import branches, fields_of, names_of
 from headrace_engine.language.nodes import Entries, Items, Node, Scalar, plain
 from headrace_engine.language.problems import FlowError, did_you_mean
 from headrace_engine.language.report import EnoughError, Report
@@ -51,6 +52,7 @@ class SuiteReader:
             checked = Checker(self._report, lambda node, _classes: plain(node)).check(document, SuiteProperties)
             self._node, suite = checked.node, checked.model
             self._check_ids()
+            self._check_operators()
         self._raise()
         assert suite is not None, "a suite without problems is a model"  # noqa: S101 - for the type checker
         return self._suite(suite)
@@ -98,6 +100,16 @@ class SuiteReader:
                     of_value = _value_text(plain(value))
                     said, key = f"{said} for the value `{of_value}`", f"{key}\0{of_value}"
                 self._once(node, key, fixtures, f"{said} already")
+
+    def _check_operators(self) -> None:
+        """Tell of assertions that assert nothing; one with a property that is none has perhaps a misspelt operator."""
+        for case in self._cases():
+            for assertion in _maps(case.entries.get("assertions")):
+                names = names_of(AssertionProperties)
+                given = {names.get(key) for key, node in assertion.entries.items() if not _says_nothing(key, node)}
+                if None not in given and given.isdisjoint(OPERATORS.values()):
+                    needed = ", ".join(OPERATORS.values())
+                    self._report.problem(assertion, f"An assertion needs an operator: {needed}.")
 
     def _once(self, node: Node | None, key: str, seen: dict[str, Node], said: str) -> None:
         first = seen.setdefault(key, node) if node is not None else None
@@ -163,7 +175,7 @@ def _assertion(assertion: AssertionProperties, node: Entries) -> Assertion:
     checks = {
         name: getattr(assertion, field) for field, name in OPERATORS.items() if field in assertion.model_fields_set
     }
-    written = [_canonical(key) for key in node.entries]
+    written = [names_of(AssertionProperties)[key] for key in node.entries]
     return Assertion(
         value=assertion.value,
         checks=tuple((name, checks[name]) for name in written if name in checks),
@@ -174,8 +186,11 @@ def _assertion(assertion: AssertionProperties, node: Entries) -> Assertion:
     )
 
 
-def _canonical(operator: str) -> str:
-    return {"equalsTo": "equalTo", "notEqualsTo": "notEqualTo"}.get(operator, operator)
+def _says_nothing(key: str, node: Node) -> bool:
+    """True for an operator without an operand, where null is none."""
+    shape = fields_of(AssertionProperties).get(key)
+    is_null = isinstance(node, Scalar) and node.value is None
+    return is_null and shape is not None and Any not in branches(shape.annotation)
 
 
 def _value_text(value: Any) -> str:

@@ -103,12 +103,6 @@ class AssertionProperties(LanguageProperties):
     is_null: Flag = Field(default=True, description="true: the value is null; false: it is not.")
     is_not_null: Flag = Field(default=True, description="true: the value is not null; false: it is.")
 
-    @model_validator(mode="after")
-    def _asserts_something(self) -> Self:
-        if not self.model_fields_set & OPERATORS.keys():
-            raise ValueError(f"An assertion needs an operator: {', '.join(OPERATORS.values())}.")
-        return self
-
 
 OPERATORS: Mapping[str, str] = {
     "equal_to": "equalTo",
