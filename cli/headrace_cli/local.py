@@ -52,9 +52,11 @@ from headrace_engine.language import Registry
 from headrace_engine.model.definition import FlowDefinition
 from headrace_engine.model.ids import new_id
 from headrace_engine.operations import Operations
+from headrace_engine.plugin import NetworkPolicy
 from headrace_engine.ports import LogLine, Logs, PortError
 from headrace_engine.services import Channels, Settings, Stores
 from headrace_runners.process_groups import end_group, process_identity
+from headrace_tasks.http_function import http_function
 
 ENCRYPTION_KEY = "HEADRACE_ENCRYPTION_SECRET_KEY"
 
@@ -124,7 +126,7 @@ class LocalRuntime:
         self._workspaces = data_dir / "workspaces"
         self._engine = Engine(
             self.stores,
-            Settings(surroundings=Surroundings.of(environment)),
+            Settings(surroundings=Surroundings.of(environment), http=http_function(NetworkPolicy())),
             Registry.load(),
             temporary_root=self._temporary,
             workspaces=self._workspaces,
@@ -359,7 +361,7 @@ def _harmless() -> Iterator[None]:
     """Let what a listener raises stop neither the execution nor the attempt it listens to."""
     try:
         yield
-    except Exception:
+    except Exception:  # noqa: BLE001 - whatever a listener does is its own affair
         _log.exception("A listener failed")
 
 

@@ -20,7 +20,7 @@ from headrace_cli.feed import Drawing, Feed
 from headrace_cli.interrupts import Interrupts
 from headrace_cli.local import LocalRuntime
 from headrace_cli.view import View
-from headrace_engine.engine import CheckFailedError, CheckFailedError, NoSuchFlowError, UnsupportedError
+from headrace_engine.engine import CheckFailedError, NoSuchFlowError, UnsupportedError
 from headrace_engine.inputs import InputError
 from headrace_engine.language import FlowError
 from headrace_engine.model.definition import FlowDefinition

@@ -172,7 +172,9 @@ class Preparer:
             )
         except (ExpressionError, OutputError) as error:
             text = Mask(host.secrets_used)(str(error))
-            return Prepared(Outputs(error=text), logs=(LogRecord(now, "ERROR", text),))
+            # What failed before is why there is nothing to render: that is the error to read.
+            level = "WARN" if state.finishing is State.FAILED else "ERROR"
+            return Prepared(Outputs(error=text), logs=(LogRecord(now, level, text),))
         payload, size = self._payloads.make(outputs, self.folder(state), self._settings.output_inline_limit)
         return Prepared(Outputs(payload), size=size)
 

@@ -202,7 +202,7 @@ class InlineTaskContext:
             name,
             value,
             self._timestamp(),
-            {key: str(tag) for key, tag in (tags or {}).items()},
+            {key: self.mask(str(tag)) for key, tag in (tags or {}).items()},
         )
         self.points.append(point)
 

@@ -92,6 +92,8 @@ def _check_expected(path: Path, expected: Mapping[str, Any]) -> None:
         named = task.keys() - _TASK_RUN
         if len(named) != 1:
             raise CorpusError(f"{path}: a task run is `<task id>: <STATE>` and words of {sorted(_TASK_RUN)}: {task}")
+    if not all(isinstance(line, str) for line in expected.get("log") or ()):
+        raise CorpusError(f"{path}: a log line is a text, `LEVEL message`")
     if "follower" in expected:
         _check_expected(path, expected["follower"])
 
@@ -209,7 +211,9 @@ def differences(expected: Mapping[str, Any], actual: Mapping[str, Any], *, in_or
     if found == wanted:
         return ""
     return "\n".join(
-        difflib.unified_diff(dump(wanted).splitlines(), dump(found).splitlines(), "expected", "actual", lineterm="", n=9)
+        difflib.unified_diff(
+            dump(wanted).splitlines(), dump(found).splitlines(), "expected", "actual", lineterm="", n=9
+        )
     )
 
 
@@ -267,4 +271,3 @@ def dump(told: Mapping[str, Any]) -> str:
     return yaml.dump(
         dict(told), Dumper=_Dumper, sort_keys=False, default_flow_style=None, width=118, allow_unicode=True
     )
-

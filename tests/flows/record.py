@@ -1,6 +1,6 @@
 """Prints what comes of a flow in the words of the corpus: to be judged against the reference, then kept.
 
-    PYTHONPATH=tests .venv/bin/python -m flows.record tests/flows/for_each/nested.yaml
+PYTHONPATH=tests .venv/bin/python -m flows.record tests/flows/for_each/nested.yaml
 """
 
 from __future__ import annotations

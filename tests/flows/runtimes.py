@@ -11,8 +11,8 @@ from pathlib import Path
 from typing import Any
 
 import yaml
-from flows.corpus import Actual, FlowCase, outcome
 
+from flows.corpus import Actual, FlowCase, outcome
 from headrace_cli.local import LocalRuntime
 from headrace_engine.engine import UnsupportedError
 from headrace_engine.inputs import InputError

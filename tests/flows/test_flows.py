@@ -6,6 +6,7 @@ import shutil
 from pathlib import Path
 
 import pytest
+
 from flows.corpus import FlowCase, all_cases, differences
 from flows.runtimes import run_locally, run_virtually
 

@@ -80,6 +80,7 @@ def test_too_long_ends_the_execution_without_its_errors_branch(
     assert states(outcome) == {"nap": end}
     assert labels(outcome)["sla"] == "late"
     assert outcome.view["state"]["duration"] == "PT10M"
+    assert outcome.view["error"] == {"message": "The SLA `quick` was broken"}
 
 
 def test_too_long_with_behavior_none_only_labels(runtime: VirtualRuntime) -> None:
@@ -107,7 +108,7 @@ def test_a_check_that_holds_lets_the_execution_be(runtime: VirtualRuntime) -> No
 
 
 def test_a_blocking_check_refuses_the_execution(runtime: VirtualRuntime) -> None:
-    with pytest.raises(CheckFailedError, match="^The amount is too large$"):
+    with pytest.raises(CheckFailedError, match=r"^The amount is too large$"):
         runtime.run(CHECKED.format(behavior="BLOCK_EXECUTION"), {"amount": 30})
 
 

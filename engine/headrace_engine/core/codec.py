@@ -20,6 +20,7 @@ import msgspec
 
 from headrace_engine.core.events import Entry
 from headrace_engine.core.messages import Message
+from headrace_engine.core.windows import TriggerMemory
 from headrace_engine.model.attempt import AttemptResult
 
 FORMAT = 1
@@ -69,6 +70,16 @@ def encode_result(result: AttemptResult) -> bytes:
 def decode_result(data: bytes) -> AttemptResult:
     """Return the result that encode_result made *data* of. Raises FormatError."""
     return cast("AttemptResult", _decode(AttemptResult, data))
+
+
+def encode_memory(memory: TriggerMemory) -> bytes:
+    """Return what a Flow trigger remembers as bytes."""
+    return _encode(TriggerMemory, memory)
+
+
+def decode_memory(data: bytes) -> TriggerMemory:
+    """Return what encode_memory made *data* of. Raises FormatError."""
+    return cast("TriggerMemory", _decode(TriggerMemory, data))
 
 
 def _encode(kind: Any, value: object) -> bytes:

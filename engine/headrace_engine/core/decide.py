@@ -277,11 +277,12 @@ class _Step:
         if sla.behavior is SlaBehavior.NONE or self.state.winding_down is not None:
             return
         end = State.FAILED if sla.behavior is SlaBehavior.FAIL else State.CANCELLED
+        error = f"The SLA `{sla_id}` was broken"
         if ROOT not in self.state.scopes:  # it has not begun
-            self.emit(ExecutionMoved(end, f"The SLA `{sla_id}` was broken"))
+            self.emit(ExecutionMoved(end, error))
             self.emit(Closed())
             return
-        self.wind_down(end, stop=True)
+        self.wind_down(end, stop=True, error=error)
         self.leave_nothing_waiting()
 
     def sleep_ended(self, task_run: TaskRun) -> None:
@@ -725,11 +726,11 @@ class _Step:
 
     # -- Leaving early ------------------------------------------------------------------------------
 
-    def wind_down(self, to: State, *, stop: bool = False) -> None:
+    def wind_down(self, to: State, *, stop: bool = False, error: str | None = None) -> None:
         """Kill, Exit, a broken SLA: nothing new starts; what runs may end, or is stopped; then all ends in *to*."""
         if to is State.KILLED:
             self.emit(ExecutionMoved(State.KILLING))
-        self.emit(WindingDown(to))
+        self.emit(WindingDown(to, error))
         if to is State.KILLED or stop:
             for task_run_id in sorted(self.state.open_attempts, key=self.order):
                 self.emit(TaskRunMoved(task_run_id, State.KILLING))

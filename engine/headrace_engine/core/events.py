@@ -262,6 +262,7 @@ class WindingDown:
     """Nothing new starts any more; the execution will end in this state (kill: KILLED; Exit: what it says)."""
 
     to: State
+    error: str | None = None
 
 
 @dataclass(frozen=True, slots=True)

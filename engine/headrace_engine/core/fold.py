@@ -164,7 +164,7 @@ def apply(state: ExecutionState, event: Event) -> ExecutionState:  # noqa: C901,
             kept = {key: value for key, value in state.variables.items() if key not in event.unset}
             return evolve(state, variables=kept | dict(event.variables))
         case WindingDown():
-            return evolve(state, winding_down=event.to)
+            return evolve(state, winding_down=event.to, error=event.error or state.error)
         case Replaced():
             return _replaced(state, event)
         case Finishing():

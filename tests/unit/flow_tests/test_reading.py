@@ -141,7 +141,7 @@ testCases:
         "s.yaml:11:11: testCases[0].fixtures.tasks[0].ids: Unknown property `ids`. Did you mean `id`?",
         "s.yaml:12:18: testCases[0].fixtures.tasks[0].state: Expected one of `SUCCESS`, `WARNING`, `FAILED`, `SKIPPED` or `KILLED`, got `RUNNING`. Did you mean `WARNING`?",
         "s.yaml:13:16: testCases[0].fixtures.trigger.type: The property `type` is required.",
-        "s.yaml:15:23: testCases[0].assertions[0].value: The expression cannot be read: A value is missing before `}}`.",
+        "s.yaml:15:24: testCases[0].assertions[0].value: The expression cannot be read: Expected a value, found `}}`.",
         "s.yaml:16:9: testCases[0].assertions[0].equalToo: Unknown property `equalToo`. Did you mean `equalTo`?",
         "s.yaml:17:9: testCases[0].assertions[1].value: The property `value` is required.",
         "s.yaml:18:9: testCases[0].assertions[2]: An assertion needs an operator: equalTo, notEqualTo, greaterThan, greaterThanOrEqualTo, lessThan, lessThanOrEqualTo, in, notIn, contains, startsWith, endsWith, isNull, isNotNull.",
@@ -160,7 +160,10 @@ testCases:
             "id: s\nnamespace: a\nflowId: x\ntestCases: one\n",
             "s.yaml:4:12: testCases: Expected a list of maps, got the text `one`.",
         ),
-        ("- id: s\n", "s.yaml:1:1: A test suite is a map with `id`, `namespace`, `flowId` and `testCases`, not a list."),
+        (
+            "- id: s\n",
+            "s.yaml:1:1: A test suite is a map with `id`, `namespace`, `flowId` and `testCases`, not a list.",
+        ),
         (
             "id: s\nnamespace: a\nflowId: x\ntestCases:\n  - id: a\n    assertions:\n      - value: x\n"
             "        equalTo: 1\n        equalsTo: 1\n",
@@ -174,7 +177,7 @@ testCases:
         (
             "id: s\nnamespace: a\nflowId: x\ntestCases:\n  - id: a\n    fixtures:\n      tasks:\n"
             "        - {id: t, value: {a: 1}}\n        - {id: t}\n        - {id: t, value: '{\"a\":1}'}\n",
-            "s.yaml:10:16: testCases[0].fixtures.tasks[2].id: The task `t` has a fixture for the value `{\"a\":1}` already, on line 8, column 16.",
+            's.yaml:10:16: testCases[0].fixtures.tasks[2].id: The task `t` has a fixture for the value `{"a":1}` already, on line 8, column 16.',
         ),
         (
             "id: s\nnamespace: a\nflowId: x\ntestCases:\n  - id: a\n    fixtures:\n      tasks:\n"

@@ -127,12 +127,12 @@ def test_a_paused_backfill_lets_the_schedule_go_on() -> None:
     run.at("10:20")
     started(run, "10:30", "05:00", "07:00")
     assert run.at("10:30") == ["05:00"]
-    run.state = with_paused(run.state, at("10:31"), paused=True)
+    run.state = with_paused(run.state, paused=True)
     assert run.end("10:40") == []
     assert run.wake == at("11:00")
     assert run.at("11:00") == ["11:00"]
     assert run.end("11:10") == []
-    run.state = with_paused(run.state, at("11:20"), paused=False)
+    run.state = with_paused(run.state, paused=False)
     assert run.at("11:20") == ["06:00"]
     assert run.end("12:10") == ["07:00"]
     assert run.end("12:20") == ["12:00"]
@@ -144,10 +144,24 @@ def test_a_deleted_backfill_stops() -> None:
     run.at("10:20")
     started(run, "10:30", "05:00", "07:00")
     run.at("10:30")
-    run.state = without_backfill(run.state, at("10:35"))
+    run.state = without_backfill(run.state)
     assert run.end("10:40") == []
     assert run.wake == at("11:00")
-    assert without_backfill(run.state, at("10:50")) == run.state
+    assert without_backfill(run.state) == run.state
+
+
+@pytest.mark.parametrize("how", ["empty", "paused", "deleted"])
+def test_dates_missed_long_after_a_backfill_are_missed(how: str) -> None:
+    run = Run(trigger(recover=Recover.NONE))
+    run.at("10:20")
+    started(run, "10:30", "05:00" if how != "empty" else "05:10", "07:00" if how != "empty" else "05:20")
+    if how != "empty":
+        assert run.at("10:30") == ["05:00"]
+        run.state = without_backfill(run.state) if how == "deleted" else with_paused(run.state, paused=True)
+    run.end("10:40")
+    assert run.at("13:30") == []
+    assert run.at("14:00") == ["14:00"]
+    assert run.end("16:10") == ["15:00"]  # it waited; 11:00 to 13:00 did not
 
 
 def test_a_changed_cron_changes_the_rest_of_a_backfill() -> None:
@@ -217,7 +231,7 @@ def test_there_is_one_backfill_of_an_enabled_trigger() -> None:
     with pytest.raises(BackfillRefused, match="is disabled"):
         started(run, "10:30", "05:00")
     with pytest.raises(BackfillRefused, match="has no backfill"):
-        with_paused(TriggerState(), at("10:30"), paused=True)
+        with_paused(TriggerState(), paused=True)
 
 
 def test_its_state_can_be_stored_as_json() -> None:

@@ -67,7 +67,7 @@ class World:
         """Do what *event* says. Returns whether more is due at once."""
         if event in ("pause", "resume"):
             if self.stored.backfill is not None:
-                self.store(with_paused(self.stored, self.now, paused=event == "pause"))
+                self.store(with_paused(self.stored, paused=event == "pause"))
             return True
         if event == "end":
             for identifier in list(self.executions):

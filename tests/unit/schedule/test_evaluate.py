@@ -147,6 +147,33 @@ def test_a_date_looked_at_a_little_late_is_not_missed(recover: Recover) -> None:
     assert run.at("11:00:59") == ["11:00"]
 
 
+@pytest.mark.parametrize("recover", [Recover.LAST, Recover.NONE])
+def test_all_dates_of_the_last_minute_are_looked_at_promptly(recover: Recover) -> None:
+    run = Run(trigger("*/20 * * * * *", recover=recover))
+    run.at("10:20:30")
+    run.drain(at("10:25:50"))
+    assert run.dates == [at(f"10:{clock}") for clock in ("25:00", "25:20", "25:40")]
+
+
+def test_dates_that_came_with_the_one_that_was_started_wait_with_it() -> None:
+    run = Run(trigger("*/20 * * * * *", recover=Recover.NONE))
+    run.at("10:20:50")
+    run.evaluate(at("10:21:45"))
+    run.end("10:23:30")
+    run.drain(at("10:23:35"))
+    assert run.dates == [at("10:21:00") + number * timedelta(seconds=20) for number in range(8)]
+
+
+def test_where_nothing_waits_the_end_of_an_execution_excuses_no_date() -> None:
+    run = Run(trigger(recover=Recover.NONE))
+    run.at("10:20")
+    run.at("11:00")
+    run.end("11:10")
+    run.trigger = trigger(recover=Recover.NONE, allow_concurrent=True)
+    assert run.at("12:00") == ["12:00"]
+    assert run.end("15:30") == []
+
+
 def test_how_late_is_prompt_can_be_said() -> None:
     run = Run(trigger(recover=Recover.NONE), options={"prompt": timedelta(minutes=11)})
     run.at("10:20")
@@ -339,7 +366,8 @@ def test_conditions_that_may_change_their_mind_are_asked_at_every_date() -> None
 def test_a_cron_that_never_fits_has_no_date() -> None:
     run = Run(trigger("0 0 30 2 *"))
     assert run.at("10:00") == []
-    assert (run.state.next, run.wake) == (None, None)
+    assert run.state.next is None
+    assert run.wake is None
 
 
 def test_the_variables_honour_the_conditions() -> None:
@@ -377,7 +405,8 @@ def test_listed_dates_start_in_order_and_then_it_is_over() -> None:
     assert run.end("11:10") == []
     assert run.at("13:00") == ["13:00"]
     assert run.end("13:10") == []
-    assert (run.state.next, run.wake) == (None, None)
+    assert run.state.next is None
+    assert run.wake is None
 
 
 def test_listed_dates_wait_and_are_made_up_for_like_others() -> None:

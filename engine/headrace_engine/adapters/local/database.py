@@ -32,6 +32,7 @@ from __future__ import annotations
 
 import contextlib
 import logging
+import os
 import sqlite3
 import threading
 from collections import deque
@@ -125,6 +126,8 @@ class Database:
         self._closing = threading.Event()
         try:
             path.parent.mkdir(parents=True, exist_ok=True)
+            # Outputs and inputs are nobody else's business; SQLite gives its other files the same mode.
+            os.close(os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600))
             self._writer = self._connect()
             try:
                 self._prepare(synchronous, migrations)

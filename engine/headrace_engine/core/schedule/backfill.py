@@ -11,7 +11,6 @@ from dataclasses import replace
 from datetime import datetime
 from typing import Any
 
-from headrace_engine.core.schedule.evaluate import freed, made_busy
 from headrace_engine.core.schedule.times import at_or_after
 from headrace_engine.core.schedule.trigger import Backfill, ScheduleTrigger, TriggerState
 
@@ -60,19 +59,16 @@ def with_backfill(
         labels=labels,
         missing_only=missing_only,
     )
-    return made_busy(replace(state, backfill=backfill), now, now)
+    return replace(state, backfill=backfill)
 
 
-def with_paused(state: TriggerState, now: datetime, *, paused: bool) -> TriggerState:
+def with_paused(state: TriggerState, *, paused: bool) -> TriggerState:
     """Return the state with its backfill paused, or going on. Evaluate it next. Raises BackfillRefused."""
     if state.backfill is None:
         raise BackfillRefused("The trigger has no backfill.")
-    if state.backfill.paused == paused:
-        return state
-    state = replace(state, backfill=replace(state.backfill, paused=paused))
-    return freed(state, now) if paused else made_busy(state, now, now)
+    return replace(state, backfill=replace(state.backfill, paused=paused))
 
 
-def without_backfill(state: TriggerState, now: datetime) -> TriggerState:
+def without_backfill(state: TriggerState) -> TriggerState:
     """Return the state without its backfill; what it started goes on. Evaluate it next."""
-    return freed(replace(state, backfill=None), now) if state.backfill is not None else state
+    return replace(state, backfill=None)

@@ -129,7 +129,6 @@ def evaluate(
         state = replace(state, backfill=backfill)
         if backfill is not None:
             return _decision(step, state, again=True)
-        state = freed(state, now)
     return _decision(step, replace(state, next=_run_due(step, state)), again=False)
 
 
@@ -143,7 +142,7 @@ def execution_ended(
     started = tuple(start for start in state.started if start.execution_id != ended_id)
     if len(started) < len(state.started):
         state = replace(state, started=started)
-        state = state if started else freed(state, at)
+        state = state if started else _freed(state, at)
     known = state.enabled_since is not None and at <= state.enabled_since
     if outcome in trigger.stop_after and not known and not state.disabled:
         return set_disabled(state, at, disabled=True)
@@ -152,7 +151,7 @@ def execution_ended(
 
 def unlocked(state: TriggerState, now: datetime) -> TriggerState:
     """Return the state after a person released its lock. Evaluate it next."""
-    return freed(replace(state, started=()), now)
+    return _freed(replace(state, started=()), now)
 
 
 def set_disabled(state: TriggerState, now: datetime, *, disabled: bool) -> TriggerState:
@@ -191,13 +190,13 @@ def preview(
     return dates
 
 
-def made_busy(state: TriggerState, now: datetime, since: datetime, prompt: timedelta = PROMPT) -> TriggerState:
+def _made_busy(state: TriggerState, now: datetime, since: datetime, prompt: timedelta) -> TriggerState:
     """Return the state with dates waiting *since* an instant, or longer when they were waiting until just before."""
     waiting = state.busy_since is not None and (state.free_since is None or now - state.free_since <= prompt)
     return replace(state, busy_since=state.busy_since if waiting else since, free_since=None)
 
 
-def freed(state: TriggerState, at: datetime) -> TriggerState:
+def _freed(state: TriggerState, at: datetime) -> TriggerState:
     """Return the state after what kept dates waiting, if anything did, was over *at* an instant."""
     return replace(state, free_since=at) if state.busy_since is not None and state.free_since is None else state
 
@@ -340,7 +339,7 @@ def _decision(step: _Step, state: TriggerState, *, again: bool) -> Decision:
         wake = None
         if starts:
             since = starts[-1].date if step.now - starts[-1].date <= step.prompt else step.now
-            state = made_busy(state, step.now, since, step.prompt)
+            state = _made_busy(state, step.now, since, step.prompt)
     elif wake is not None:
         wake = max(wake, step.now)
     return Decision(state, starts, tuple(step.passed_over), wake)

@@ -108,9 +108,9 @@ class TriggerState:
     enabled_since: datetime | None = None
     backfill: Backfill | None = None
     busy_since: datetime | None = None
-    """Since when dates had to wait for an execution or a backfill; they are not missed."""
+    """Since when dates had to wait for one execution after the other; such dates are not missed."""
     free_since: datetime | None = None
-    """Until when they had to."""
+    """Until when they had to. None while one runs."""
 
 
 def execution_id(namespace: str, flow_id: str, trigger_id: str, date: datetime, backfill_id: str = "") -> str:
