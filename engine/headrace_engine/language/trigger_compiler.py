@@ -5,12 +5,12 @@ Nothing is told here: what is wrong was told when the source was checked, and a 
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from datetime import time, timedelta
 from typing import TYPE_CHECKING, Any
+from zoneinfo import ZoneInfo
 
 from headrace_engine.language.fields import names_of
-from headrace_engine.language.wording import not_supported
 from headrace_engine.model.state import State
 from headrace_engine.model.trigger import (
     FLOW_TRIGGER,
@@ -22,3 +22,208 @@ from headrace_engine.model.trigger import (
     WindowKind,
 )
 from headrace_engine.plugin import parse_duration
+
+if TYPE_CHECKING:
+    from headrace_engine.language.conditions import Condition, TimeWindow as WindowProperties
+    from headrace_engine.language.triggers import Preconditions, Trigger
+
+_GATHERED = frozenset({"preconditions", "dependsOn", "mode", "minSatisfied", "window", "onMiss", "states"})
+"""Properties of a Flow trigger that stand in its definition under other names."""
+
+
+def label_pairs(data: Any) -> tuple[tuple[str, str], ...]:
+    """Return labels, written as a map or as a list of key and value, as pairs."""
+    if isinstance(data, Mapping):
+        return tuple((str(key), str(value)) for key, value in data.items())
+    items = data if isinstance(data, list) else []
+    return tuple((str(item.get("key", "")), str(item.get("value", ""))) for item in items if isinstance(item, Mapping))
+
+
+def states(data: Any) -> frozenset[State] | None:
+    """Return the states that are named; None when none are."""
+    if not isinstance(data, list):
+        return None
+    return frozenset(State(name) for name in data if name in State.__members__)
+
+
+# -- Conditions -------------------------------------------------------------------------------------
+
+
+def compile_condition(
+    cls: type[Condition],
+    data: Mapping[str, Any],
+    model: Any,
+    conditions: Sequence[ConditionDefinition] = (),
+    named: Mapping[str, ConditionDefinition] | None = None,
+) -> ConditionDefinition:
+    """Return a condition of *cls*, its properties in *data*; *model* is None when they hold expressions."""
+    properties = dict(data)
+    for name in ("in", "notIn"):
+        if name in properties:
+            properties[name] = states(properties[name])
+    if "labels" in properties:
+        properties["labels"] = frozenset(label_pairs(properties["labels"]))
+    gathering = None
+    if named is not None and model is not None:
+        window = _time_window(model.time_window)
+        if model.time_window is None and model.window is not None:
+            window = TimeWindow(length=model.window, advance=model.window_advance or timedelta(0))
+        gathering = Gathering(model.id, named, window, model.reset_on_success)
+        properties = {}
+    return ConditionDefinition(cls.TYPE.rpartition(".")[2], properties, tuple(conditions), gathering)
+
+
+def _time_window(model: WindowProperties | None) -> TimeWindow:
+    if model is None:
+        return TimeWindow()
+    return TimeWindow(
+        WindowKind(model.type),
+        model.window if model.window is not None else timedelta(days=1),
+        model.window_advance or timedelta(0),
+        _time(model.start_time),
+        _time(model.end_time if model.deadline is None else model.deadline),
+    )
+
+
+def _time(text: str | None) -> time:
+    return time(0) if text is None else time.fromisoformat(text.strip())
+
+
+# -- Triggers ---------------------------------------------------------------------------------------
+
+
+def compile_trigger(
+    cls: type[Trigger], data: Mapping[str, Any], model: Any, conditions: Sequence[ConditionDefinition]
+) -> TriggerDefinition:
+    """Return a trigger of *cls*, its properties in *data*; *model* is None when a property could not be checked."""
+    from headrace_engine.language.triggers import Trigger as Base  # noqa: PLC0415 - most flows have no triggers
+
+    unsupported = None
+    gathering = None
+    if cls.TYPE == FLOW_TRIGGER:
+        try:
+            gathering, unsupported = _gathering(data, model)
+        except (ValueError, KeyError, TypeError, AttributeError) as error:
+            unsupported = f"its conditions cannot be read: {error}"
+    when = data.get("when")
+    if when is not None:
+        conditions = (*conditions, ConditionDefinition("Expression", {"expression": str(when)}))
+    common = {*names_of(Base), *(_GATHERED if cls.TYPE == FLOW_TRIGGER else ())}
+    return TriggerDefinition(
+        id=str(data.get("id", "")),
+        type=cls.TYPE,
+        disabled=_flag(data, "disabled"),
+        conditions=tuple(conditions),
+        inputs=data.get("inputs") or {},
+        labels=label_pairs(data.get("labels")),
+        stop_after=states(data.get("stopAfter")) or frozenset(),
+        allow_concurrent=_flag(data, "allowConcurrent"),
+        fail_on_error=_flag(data, "failOnTriggerError"),
+        log_level=data.get("logLevel"),
+        states=(states(data.get("states")) if cls.TYPE == FLOW_TRIGGER else None) or LISTENED,
+        gathering=gathering,
+        properties={name: value for name, value in data.items() if name not in common},
+        unsupported=unsupported,
+    )
+
+
+def _flag(data: Mapping[str, Any], name: str) -> bool:
+    return str(data.get(name, "")).lower() == "true"
+
+
+def _gathering(data: Mapping[str, Any], model: Any) -> tuple[Gathering | None, str | None]:
+    """Return what a Flow trigger waits for, and what of it this version cannot do."""
+    depends = data.get("dependsOn")
+    if depends:
+        return _dependencies(data, depends)
+    preconditions: Preconditions | None = getattr(model, "preconditions", None)
+    if preconditions is None:
+        return None, None
+    members: list[tuple[str, ConditionDefinition]] = [
+        (f"{flow.namespace}/{flow.flow_id or '*'}", _flow_member(flow.model_dump(by_alias=True)))
+        for flow in preconditions.flows or ()
+    ]
+    for where in preconditions.where or ():
+        filters = tuple(
+            ConditionDefinition("Filter", each.model_dump(by_alias=True, exclude_none=True)) for each in where.filters
+        )
+        members.append((f"where/{where.id}", ConditionDefinition("All" if where.operand == "AND" else "Or", {}, filters)))
+    if not members:
+        return None, None
+    window = _time_window(preconditions.time_window)
+    return Gathering(preconditions.id, _distinct(members), window, preconditions.reset_on_success), None
+
+
+def _distinct(members: Iterable[tuple[str, ConditionDefinition]]) -> dict[str, ConditionDefinition]:
+    """Return the members by name; of those with one name each but the first gets a number."""
+    found: dict[str, ConditionDefinition] = {}
+    for name, condition in members:
+        count, key = 1, name
+        while key in found:
+            count += 1
+            key = f"{name}#{count}"
+        found[key] = condition
+    return found
+
+
+def _flow_member(data: Mapping[str, Any]) -> ConditionDefinition:
+    """Return the condition that one of `preconditions.flows` or of `dependsOn` stands for."""
+    namespace, flow_id = data.get("namespace"), data.get("flowId")
+    parts: list[ConditionDefinition] = []
+    if namespace is not None and flow_id is not None:
+        parts.append(ConditionDefinition("ExecutionFlow", {"namespace": namespace, "flowId": flow_id}))
+    elif namespace is not None:
+        parts.append(ConditionDefinition("ExecutionNamespace", {"namespace": namespace}))
+    elif flow_id is not None:
+        parts.append(ConditionDefinition("Filter", {"field": "FLOW_ID", "type": "EQUAL_TO", "value": flow_id}))
+    if data.get("states") is not None:
+        parts.append(ConditionDefinition("ExecutionStatus", {"in": states([str(each) for each in data["states"]])}))
+    if data.get("labels"):
+        parts.append(ConditionDefinition("ExecutionLabels", {"labels": frozenset(label_pairs(data["labels"]))}))
+    if data.get("when") is not None:
+        parts.append(ConditionDefinition("Expression", {"expression": str(data["when"])}))
+    return ConditionDefinition("All", {}, tuple(parts))
+
+
+# -- The form of Kestra 2.0 -------------------------------------------------------------------------
+
+
+def _dependencies(
+    data: Mapping[str, Any], depends: Sequence[Mapping[str, Any]]
+) -> tuple[Gathering | None, str | None]:
+    members = _distinct(
+        (f"{each.get('namespace') or '*'}/{each.get('flowId') or '*'}", _flow_member(each)) for each in depends
+    )
+    needed = {"ANY": 1, "AT_LEAST": int(data.get("minSatisfied") or 1)}.get(str(data.get("mode") or "ALL"))
+    given = data.get("window") or {}
+    window = next((make(given) for name, make in _WINDOWS.items() if name in given), TimeWindow())
+    unsupported = None
+    if data.get("onMiss"):
+        unsupported = "`onMiss` is not supported"
+    elif _flag(given, "fireOnce"):
+        unsupported = "`window.fireOnce` is not supported"
+    elif "timezone" in given and not {"deadline", "from"} & given.keys():
+        unsupported = "`window.timezone` is supported with `deadline`, `from` and `to` only"
+    return Gathering("dependsOn", members, window, reset=True, needed=needed), unsupported
+
+
+def _in_zone(given: Mapping[str, Any], name: str) -> time:
+    read = _time(str(given.get(name, "00:00:00")))
+    if read.tzinfo is None and "timezone" in given:
+        return read.replace(tzinfo=ZoneInfo(str(given["timezone"])))
+    return read
+
+
+def _every(given: Mapping[str, Any]) -> TimeWindow:
+    advance = parse_duration(str(given.get("offset", "PT0S")))
+    return TimeWindow(WindowKind.DURATION_WINDOW, parse_duration(str(given["every"])), advance)
+
+
+_WINDOWS: Mapping[str, Callable[[Mapping[str, Any]], TimeWindow]] = {
+    "deadline": lambda given: TimeWindow(WindowKind.DAILY_TIME_DEADLINE, end=_in_zone(given, "deadline")),
+    "from": lambda given: TimeWindow(
+        WindowKind.DAILY_TIME_WINDOW, start=_in_zone(given, "from"), end=_in_zone(given, "to")
+    ),
+    "every": _every,
+    "lookback": lambda given: TimeWindow(WindowKind.SLIDING_WINDOW, parse_duration(str(given["lookback"]))),
+}

@@ -43,7 +43,7 @@ KINDS = {
     "subflow": "{type: io.kestra.plugin.core.flow.Subflow, namespace: demo, flowId: missing}",
     "allow_failure": "{type: io.kestra.plugin.core.flow.AllowFailure, tasks: [&fail {id: f, type: io.kestra.plugin.core.execution.Fail}]}",
     "of_a_plugin_that_is_not_there": "{type: io.kestra.plugin.gcp.bigquery.Load, from: '{{ inputs.name }}', format: JSON}",
-    "not_there_yet": "{type: io.kestra.plugin.core.flow.ForEachItem, items: x, subflow: {namespace: demo, flowId: y}}",
+    "not_there_yet": "{type: io.kestra.plugin.core.flow.ForEachItem, items: x, namespace: demo, flowId: y}",
 }
 
 

@@ -126,7 +126,7 @@ testCases:
       trigger: {id: hook}
     assertions:
       - value: "{{ 1 + }}"
-        equalToo: 1
+        equlTo: 1
       - equalTo: 1
       - value: x
   - id: one
@@ -142,7 +142,7 @@ testCases:
         "s.yaml:12:18: testCases[0].fixtures.tasks[0].state: Expected one of `SUCCESS`, `WARNING`, `FAILED`, `SKIPPED` or `KILLED`, got `RUNNING`. Did you mean `WARNING`?",
         "s.yaml:13:16: testCases[0].fixtures.trigger.type: The property `type` is required.",
         "s.yaml:15:24: testCases[0].assertions[0].value: The expression cannot be read: Expected a value, found `}}`.",
-        "s.yaml:16:9: testCases[0].assertions[0].equalToo: Unknown property `equalToo`. Did you mean `equalTo`?",
+        "s.yaml:16:9: testCases[0].assertions[0].equlTo: Unknown property `equlTo`. Did you mean `equalTo`?",
         "s.yaml:17:9: testCases[0].assertions[1].value: The property `value` is required.",
         "s.yaml:18:9: testCases[0].assertions[2]: An assertion needs an operator: equalTo, notEqualTo, greaterThan, greaterThanOrEqualTo, lessThan, lessThanOrEqualTo, in, notIn, contains, startsWith, endsWith, isNull, isNotNull.",
         "s.yaml:19:9: testCases[1].id: The id `one` is already used on line 5, column 9.",

@@ -27,7 +27,7 @@ def test_inputs_are_checked_as_those_of_an_execution(run_case: Any) -> None:
     ).state == ("SUCCESS")
     too_large = run_case(flow, "fixtures: {inputs: {n: 7}}\n")
     assert (too_large.state, too_large.execution) == ("ERROR", None)
-    assert "Invalid value for input `n`" in too_large.errors[0]
+    assert too_large.errors == ["Invalid input for `n`, it must be at most `5`, but received `7`"]
     missing = run_case(flow, "assertions: [{value: x, isNotNull: true}]\n")
     assert (missing.state, "`n`" in missing.errors[0]) == ("ERROR", True)
 
@@ -146,7 +146,7 @@ assertions:
 def test_a_pause_that_needs_inputs_needs_a_fixture(run_case: Any) -> None:
     flow = """\
 tasks:
-  - {id: approve, type: io.kestra.plugin.core.flow.Pause, onResume: [{id: ok, type: BOOL}]}
+  - {id: approve, type: io.kestra.plugin.core.flow.Pause, onResume: [{id: ok, type: STRING}]}
   - {id: a, type: io.kestra.plugin.core.debug.Return, format: "{{ outputs.approve.onResume.ok }}"}
 """
     result = run_case(flow, "assertions: [{value: x, isNotNull: true}]")
@@ -219,10 +219,12 @@ assertions:
   - {value: "{{ taskrun.value }} {{ task.type }}", taskId: a, equalTo: y io.kestra.plugin.core.debug.Return}
   - {value: "{{ vars.n }}", equalTo: "{{ 1 + 2 }}", greaterThan: 2, lessThan: 4}
   - {value: "{{ vars.missing ?? null }}", isNull: true}
+  - {value: "{{ vars.n }}{{ vars.n }}", equalTo: "33"}
+  - {value: "{{ vars.n }}\\n", equalTo: 3}
 """
     result = run_case(flow, case)
     assert result.state == "SUCCESS", result.lines("suite.yaml")
-    assert len(result.assertions) == 10
+    assert len(result.assertions) == 12
 
 
 def test_a_failed_assertion_is_told_in_full(run: Any) -> None:

@@ -16,6 +16,7 @@ from headrace_engine.model.attempt import AttemptResult, Payload
 from headrace_engine.model.definition import Concurrency, FlowDefinition
 from headrace_engine.model.state import State
 from headrace_engine.prepare import Prepared
+from headrace_engine.testing.flow_tests.rendering import render
 from headrace_engine.testing.flow_tests.suite import TaskFixture
 
 
@@ -107,7 +108,7 @@ class FixtureAnswerer:
             host = self._inner.host(state, now)
             variables = self._inner.variables(state, run, host)
             try:
-                outputs = engine.expressions.render_value_typed(fixture.outputs, variables, host)
+                outputs = render(engine.expressions, fixture.outputs, variables, host)
             except ExpressionError as error:
                 raise FixtureError(
                     f"The outputs of the fixture for the task `{fixture.task_id}` cannot be rendered: {error}"

@@ -30,6 +30,7 @@ from headrace_engine.services import Settings
 from headrace_engine.testing.flow_tests.fixtures import FixtureAnswerer, FixtureError, refuse_in_a_test
 from headrace_engine.testing.flow_tests.flows import FlowFiles, FlowsOfFiles
 from headrace_engine.testing.flow_tests.operators import OPERATORS, OperandError
+from headrace_engine.testing.flow_tests.rendering import render
 from headrace_engine.testing.flow_tests.results import AssertionResult, CaseResult, ResultState, SuiteResult
 from headrace_engine.testing.flow_tests.suite import Assertion, Case, Suite
 from headrace_engine.testing.runtime import VirtualRuntime, World
@@ -131,6 +132,8 @@ class _Run:
             errors.append(str(error))
         execution_id = next(reversed(self.answerer.executions), self.first)
         state = self.runtime.state(execution_id)
+        if not state.exists:  # a fixture of its first step cannot be used
+            return _broken(self.case, *errors)
         outcome = self.runtime.outcome(execution_id)
         assertions = [] if errors else [result for each in self.case.assertions for result in self._check(each, state)]
         verdict = _state(errors, assertions)
@@ -156,9 +159,9 @@ class _Run:
         for name, uri in self.files.items():
             self.engine.stores.storage.put(uri, self.case.files[name].encode())
         host = self.engine.preparer.host_of(definition, self.first, self.engine.stores.clock.now())
-        render = partial(self._render_fixture, definition, host)
-        trigger = render(self.case.trigger) if self.case.trigger is not None else None
-        inputs = {name: self._input(definition, name, render(value)) for name, value in self.case.inputs.items()}
+        given = partial(self._render_fixture, definition, host)
+        trigger = given(self.case.trigger) if self.case.trigger is not None else None
+        inputs = {name: self._input(definition, name, given(value)) for name, value in self.case.inputs.items()}
         execution_id, created = self.engine.new_execution(
             self.suite.namespace, self.suite.flow_id, inputs, execution_id=self.first
         )
@@ -172,7 +175,7 @@ class _Run:
             variables["vars"] = definition.variables
         if self.files:
             variables["files"] = self.files
-        return self.engine.expressions.render_value_typed(value, variables, host)
+        return render(self.engine.expressions, value, variables, host)
 
     def _input(self, definition: FlowDefinition, name: str, value: Any) -> Any:
         """Return the value; for a FILE that is no URI, a file by its path from the suite's folder."""
@@ -233,9 +236,8 @@ class _Run:
         runs = [run for run in state.in_order() if run.task_id == assertion.task_id]
         variables = preparer.variables(state, runs[-1] if runs else None, host)
 
-        def render(value: Any) -> Any:
-            typed = expressions.render_value_typed(value, variables, host)
-            return values.plain(typed, Budget(Limits()))
+        def rendered(value: Any) -> Any:
+            return values.plain(render(expressions, value, variables, host), Budget(Limits()))
 
         def result(operator: str, expected: Any, actual: Any, *, success: bool, error: str | None) -> AssertionResult:
             message = None if success else _message(assertion, lambda text: expressions.render(text, variables, host))
@@ -254,7 +256,7 @@ class _Run:
             )
 
         try:
-            actual = render(assertion.value)
+            actual = rendered(assertion.value.strip())  # of a block of YAML the line end is no part
         except ExpressionError as error:
             operator, expected = assertion.checks[0]
             yield result(operator, expected, None, success=False, error=f"The value cannot be rendered: {error}")
@@ -262,7 +264,7 @@ class _Run:
         for operator, operand in assertion.checks:
             expected = operand
             try:
-                expected = render(operand)
+                expected = rendered(operand)
                 success = OPERATORS[operator](actual, expected)
             except (ExpressionError, OperandError) as error:
                 yield result(operator, expected, actual, success=False, error=f"{operator}: {error}")
