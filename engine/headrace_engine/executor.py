@@ -35,7 +35,15 @@ from headrace_engine.core.commands import (
     StopAttempt,
 )
 from headrace_engine.core.decide import decide, next_question
-from headrace_engine.core.events import Entry, Event, ExecutionCreated, LogRecord, MetricRecord
+from headrace_engine.core.events import (
+    AttemptEnded,
+    Entry,
+    Event,
+    ExecutionCreated,
+    LogRecord,
+    MetricRecord,
+    TaskRunMoved,
+)
 from headrace_engine.core.flow import FlowIndex
 from headrace_engine.core.fold import apply_entry, begin_entry, fold, mark_issued
 from headrace_engine.core.messages import (
@@ -325,6 +333,8 @@ class Executor:
         for message in messages:
             decision = decide(step.state, message, at)
             step.add(decision.state, decision.events)
+            if isinstance(message, TimerFired):
+                step.logs += _failures(decision.events, at)
             stale |= not decision.events
         self._answer_questions(step)
         self._check_slas(step)
@@ -541,6 +551,16 @@ def log_lines(state: ExecutionState, definition: FlowDefinition, entry: Entry) -
         )
         for record in entry.logs
     ]
+
+
+def _failures(events: Sequence[Event], at: datetime) -> list[LogRecord]:
+    """Return log lines for what failed because a time was over: no worker is there to log it."""
+    found = {
+        event.task_run_id: (event.error, event.number if isinstance(event, AttemptEnded) else None)
+        for event in reversed(events)
+        if isinstance(event, AttemptEnded | TaskRunMoved) and event.error
+    }
+    return [LogRecord(at, Level.ERROR, error, run_id, number) for run_id, (error, number) in found.items()]
 
 
 def summary(state: ExecutionState) -> ExecutionSummary:

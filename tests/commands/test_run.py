@@ -1,7 +1,10 @@
 from __future__ import annotations
 
 import json
+import os
 import re
+import subprocess
+import sys
 from collections.abc import Callable
 from pathlib import Path
 
@@ -188,11 +191,13 @@ def test_a_folder_in_use_is_refused_and_the_process_named(headrace: Headrace, fl
     assert re.fullmatch(rf"Error: The data folder {tmp_path}/data is in use by process \d+\n", result.stderr)
 
 
-def test_nothing_is_left_behind(
-    headrace: Headrace, flow: Write, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr("tempfile.tempdir", str(tmp_path / "tmp"))
+def test_nothing_is_left_behind(flow: Write, tmp_path: Path) -> None:
     (tmp_path / "tmp").mkdir()
     for source in (HELLO, f"tasks:\n{FAIL}", NEEDS_NUMBER, "tasks: 1"):
-        headrace("run", flow(source))
+        subprocess.run(
+            [sys.executable, "-c", "from headrace_cli.main import main; main()", "run", str(flow(source))],
+            env=os.environ | {"TMPDIR": str(tmp_path / "tmp")},
+            capture_output=True,
+            check=False,
+        )
     assert list((tmp_path / "tmp").iterdir()) == []

@@ -85,7 +85,7 @@ def test_a_process_that_the_engine_started_does_not_hold_its_lock(tmp_path: Path
 
 
 def test_the_address_may_come_later(tmp_path: Path) -> None:
-    with DataFolderLock(tmp_path, address="http://a.rather.long.name:8080") as lock:
+    with DataFolderLock(tmp_path, address="http://127.0.0.1:8080/a/rather/long/path") as lock:
         lock.set_address("http://localhost:1")
         found = holder(tmp_path)
         assert found is not None

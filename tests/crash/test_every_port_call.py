@@ -5,6 +5,7 @@ from __future__ import annotations
 import random
 
 import pytest
+
 from crash.faults import Faults
 from crash.virtual import Crashes, Drama, registry
 from crash.virtual_flows import STORIES, Story, story_id
@@ -45,7 +46,9 @@ def crash_twice(story: Story, crashes: Crashes, seed: int) -> None:
     generator = random.Random(f"{story.name} {crashes.name} {seed}")
     expected = Drama(story, TASKS, crashes).play()
     first = Faults(generator.randint(1, 60), after=generator.random() < 0.5)
-    second = Faults(generator.choice([generator.randint(1, 8), generator.randint(1, 60)]), after=generator.random() < 0.5)
+    second = Faults(
+        generator.choice([generator.randint(1, 8), generator.randint(1, 60)]), after=generator.random() < 0.5
+    )
     drama = Drama(story, TASKS, crashes)
     assert drama.play(first, second) == expected, f"seed {seed}: {drama.deaths}"
 

@@ -25,7 +25,6 @@ from typing import Any
 
 import pytest
 
-from crash.driver import EXECUTION
 from crash.outcomes import lost_attempts, names_of, outcome, renamed
 from headrace_cli.local import LocalRuntime
 from headrace_engine.core.codec import decode_entry
@@ -44,13 +43,16 @@ class Zygote:
 
     def __init__(self) -> None:
         self._process = subprocess.Popen(
-            [sys.executable, Path(__file__).with_name("driver.py")], stdin=subprocess.PIPE, stdout=subprocess.PIPE
+            [sys.executable, Path(__file__).with_name("driver.py")],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            start_new_session=True,
         )
         self._read = b""
 
     def close(self) -> None:
         """End it; an engine that a failed test left goes with it."""
-        self._process.kill()
+        os.killpg(self._process.pid, signal.SIGKILL)
         self._process.communicate()
 
     def bear(self, **life: str) -> int:
@@ -176,7 +178,7 @@ class Round:
         deadline = time.monotonic() + 5
         while left := [pid for pid in processes() if marks & environment_of(pid)]:
             assert time.monotonic() < deadline, f"processes are left: {left}"
-            time.sleep(0.01)
+            time.sleep(0.01)  # polls
 
     def outcomes(self) -> dict[str, Any]:
         """Check all that must hold at the end; return what must be as it is in an undisturbed run."""
@@ -218,7 +220,9 @@ class Round:
                 assert (claim.attempt.task_run_id, claim.attempt.number) in ran
         told["kv"] = [(entry.key, entry.value) for entry in stores.kv.list("crash")]
         effects = Counter(
-            (match[1], int(match[2])) for line in self.effects.read_text().splitlines() if (match := _OWN_FOLDER.search(line))
+            (match[1], int(match[2]))
+            for line in self.effects.read_text().splitlines()
+            if (match := _OWN_FOLDER.search(line))
         )
         assert set(effects.values()) == {1}, "an attempt ran twice"
         assert effects.keys() <= ran

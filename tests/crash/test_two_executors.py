@@ -15,6 +15,7 @@ from datetime import timedelta
 from typing import Any
 
 import pytest
+
 from crash.faults import through
 from crash.virtual import EXECUTION, Drama, registry
 from crash.virtual_flows import STORIES, Story, story_id

@@ -191,4 +191,3 @@ class Drama:
         assert all(times == 1 for times in self.ran.values()), "an attempt ran twice"
         outcomes["effects"] = sorted({entry.key.partition(".")[0] for entry in stores.kv.list("crash")})
         return outcomes
-

@@ -3,12 +3,14 @@
 They are read and checked here; a flow that has triggers runs by hand until triggers come.
 """
 
+from datetime import time, timedelta
 from typing import Annotated, Any, ClassVar, Literal, Self
 
 from pydantic import AliasChoices, Field, model_validator
 
 from headrace_engine.language.common import LanguageProperties
 from headrace_engine.language.markers import ConditionList, Flag, Holds, LabelMap
+from headrace_engine.language.problems import PropertyError
 from headrace_engine.model.state import State
 from headrace_engine.plugin import IsoDuration, Rendering
 
@@ -233,7 +235,18 @@ class TimeWindow(LanguageProperties):
             names = {"start_time": "startTime", "end_time": "endTime"}
             wanted = " and ".join(f"`{names.get(name, name)}`" for name in missing)
             raise ValueError(f"A {self.type} requires {wanted}.")
+        for name, value in (("deadline", self.deadline), ("startTime", self.start_time), ("endTime", self.end_time)):
+            _check_time(name, value)
+        if self.window is not None and self.window <= timedelta(0):
+            raise PropertyError("window", "The window must be longer than nothing.")
         return self
+
+
+def _check_time(name: str, value: str | None) -> None:
+    try:
+        time.fromisoformat("00:00:00" if value is None else value.strip())
+    except ValueError:
+        raise PropertyError(name, f"`{value}` is no time of day, such as `09:00:00Z`.") from None
 
 
 class MultipleCondition(Condition):
@@ -251,7 +264,7 @@ class MultipleCondition(Condition):
         default=None, description="How far the window is moved."
     )
     time_window: TimeWindow | None = Field(
-        default=None, validation_alias=AliasChoices("timeWindow", "timeSLA"), description="The window."
+        default=None, validation_alias=AliasChoices("timeWindow", "timeSLA", "sla"), description="The window."
     )
     reset_on_success: Flag = Field(default=True, description="Whether all must hold anew after they did.")
     conditions: Annotated[dict[str, Any], Holds.CONDITIONS_BY_NAME] = Field(description="The conditions by name.")

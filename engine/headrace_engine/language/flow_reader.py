@@ -54,7 +54,8 @@ class FlowReader:
         self._plugin_defaults(entries.get("pluginDefaults"))
         reader = TaskReader(self._typed, str(data.get("namespace", "")), str(data.get("id", "")))
         branches = self._tasks(entries, reader)
-        for node in self._typed.triggers(entries.get("triggers")):
+        named, triggers = self._typed.triggers(entries.get("triggers"))
+        for node in named:
             reader.ids.add(node)
         self._listeners(entries.get("listeners"), reader)
         flow = FlowDefinition(
@@ -73,6 +74,7 @@ class FlowReader:
             concurrency=_concurrency(data.get("concurrency")),
             slas=self._typed.slas(entries.get("sla")),
             checks=_checks(data.get("checks")),
+            triggers=triggers,
             disabled=flag(data, "disabled"),
             unsupported=_unsupported(checked),
         )

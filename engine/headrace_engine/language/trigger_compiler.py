@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 from zoneinfo import ZoneInfo
 
 from headrace_engine.language.fields import names_of
+from headrace_engine.language.typed_reader import flag, label_pairs
 from headrace_engine.model.state import State
 from headrace_engine.model.trigger import (
     FLOW_TRIGGER,
@@ -29,14 +30,6 @@ if TYPE_CHECKING:
 
 _GATHERED = frozenset({"preconditions", "dependsOn", "mode", "minSatisfied", "window", "onMiss", "states"})
 """Properties of a Flow trigger that stand in its definition under other names."""
-
-
-def label_pairs(data: Any) -> tuple[tuple[str, str], ...]:
-    """Return labels, written as a map or as a list of key and value, as pairs."""
-    if isinstance(data, Mapping):
-        return tuple((str(key), str(value)) for key, value in data.items())
-    items = data if isinstance(data, list) else []
-    return tuple((str(item.get("key", "")), str(item.get("value", ""))) for item in items if isinstance(item, Mapping))
 
 
 def states(data: Any) -> frozenset[State] | None:
@@ -112,23 +105,19 @@ def compile_trigger(
     return TriggerDefinition(
         id=str(data.get("id", "")),
         type=cls.TYPE,
-        disabled=_flag(data, "disabled"),
+        disabled=flag(data, "disabled"),
         conditions=tuple(conditions),
         inputs=data.get("inputs") or {},
         labels=label_pairs(data.get("labels")),
         stop_after=states(data.get("stopAfter")) or frozenset(),
-        allow_concurrent=_flag(data, "allowConcurrent"),
-        fail_on_error=_flag(data, "failOnTriggerError"),
+        allow_concurrent=flag(data, "allowConcurrent"),
+        fail_on_error=flag(data, "failOnTriggerError"),
         log_level=data.get("logLevel"),
         states=(states(data.get("states")) if cls.TYPE == FLOW_TRIGGER else None) or LISTENED,
         gathering=gathering,
         properties={name: value for name, value in data.items() if name not in common},
         unsupported=unsupported,
     )
-
-
-def _flag(data: Mapping[str, Any], name: str) -> bool:
-    return str(data.get(name, "")).lower() == "true"
 
 
 def _gathering(data: Mapping[str, Any], model: Any) -> tuple[Gathering | None, str | None]:
@@ -200,7 +189,7 @@ def _dependencies(
     unsupported = None
     if data.get("onMiss"):
         unsupported = "`onMiss` is not supported"
-    elif _flag(given, "fireOnce"):
+    elif flag(given, "fireOnce"):
         unsupported = "`window.fireOnce` is not supported"
     elif "timezone" in given and not {"deadline", "from"} & given.keys():
         unsupported = "`window.timezone` is supported with `deadline`, `from` and `to` only"

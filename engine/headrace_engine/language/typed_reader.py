@@ -37,6 +37,7 @@ from headrace_engine.model.definition import (
     Sla,
     SlaBehavior,
 )
+from headrace_engine.model.trigger import ConditionDefinition, TriggerDefinition
 from headrace_engine.plugin import TaskRunnerProperties
 
 
@@ -225,19 +226,19 @@ class TypedReader:
 
     # -- conditions, triggers, task runners
 
-    def conditions(self, node: Node | None, *, only_dates: bool = False) -> None:
+    def conditions(self, node: Node | None, *, only_dates: bool = False) -> tuple[ConditionDefinition, ...]:
         """Read a list of conditions; only_dates for those that choose the dates of a schedule."""
-        for item in self.items(node, Holds.CONDITIONS.value):
-            self._condition(item, only_dates=only_dates)
+        read = (self._condition(item, only_dates=only_dates) for item in self.items(node, Holds.CONDITIONS.value))
+        return tuple(condition for condition in read if condition is not None)
 
-    def _condition(self, node: Node, *, only_dates: bool) -> None:
+    def _condition(self, node: Node, *, only_dates: bool) -> ConditionDefinition | None:
         name = self.type_of(node, "a condition")
         if name is None or not isinstance(node, Entries):
-            return
+            return None
         cls = self.registry.condition(name)
         if cls is None:
             self.unknown_type(node, name, "condition")
-            return
+            return None
         self.warn_of_old_name(node, name, cls.TYPE, cls.DEPRECATED)
         if only_dates and not cls.OF_DATES:
             self.report.problem(
@@ -245,18 +246,24 @@ class TypedReader:
             )
         merged = self.defaults.applied(node, name, names_of(cls))
         checked = self.checker.check(merged.without("type"), cls, what=f"`{name}`")
+        from headrace_engine.language.trigger_compiler import compile_condition  # noqa: PLC0415 - see Registry
+
         if "conditions" not in fields_of(cls):
-            return
+            return compile_condition(cls, checked.data, checked.model)
         below = checked.node.entries.get("conditions")
         if fields_of(cls)["conditions"].holds is Holds.CONDITIONS:
-            self.conditions(below, only_dates=only_dates)
-        elif isinstance(below, Entries):
-            for item in below.entries.values():
-                self._condition(item, only_dates=only_dates)
+            inner = self.conditions(below, only_dates=only_dates)
+            return compile_condition(cls, checked.data, checked.model, conditions=inner)
+        named = {}
+        for key, item in below.entries.items() if isinstance(below, Entries) else ():
+            condition = self._condition(item, only_dates=only_dates)
+            if condition is not None:
+                named[key] = condition
+        return compile_condition(cls, checked.data, checked.model, named=named)
 
-    def triggers(self, node: Node | None) -> list[Entries]:
-        """Read the triggers of a flow; return the maps of those that have an id."""
-        found = []
+    def triggers(self, node: Node | None) -> tuple[list[Entries], tuple[TriggerDefinition, ...]]:
+        """Read the triggers of a flow; return the maps of those that have an id, and those that could be read."""
+        found, read = [], []
         for item in self.items(node, Holds.TRIGGERS.value):
             name = self.type_of(item, "a trigger")
             if name is None or not isinstance(item, Entries):
@@ -267,14 +274,20 @@ class TypedReader:
             if cls is None:
                 self.unknown_type(item, name, "trigger")
             else:
-                self._trigger(item, name, cls)
-        return found
+                read.append(self._trigger(item, name, cls))
+        return found, tuple(read)
 
-    def _trigger(self, node: Entries, name: str, cls: type[Trigger]) -> None:
+    def _trigger(self, node: Entries, name: str, cls: type[Trigger]) -> TriggerDefinition:
         self.warn_of_old_name(node, name, cls.TYPE, cls.DEPRECATED)
         merged = self.defaults.applied(node, name, names_of(cls))
         checked = self.checker.check(merged, cls, what=f"`{name}`")
-        self.conditions(checked.node.entries.get("conditions"), only_dates=cls.ONLY_DATE_CONDITIONS)
+        conditions = self.conditions(checked.node.entries.get("conditions"), only_dates=cls.ONLY_DATE_CONDITIONS)
+        from headrace_engine.language.trigger_compiler import compile_trigger  # noqa: PLC0415 - see Registry
+
+        trigger = compile_trigger(cls, checked.data, checked.model, conditions)
+        if trigger.unsupported is not None:
+            self.report.warn(node, f"The trigger `{trigger.id}` will not fire: {trigger.unsupported}.")
+        return trigger
 
     def runner(self, node: Node, classes: Sequence[type[TaskRunnerProperties]] = ()) -> Any:
         """Read a task runner, of the registry or one of *classes*; return its properties.

@@ -12,6 +12,8 @@ from datetime import timedelta
 from enum import StrEnum
 from typing import Any
 
+from headrace_engine.model.trigger import TriggerDefinition
+
 
 class Kind(StrEnum):
     """What a task is to the engine: where it runs, or how it steers other tasks."""
@@ -234,6 +236,7 @@ class FlowDefinition:
     concurrency: Concurrency | None = None
     slas: tuple[Sla, ...] = ()
     checks: tuple[Check, ...] = ()
+    triggers: tuple[TriggerDefinition, ...] = ()
     disabled: bool = False
     unsupported: tuple[str, ...] = ()
     """Properties that this version parses but refuses to run, each a sentence."""

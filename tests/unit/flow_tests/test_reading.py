@@ -145,7 +145,7 @@ testCases:
         "s.yaml:16:9: testCases[0].assertions[0].equlTo: Unknown property `equlTo`. Did you mean `equalTo`?",
         "s.yaml:17:9: testCases[0].assertions[1].value: The property `value` is required.",
         "s.yaml:18:9: testCases[0].assertions[2]: An assertion needs an operator: equalTo, notEqualTo, greaterThan, greaterThanOrEqualTo, lessThan, lessThanOrEqualTo, in, notIn, contains, startsWith, endsWith, isNull, isNotNull.",
-        "s.yaml:19:9: testCases[1].id: The id `one` is already used on line 5, column 9.",
+        "s.yaml:19:9: testCases[1].id: The id `one` is already used, on line 5, column 9.",
         "s.yaml:20:15: testCases[1].disabled: Expected true or false, got the text `yes`.",
     ]
 

@@ -27,7 +27,7 @@ def test_inputs_are_checked_as_those_of_an_execution(run_case: Any) -> None:
     ).state == ("SUCCESS")
     too_large = run_case(flow, "fixtures: {inputs: {n: 7}}\n")
     assert (too_large.state, too_large.execution) == ("ERROR", None)
-    assert too_large.errors == ["Invalid input for `n`, it must be at most `5`, but received `7`"]
+    assert list(too_large.errors) == ["Invalid input for `n`, it must be at most `5`, but received `7`"]
     missing = run_case(flow, "assertions: [{value: x, isNotNull: true}]\n")
     assert (missing.state, "`n`" in missing.errors[0]) == ("ERROR", True)
 
@@ -172,7 +172,7 @@ tasks:
 """
     result = run_case(flow, "assertions: [{value: x, isNotNull: true}]")
     assert result.state == "ERROR"
-    assert result.errors == [
+    assert list(result.errors) == [
         "The execution did not end: it is RUNNING after 12 timers and 360 days, 0:00:00 of its own time"
     ]
 

@@ -345,6 +345,8 @@ class Database:
             if self._closing.wait(LINGER):
                 return
             self._flush_due.clear()
+            if self._closing.is_set():
+                return  # close() came between the two: what it set to wake this thread may just have been cleared
             # Closed meanwhile: close() writes what is queued. A commit that fails logs its units itself.
             with contextlib.suppress(PortError):
                 self.flush()
