@@ -10,6 +10,8 @@ from datetime import time, timedelta
 from typing import TYPE_CHECKING, Any
 from zoneinfo import ZoneInfo
 
+from pydantic import ValidationError
+
 from headrace_engine.language.fields import names_of
 from headrace_engine.language.typed_reader import flag, label_pairs
 from headrace_engine.model.state import State
@@ -25,8 +27,8 @@ from headrace_engine.model.trigger import (
 from headrace_engine.plugin import parse_duration
 
 if TYPE_CHECKING:
-    from headrace_engine.language.conditions import Condition, TimeWindow as WindowProperties
-    from headrace_engine.language.triggers import Preconditions, Trigger
+    from headrace_engine.language.conditions import Condition
+    from headrace_engine.language.triggers import Trigger
 
 _GATHERED = frozenset({"preconditions", "dependsOn", "mode", "minSatisfied", "window", "onMiss", "states"})
 """Properties of a Flow trigger that stand in its definition under other names."""
@@ -45,11 +47,10 @@ def states(data: Any) -> frozenset[State] | None:
 def compile_condition(
     cls: type[Condition],
     data: Mapping[str, Any],
-    model: Any,
     conditions: Sequence[ConditionDefinition] = (),
     named: Mapping[str, ConditionDefinition] | None = None,
 ) -> ConditionDefinition:
-    """Return a condition of *cls*, its properties in *data*; *model* is None when they hold expressions."""
+    """Return a condition of *cls*, its properties in *data*; *named* are those of a MultipleCondition."""
     properties = dict(data)
     for name in ("in", "notIn"):
         if name in properties:
@@ -57,24 +58,31 @@ def compile_condition(
     if "labels" in properties:
         properties["labels"] = frozenset(label_pairs(properties["labels"]))
     gathering = None
-    if named is not None and model is not None:
-        window = _time_window(model.time_window)
-        if model.time_window is None and model.window is not None:
-            window = TimeWindow(length=model.window, advance=model.window_advance or timedelta(0))
-        gathering = Gathering(model.id, named, window, model.reset_on_success)
+    if named is not None:
+        window = {name: data[name] for name in ("window", "windowAdvance") if name in data}
+        gathering = Gathering(
+            str(data.get("id", "")),
+            named,
+            _time_window(data.get("timeWindow", window)),
+            reset=flag({"resetOnSuccess": True, **data}, "resetOnSuccess"),
+        )
         properties = {}
     return ConditionDefinition(cls.TYPE.rpartition(".")[2], properties, tuple(conditions), gathering)
 
 
-def _time_window(model: WindowProperties | None) -> TimeWindow:
-    if model is None:
-        return TimeWindow()
+def _time_window(data: Any) -> TimeWindow:
+    from headrace_engine.language.conditions import TimeWindow as Properties  # noqa: PLC0415 - see Registry
+
+    try:
+        read = Properties.model_validate(data or {})
+    except ValidationError:
+        return TimeWindow()  # told of as a problem already
     return TimeWindow(
-        WindowKind(model.type),
-        model.window if model.window is not None else timedelta(days=1),
-        model.window_advance or timedelta(0),
-        _time(model.start_time),
-        _time(model.end_time if model.deadline is None else model.deadline),
+        WindowKind(read.type),
+        read.window if read.window is not None else timedelta(days=1),
+        read.window_advance or timedelta(0),
+        _time(read.start_time),
+        _time(read.end_time if read.deadline is None else read.deadline),
     )
 
 
@@ -86,16 +94,16 @@ def _time(text: str | None) -> time:
 
 
 def compile_trigger(
-    cls: type[Trigger], data: Mapping[str, Any], model: Any, conditions: Sequence[ConditionDefinition]
+    cls: type[Trigger], data: Mapping[str, Any], conditions: Sequence[ConditionDefinition]
 ) -> TriggerDefinition:
-    """Return a trigger of *cls*, its properties in *data*; *model* is None when a property could not be checked."""
+    """Return a trigger of *cls*, its properties in *data*."""
     from headrace_engine.language.triggers import Trigger as Base  # noqa: PLC0415 - most flows have no triggers
 
     unsupported = None
     gathering = None
     if cls.TYPE == FLOW_TRIGGER:
         try:
-            gathering, unsupported = _gathering(data, model)
+            gathering, unsupported = _gathering(data)
         except (ValueError, KeyError, TypeError, AttributeError) as error:
             unsupported = f"its conditions cannot be read: {error}"
     when = data.get("when")
@@ -120,27 +128,27 @@ def compile_trigger(
     )
 
 
-def _gathering(data: Mapping[str, Any], model: Any) -> tuple[Gathering | None, str | None]:
+def _gathering(data: Mapping[str, Any]) -> tuple[Gathering | None, str | None]:
     """Return what a Flow trigger waits for, and what of it this version cannot do."""
     depends = data.get("dependsOn")
     if depends:
         return _dependencies(data, depends)
-    preconditions: Preconditions | None = getattr(model, "preconditions", None)
-    if preconditions is None:
+    preconditions = data.get("preconditions")
+    if not isinstance(preconditions, Mapping):
         return None, None
-    members: list[tuple[str, ConditionDefinition]] = [
-        (f"{flow.namespace}/{flow.flow_id or '*'}", _flow_member(flow.model_dump(by_alias=True)))
-        for flow in preconditions.flows or ()
+    members = [
+        (f"{flow.get('namespace')}/{flow.get('flowId') or '*'}", _flow_member(flow))
+        for flow in preconditions.get("flows") or ()
     ]
-    for where in preconditions.where or ():
-        filters = tuple(
-            ConditionDefinition("Filter", each.model_dump(by_alias=True, exclude_none=True)) for each in where.filters
-        )
-        members.append((f"where/{where.id}", ConditionDefinition("All" if where.operand == "AND" else "Or", {}, filters)))
+    for where in preconditions.get("where") or ():
+        filters = tuple(ConditionDefinition("Filter", each) for each in where["filters"])
+        kind = "Or" if where.get("operand") == "OR" else "All"
+        members.append((f"where/{where['id']}", ConditionDefinition(kind, {}, filters)))
     if not members:
         return None, None
-    window = _time_window(preconditions.time_window)
-    return Gathering(preconditions.id, _distinct(members), window, preconditions.reset_on_success), None
+    window = _time_window(preconditions.get("timeWindow"))
+    reset = flag({"resetOnSuccess": True, **preconditions}, "resetOnSuccess")
+    return Gathering(str(preconditions["id"]), _distinct(members), window, reset), None
 
 
 def _distinct(members: Iterable[tuple[str, ConditionDefinition]]) -> dict[str, ConditionDefinition]:
@@ -177,9 +185,7 @@ def _flow_member(data: Mapping[str, Any]) -> ConditionDefinition:
 # -- The form of Kestra 2.0 -------------------------------------------------------------------------
 
 
-def _dependencies(
-    data: Mapping[str, Any], depends: Sequence[Mapping[str, Any]]
-) -> tuple[Gathering | None, str | None]:
+def _dependencies(data: Mapping[str, Any], depends: Sequence[Mapping[str, Any]]) -> tuple[Gathering | None, str | None]:
     members = _distinct(
         (f"{each.get('namespace') or '*'}/{each.get('flowId') or '*'}", _flow_member(each)) for each in depends
     )

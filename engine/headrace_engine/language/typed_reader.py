@@ -249,17 +249,17 @@ class TypedReader:
         from headrace_engine.language.trigger_compiler import compile_condition  # noqa: PLC0415 - see Registry
 
         if "conditions" not in fields_of(cls):
-            return compile_condition(cls, checked.data, checked.model)
+            return compile_condition(cls, checked.data)
         below = checked.node.entries.get("conditions")
         if fields_of(cls)["conditions"].holds is Holds.CONDITIONS:
             inner = self.conditions(below, only_dates=only_dates)
-            return compile_condition(cls, checked.data, checked.model, conditions=inner)
+            return compile_condition(cls, checked.data, conditions=inner)
         named = {}
         for key, item in below.entries.items() if isinstance(below, Entries) else ():
             condition = self._condition(item, only_dates=only_dates)
             if condition is not None:
                 named[key] = condition
-        return compile_condition(cls, checked.data, checked.model, named=named)
+        return compile_condition(cls, checked.data, named=named)
 
     def triggers(self, node: Node | None) -> tuple[list[Entries], tuple[TriggerDefinition, ...]]:
         """Read the triggers of a flow; return the maps of those that have an id, and those that could be read."""
@@ -284,7 +284,7 @@ class TypedReader:
         conditions = self.conditions(checked.node.entries.get("conditions"), only_dates=cls.ONLY_DATE_CONDITIONS)
         from headrace_engine.language.trigger_compiler import compile_trigger  # noqa: PLC0415 - see Registry
 
-        trigger = compile_trigger(cls, checked.data, checked.model, conditions)
+        trigger = compile_trigger(cls, checked.data, conditions)
         if trigger.unsupported is not None:
             self.report.warn(node, f"The trigger `{trigger.id}` will not fire: {trigger.unsupported}.")
         return trigger

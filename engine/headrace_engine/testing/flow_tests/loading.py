@@ -81,28 +81,29 @@ def run_suite(
 
 
 def _suites(paths: Sequence[Path], problems: dict[Problem, None]) -> list[Document]:
-    seen: dict[Path, None] = {}
-    found: list[Document] = []
+    """Return the suites of all files, each file once; what is no YAML, though it looks like a suite, is a problem."""
+    found: dict[Path, list[Document]] = {}
     for path in paths:
-        inside = yaml_files(path) if path.is_dir() else [path]
-        suites: list[Document] = []
-        for file in inside:
-            if file in seen:
+        is_folder = path.is_dir()
+        for file in yaml_files(path) if is_folder else [path]:
+            if file in found:
                 continue
-            seen[file] = None
             try:
-                suites += [document for document in documents(file) if document.holds is Holds.SUITE]
+                found[file] = [document for document in documents(file) if document.holds is Holds.SUITE]
+                is_one = is_folder or bool(found[file])
             except FlowError as error:
                 problems.update(dict.fromkeys(error.problems))
+                is_one = True
             except UnreadableFileError:
-                if not path.is_dir():
+                if not is_folder:
                     raise
-        if not suites and not problems and not path.is_dir():
-            raise NoSuiteError(f"{path}: there is no test suite, a map with `flowId` and `testCases`.")
-        found += suites
-    if not found and not problems:
+                is_one = True
+            if not is_one:
+                raise NoSuiteError(f"{path}: there is no test suite, a map with `flowId` and `testCases`.")
+    suites = [document for in_file in found.values() for document in in_file]
+    if not suites and not problems:
         raise NoSuiteError(f"There is no test suite in {', '.join(map(str, paths))}.")
-    return found
+    return suites
 
 
 def _loaded(document: Document, files: FlowFiles, registry: Registry) -> LoadedSuite:
