@@ -174,6 +174,56 @@ class Executions(Protocol):
     def delete(self, execution_id: str) -> None: ...
 
 
+# -- Triggers ---------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True)
+class TriggerRecord:
+    """What is kept of a trigger from one time to the next. Its flow and id name it; its definition is the flow's."""
+
+    namespace: str
+    flow_id: str
+    trigger_id: str
+    version: int = 0
+    """Counts the writes; 0 for a record that was never stored."""
+    disabled: bool = False
+    """Switched off by a person, or by `stopAfter`."""
+    due: datetime | None = None
+    """When somebody must look at it next."""
+    data: bytes = b""
+    """What the engine remembers, encoded."""
+
+
+class TriggerChangedError(PortError):
+    """The record was written by somebody else meanwhile; holds what stands now (None: it was deleted)."""
+
+    def __init__(self, given: TriggerRecord, stored: TriggerRecord | None) -> None:
+        super().__init__(f"Trigger {given.trigger_id} of {given.namespace}.{given.flow_id} was changed meanwhile")
+        self.stored = stored
+
+
+class Triggers(Protocol):
+    """What is remembered of triggers. Reads are strongly consistent; every write is conditional on what it read."""
+
+    def get(self, namespace: str, flow_id: str, trigger_id: str) -> TriggerRecord:
+        """Return the record; one of version 0 when there is none."""
+
+    def put(self, record: TriggerRecord) -> TriggerRecord:
+        """Store *record* if the stored one still has its version; return it with the next one.
+
+        Raises TriggerChangedError (nothing changed) otherwise. Of many that race, one wins.
+        """
+
+    def list(self, namespace: str, flow_id: str) -> Sequence[TriggerRecord]:
+        """Return the records of a flow's triggers, by id."""
+
+    def due(self, now: datetime) -> Iterator[TriggerRecord]:
+        """Yield the records whose due is not after *now*, disabled ones left out, the longest due first."""
+
+    def delete(self, namespace: str, flow_id: str, trigger_id: str) -> None:
+        """Forget the trigger; a write that read it before is refused."""
+
+
 # -- KV ---------------------------------------------------------------------------------------------
 
 
@@ -224,7 +274,7 @@ class KV(Protocol):
         """Return the entries of exactly this namespace whose key has *prefix*, by key."""
 
 
-# -- Mailbox, timers, dispatch ----------------------------------------------------------------------
+# -- Mailbox, timers, bus, dispatch -----------------------------------------------------------------
 
 
 class Mailbox(Protocol):
@@ -244,6 +294,34 @@ class Timers(Protocol):
         """Have a timer message with *key* sent at or after *due*, at least once.
 
         It cannot be cancelled; early, stale and repeated ones may come.
+        """
+
+
+@dataclass(frozen=True, slots=True)
+class StateChange:
+    """An execution entered a state."""
+
+    execution_id: str
+    namespace: str
+    flow_id: str
+    flow_revision: int
+    number: int
+    """Its place in the execution's history: with the execution's id it names the change."""
+    state: State
+    at: datetime
+    trigger_id: str | None = None
+    """The trigger that started the execution, if one did."""
+    chain: int = 0
+    """How many flow triggers led to the execution, one after the other."""
+
+
+class Bus(Protocol):
+    """Tells who listens that executions changed their state."""
+
+    def publish(self, change: StateChange) -> None:
+        """Have *change* told to all who listen, at least once; it is not lost once this returns.
+
+        It may be told late, again, and in any order; publishing it again tells nothing new.
         """
 
 

@@ -21,6 +21,7 @@ from headrace_engine.adapters.local.logs import SqliteLogs, SqliteMetrics
 from headrace_engine.adapters.local.secrets import EnvironmentSecrets
 from headrace_engine.adapters.local.slots import SqliteSlots
 from headrace_engine.adapters.local.storage import FolderStorage
+from headrace_engine.adapters.local.triggers import SqliteTriggers
 from headrace_engine.ports import (
     KV,
     Cipher,
@@ -34,6 +35,7 @@ from headrace_engine.ports import (
     Secrets,
     Slots,
     Storage,
+    Triggers,
 )
 from headrace_engine.testing.contract import (
     CipherContract,
@@ -48,6 +50,7 @@ from headrace_engine.testing.contract import (
     SecretsContract,
     SlotsContract,
     StorageContract,
+    TriggersContract,
 )
 from headrace_engine.testing.contract.secrets import SECRETS
 
@@ -80,6 +83,12 @@ class TestSlots(SlotsContract):
     @pytest.fixture
     def slots(self, database: Database) -> Slots:
         return SqliteSlots(database)
+
+
+class TestTriggers(TriggersContract):
+    @pytest.fixture
+    def triggers(self, database: Database) -> Triggers:
+        return SqliteTriggers(database)
 
 
 class TestKV(KVContract):

@@ -17,6 +17,7 @@ from headrace_engine.adapters.memory import (
     MemorySecrets,
     MemorySlots,
     MemoryStorage,
+    MemoryTriggers,
 )
 from headrace_engine.ports import (
     KV,
@@ -31,6 +32,7 @@ from headrace_engine.ports import (
     Secrets,
     Slots,
     Storage,
+    Triggers,
 )
 from headrace_engine.testing.contract import (
     CipherContract,
@@ -45,6 +47,7 @@ from headrace_engine.testing.contract import (
     SecretsContract,
     SlotsContract,
     StorageContract,
+    TriggersContract,
 )
 from headrace_engine.testing.contract.secrets import SECRETS
 
@@ -71,6 +74,12 @@ class TestSlots(SlotsContract):
     @pytest.fixture
     def slots(self) -> Slots:
         return MemorySlots()
+
+
+class TestTriggers(TriggersContract):
+    @pytest.fixture
+    def triggers(self) -> Triggers:
+        return MemoryTriggers()
 
 
 class TestKV(KVContract):

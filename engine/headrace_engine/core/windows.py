@@ -7,7 +7,7 @@ book them land; `Seen` remembers which did, and which of them fired.
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 from dataclasses import dataclass
 from datetime import UTC, date, datetime, time, timedelta
 
@@ -139,7 +139,7 @@ class TriggerMemory:
 
 
 def needs_memory(gatherings: Iterable[Gathering]) -> bool:
-    """Return whether one change alone may not decide: a lone gathering that needs one member is met, or not, at once."""
+    """Return whether one change alone may not decide; a lone gathering that needs one member is met, or not, at once."""
     gatherings = tuple(gatherings)
     return len(gatherings) > 1 or any(_needed(each) > 1 for each in gatherings)
 

@@ -7,6 +7,7 @@ from copy import copy
 from functools import lru_cache
 from importlib import import_module
 from importlib.metadata import entry_points
+from threading import Lock
 from typing import TYPE_CHECKING, Union
 
 from headrace_engine.language import known_types
@@ -37,6 +38,7 @@ class Registry:
         self._conditions: dict[str, type[Condition]] = {}
         self._canonical: dict[str, str] = {}
         self._is_complete = False
+        self._completing = Lock()
         for cls in (*IMPLEMENTED, *classes):
             self.register(cls)
 
@@ -85,8 +87,13 @@ class Registry:
         """Add triggers, conditions and the tasks to come: most flows name none, and need not wait for them."""
         if self._is_complete:
             return
-        self._is_complete = True
-        from headrace_engine.language.conditions import CONDITIONS  # noqa: PLC0415 - as the docstring says
+        with self._completing:
+            if not self._is_complete:
+                self._register_the_rest()
+                self._is_complete = True  # last: whoever does not see it yet waits at the lock
+
+    def _register_the_rest(self) -> None:
+        from headrace_engine.language.conditions import CONDITIONS  # noqa: PLC0415 - see _complete
         from headrace_engine.language.flowables_later import NOT_YET  # noqa: PLC0415 - as above
         from headrace_engine.language.triggers import TRIGGERS  # noqa: PLC0415 - as above
 

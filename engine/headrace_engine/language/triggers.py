@@ -6,9 +6,9 @@ from zoneinfo import ZoneInfo, ZoneInfoNotFoundError, available_timezones
 
 from pydantic import AfterValidator, AliasChoices, Field, model_validator
 
+from headrace_engine.core.schedule.cron import parse_cron
 from headrace_engine.language.common import LanguageProperties, LogLevel, WorkerGroup, WorkerSelector
 from headrace_engine.language.conditions import States, TimeWindow
-from headrace_engine.language.cron import check_cron
 from headrace_engine.language.identifiers import task_id
 from headrace_engine.language.markers import ConditionList, Flag, Labels, Text
 from headrace_engine.language.problems import PropertyError, did_you_mean
@@ -111,7 +111,7 @@ class Schedule(Trigger):
     @model_validator(mode="after")
     def _cron(self) -> Self:
         try:
-            check_cron(self.cron, with_seconds=self.with_seconds)
+            parse_cron(self.cron, with_seconds=self.with_seconds)
         except ValueError as error:
             raise PropertyError("cron", str(error)) from None
         return self

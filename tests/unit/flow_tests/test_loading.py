@@ -126,7 +126,7 @@ def test_a_broken_suite_in_a_folder_is_told_and_a_broken_flow_that_is_tested_too
     put("tests/x.yaml", FLOW.format("x", "1").replace("format", "fromat"))
     assert problems(Path("tests")) == [
         "tests/broken.yaml:3:12: The list `[` that begins here is not closed: expected `,` or `]`.",
-        "tests/x.yaml:3:60: tasks[0].fromat: Unknown property `fromat` of `io.kestra.plugin.core.debug.Return`. Did you mean `format`?",
+        "tests/x.yaml:3:59: tasks[0].fromat: Unknown property `fromat` of `io.kestra.plugin.core.debug.Return`. Did you mean `format`?",
     ]
 
 

@@ -7,8 +7,6 @@ from datetime import date
 import pytest
 
 from headrace_engine.core.schedule.cron import NICKNAMES, InvalidCron, parse_cron
-from headrace_engine.language.cron import NICKNAMES as CHECKED_NICKNAMES
-from headrace_engine.language.cron import check_cron
 
 
 @pytest.mark.parametrize(
@@ -113,17 +111,3 @@ def test_a_broken_expression_is_refused_in_plain_words(text: str, message: str) 
     with pytest.raises(InvalidCron) as refused:
         parse_cron(text)
     assert str(refused.value) == message
-
-
-@pytest.mark.parametrize("text", [text for text, _ in BROKEN] + ["*/5 1-3 1,2 jan mon", "@hourly", "* * * * * *"])
-@pytest.mark.parametrize("with_seconds", [False, True])
-def test_the_check_at_save_time_says_the_same(text: str, with_seconds: bool) -> None:
-    def complaint(read: object) -> str | None:
-        try:
-            read(text, with_seconds=with_seconds)  # type: ignore[operator]  # both take the same arguments
-        except ValueError as error:
-            return str(error)
-        return None
-
-    assert complaint(parse_cron) == complaint(check_cron)
-    assert set(NICKNAMES) == CHECKED_NICKNAMES

@@ -138,4 +138,18 @@ CREATE TABLE messages (
 );
 """
 
-MIGRATIONS: tuple[str, ...] = (_FIRST, _SLOTS, _MESSAGES)
+_TRIGGERS = """
+CREATE TABLE triggers (
+    namespace TEXT NOT NULL,
+    flow_id TEXT NOT NULL,
+    trigger_id TEXT NOT NULL,
+    version INTEGER NOT NULL,
+    disabled INTEGER NOT NULL,
+    due INTEGER,
+    data BLOB NOT NULL,
+    PRIMARY KEY (namespace, flow_id, trigger_id)
+);
+CREATE INDEX triggers_due ON triggers (due) WHERE due IS NOT NULL AND NOT disabled;
+"""
+
+MIGRATIONS: tuple[str, ...] = (_FIRST, _SLOTS, _MESSAGES, _TRIGGERS)

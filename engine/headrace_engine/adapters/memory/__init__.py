@@ -12,6 +12,7 @@ from headrace_engine.adapters.memory.logs import MemoryLogs, MemoryMetrics
 from headrace_engine.adapters.memory.secrets import MemoryCipher, MemorySecrets
 from headrace_engine.adapters.memory.slots import MemorySlots
 from headrace_engine.adapters.memory.storage import MemoryStorage
+from headrace_engine.adapters.memory.triggers import MemoryTriggers
 
 __all__ = [
     "ManualClock",
@@ -26,4 +27,5 @@ __all__ = [
     "MemorySecrets",
     "MemorySlots",
     "MemoryStorage",
+    "MemoryTriggers",
 ]

@@ -3,23 +3,16 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
 
+from headrace_engine.core.flowable.order import Order
 from headrace_engine.model.definition import TaskDefinition
-
-if TYPE_CHECKING:
-    from headrace_engine.core.state import Scope
 
 
 @dataclass(frozen=True, slots=True)
-class EachParallel:
+class EachParallel(Order):
     """Lane = value index x number of tasks + task index."""
 
-    tasks: tuple[TaskDefinition, ...]
-    limit: int
     values: tuple[str, ...]
-    length: int = 1
-    is_graph: bool = False
 
     @property
     def lanes(self) -> int:
@@ -35,8 +28,3 @@ class EachParallel:
         """The lane's value and its index."""
         index = lane // len(self.tasks)
         return self.values[index], index
-
-    def waits(self, lane: int, scope: Scope) -> bool:
-        """Never."""
-        del lane, scope
-        return False

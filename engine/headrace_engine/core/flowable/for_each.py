@@ -3,22 +3,16 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
 
+from headrace_engine.core.flowable.order import Order
 from headrace_engine.model.definition import TaskDefinition
-
-if TYPE_CHECKING:
-    from headrace_engine.core.state import Scope
 
 
 @dataclass(frozen=True, slots=True)
-class ForEach:
+class ForEach(Order):
     """The values, distinct and as text, and the tasks each of them runs through."""
 
-    tasks: tuple[TaskDefinition, ...]
-    limit: int
     values: tuple[str, ...]
-    is_graph: bool = False
 
     @property
     def lanes(self) -> int:
@@ -38,8 +32,3 @@ class ForEach:
     def iteration(self, lane: int) -> tuple[str, int] | None:
         """The lane's value and its index."""
         return self.values[lane], lane
-
-    def waits(self, lane: int, scope: Scope) -> bool:
-        """Never."""
-        del lane, scope
-        return False

@@ -3,21 +3,16 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
 
+from headrace_engine.core.flowable.order import Order
 from headrace_engine.model.definition import TaskDefinition
-
-if TYPE_CHECKING:
-    from headrace_engine.core.state import Scope
 
 
 @dataclass(frozen=True, slots=True)
-class Sequential:
+class Sequential(Order):
     """The tasks in order."""
 
-    tasks: tuple[TaskDefinition, ...]
     limit: int = 1
-    is_graph: bool = False
 
     @property
     def lanes(self) -> int:
@@ -33,13 +28,3 @@ class Sequential:
         """The task at *position*."""
         del lane
         return self.tasks[position]
-
-    def iteration(self, lane: int) -> tuple[str, int] | None:
-        """No values here."""
-        del lane
-        return None
-
-    def waits(self, lane: int, scope: Scope) -> bool:
-        """Never."""
-        del lane, scope
-        return False

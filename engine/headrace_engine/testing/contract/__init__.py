@@ -28,6 +28,7 @@ for _module in (
     "secrets",
     "slots",
     "storage",
+    "triggers",
 ):
     pytest.register_assert_rewrite(f"{__name__}.{_module}")
 
@@ -41,6 +42,7 @@ from headrace_engine.testing.contract.logs import LogsContract, MetricsContract 
 from headrace_engine.testing.contract.secrets import CipherContract, SecretsContract  # noqa: E402
 from headrace_engine.testing.contract.slots import SlotsContract  # noqa: E402
 from headrace_engine.testing.contract.storage import StorageContract  # noqa: E402
+from headrace_engine.testing.contract.triggers import TriggersContract  # noqa: E402
 
 __all__ = [
     "CipherContract",
@@ -55,4 +57,5 @@ __all__ = [
     "SecretsContract",
     "SlotsContract",
     "StorageContract",
+    "TriggersContract",
 ]
