@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import threading
 import zoneinfo
 from abc import abstractmethod
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import AbstractContextManager
+from contextlib import AbstractContextManager, contextmanager, suppress
 from datetime import UTC, tzinfo
 from typing import Annotated, Any, ClassVar, Literal, Protocol
 
@@ -48,6 +49,35 @@ class Connection(Protocol):
 
     def cancel(self) -> None:
         """End what is running; called from another thread."""
+
+
+@contextmanager
+def cancelled_on_stop(context: RunContext, connection: Connection) -> Iterator[None]:
+    """Cancel what *connection* does when the attempt is asked to stop.
+
+    Again and again until it is over: a driver forgets a cancel that comes between two statements, or just before one.
+    """
+    over = threading.Event()
+    threads: list[threading.Thread] = []
+
+    def cancel() -> None:
+        while not over.is_set():
+            with suppress(Exception):  # the statement may have ended by itself
+                connection.cancel()
+            over.wait(0.05)
+
+    def begin() -> None:
+        thread = threading.Thread(target=cancel, name="headrace-cancel", daemon=True)
+        threads.append(thread)
+        thread.start()
+
+    context.on_stop(begin)
+    try:
+        yield
+    finally:
+        over.set()
+        for thread in threads:
+            thread.join()  # before the connection is closed under it
 
 
 class JdbcTask(RunnableTask):
@@ -154,8 +184,7 @@ class QueryTask(JdbcTask):
         """Run the statements and return the outputs."""
         parameters = self.parameters or {}
         outputs: dict[str, Any] = {}
-        with self.connect(context) as connection:
-            context.on_stop(connection.cancel)
+        with self.connect(context) as connection, cancelled_on_stop(context, connection):
             statements = connection.statements(self.with_paths(context, self.sql))
             after = connection.statements(self.with_paths(context, self.after_sql)) if self.after_sql else []
             alone = len(statements) == 1 and not after and self.auto_commit and self.wanted != "STORE"
@@ -196,8 +225,7 @@ class QueriesTask(JdbcTask):
         """Run the statements and return the outputs."""
         parameters = self.parameters or {}
         outputs = []
-        with self.connect(context) as connection:
-            context.on_stop(connection.cancel)
+        with self.connect(context) as connection, cancelled_on_stop(context, connection):
             statements = connection.statements(self.with_paths(context, self.sql))
             after = connection.statements(self.with_paths(context, self.after_sql)) if self.after_sql else []
             if self.transaction:

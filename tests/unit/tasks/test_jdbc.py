@@ -329,6 +329,17 @@ def test_a_kill_ends_a_duckdb_query(bench: Bench) -> None:
     assert bench.run(DuckDBQuery, {"sql": sql, "fetchType": "FETCH"}, on_context=stop).state is State.KILLED
 
 
+def test_a_kill_that_comes_before_the_query_ends_it_too(bench: Bench) -> None:
+    pytest.importorskip("duckdb")
+    sql = "SELECT count(*) FROM range(1000000000000) a, range(1000000) b"
+    for task in (DuckDBQuery, SQLiteQuery):
+        if task is SQLiteQuery:
+            sql = "WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n) SELECT count(*) FROM n"
+        properties = {"url": "jdbc:sqlite::memory:"} if task is SQLiteQuery else {}
+        stop = lambda context: context.stop()  # noqa: E731 - short as it is
+        assert bench.run(task, {**properties, "sql": sql, "fetchType": "FETCH"}, on_context=stop).state is State.KILLED
+
+
 def test_a_driver_that_is_not_installed_is_named(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
     import sys
 
