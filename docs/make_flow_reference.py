@@ -390,7 +390,7 @@ def _runners(classes: Iterable[type[TaskRunnerProperties]]) -> Iterator[str]:
 
 def _triggers(registry: Registry) -> Iterator[str]:
     yield "## Triggers\n"
-    yield "**Not in this version**: triggers are read and checked, and none fires. A flow that has some runs by hand.\n"
+    yield "[Flow triggers](triggers.md) fire. **Not in this version**: the others are read and checked, and do not fire.\n"
     yield "Every trigger has:\n"
     yield _properties(Trigger)
     for trigger in registry.triggers():

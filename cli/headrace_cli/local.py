@@ -25,6 +25,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
+from headrace_engine.adapters.local.bus import LocalBus
 from headrace_engine.adapters.local.cipher import AesCipher
 from headrace_engine.adapters.local.claims import SqliteClaims
 from headrace_engine.adapters.local.clock import SystemClock
@@ -41,6 +42,7 @@ from headrace_engine.adapters.local.secrets import EnvironmentSecrets
 from headrace_engine.adapters.local.slots import SqliteSlots
 from headrace_engine.adapters.local.storage import FolderStorage
 from headrace_engine.adapters.local.timers import LocalTimers
+from headrace_engine.adapters.local.triggers import SqliteTriggers
 from headrace_engine.context import Surroundings
 from headrace_engine.core.codec import encode_result
 from headrace_engine.core.events import Entry
@@ -48,12 +50,14 @@ from headrace_engine.core.messages import Create, Kill, Message, TimerFired
 from headrace_engine.core.state import ExecutionState
 from headrace_engine.engine import Engine, NoSuchExecutionError
 from headrace_engine.executor import ended_with_engine
+from headrace_engine.flow_triggers import FlowTriggers
 from headrace_engine.language import Registry
 from headrace_engine.model.definition import FlowDefinition
 from headrace_engine.model.ids import new_id
+from headrace_engine.model.state import State
 from headrace_engine.operations import Operations
 from headrace_engine.plugin import NetworkPolicy
-from headrace_engine.ports import LogLine, Logs, PortError
+from headrace_engine.ports import LogLine, Logs, PortError, StateChange
 from headrace_engine.services import Channels, Settings, Stores
 from headrace_runners.process_groups import end_group, process_identity
 from headrace_tasks.http_function import http_function
@@ -114,6 +118,7 @@ class LocalRuntime:
             executions=SqliteExecutions(database),
             kv=SqliteKV(database),
             slots=SqliteSlots(database),
+            triggers=SqliteTriggers(database),
             claims=SqliteClaims(database),
             storage=FolderStorage(data_dir / "storage"),
             logs=_WatchedLogs(SqliteLogs(database), self._tell_logs),
@@ -133,7 +138,7 @@ class LocalRuntime:
         )
         self._mailbox = LocalMailbox(self._handle)
         self._letters = KeptMailbox(database, self._mailbox)
-        self._sweeper = threading.Thread(target=self._sweep, name="headrace-sweeper", daemon=True)
+        self._sweeper = threading.Thread(target=self._keep_sweeping, name="headrace-sweeper", daemon=True)
         self._timers = LocalTimers(self.stores.clock, self._fire)
         self._owner = new_id()
         self._dispatch = LocalDispatch(
@@ -145,12 +150,15 @@ class LocalRuntime:
             identify=process_identity,
         )
         self._executor = self._engine.executor(
-            Channels(self._letters, self._timers, self._dispatch),
+            Channels(self._letters, self._timers, self._dispatch, LocalBus(self._hear)),
             # The folder's lock is ours: whoever else held a lease on it is dead.
             is_gone=lambda _owner: True,
             on_step=self._stepped,
             on_workspace=self._release_workspace,
         )
+        self._triggered: dict[str, bool] | None = None
+        """What Flow triggers started, and whether it rests; kept when somebody means to wait for it."""
+        self._flow_triggers = FlowTriggers(self._engine, self._executor, self._letters, self._note_triggered)
 
     # -- Flows and executions -----------------------------------------------------------------------
 
@@ -224,6 +232,23 @@ class LocalRuntime:
             self._ended.wait_for(lambda: self._closed.is_set() or self._is_over(execution_id), timeout)
         return not self._closed.is_set() and self._is_over(execution_id)
 
+    def keep_triggered(self) -> None:
+        """From now on keep in mind what Flow triggers start, for `wait_for_triggered`."""
+        self._triggered = {}
+
+    def wait_for_triggered(self, execution_id: str) -> list[str]:
+        """Return what Flow triggers started because of an execution that has ended, and because of that, and so on.
+
+        Each has ended when this returns, or waits for a person.
+        """
+        triggered = self._triggered
+        if triggered is None:
+            return []
+        self._mailbox.post(execution_id, Turn(lambda: None)).result()  # its last change has been heard of then
+        with self._ended:
+            self._ended.wait_for(lambda: self._closed.is_set() or all(triggered.values()))
+        return list(triggered)
+
     def _is_over(self, execution_id: str) -> bool:
         state = self._executor.load(execution_id)
         return state is not None and state.closed
@@ -289,11 +314,14 @@ class LocalRuntime:
                 if folder.name not in unfinished:
                     shutil.rmtree(folder, ignore_errors=True)
 
-    def _sweep(self) -> None:
-        """Now and then look at what should have gone on by itself and did not (DESIGN §3.12)."""
+    def sweep(self, now: datetime) -> None:
+        """Look at what should have gone on before *now*; what goes on by itself is not disturbed (DESIGN §3.12)."""
+        self._set_going({summary.id for summary in self.stores.executions.due(now)})
+
+    def _keep_sweeping(self) -> None:
         while not self._closed.wait(_SWEEP.total_seconds()):
             try:
-                self._set_going({summary.id for summary in self.stores.executions.due(self.stores.clock.now())})
+                self.sweep(self.stores.clock.now())
             except PortError:
                 _log.exception("The sweep failed; the next one comes in %s", _SWEEP)
 
@@ -310,6 +338,7 @@ class LocalRuntime:
     def _handle(self, execution_id: str, messages: Sequence[Message]) -> None:
         self._executor.handle(execution_id, messages)
         self._tell_if_over(execution_id)
+        self._note_rest(execution_id)
 
     def _tell_if_over(self, execution_id: str) -> None:
         """Wake those who wait for an execution's end, and remove what it had on disk.
@@ -319,6 +348,22 @@ class LocalRuntime:
         if self._is_over(execution_id):
             shutil.rmtree(self._workspaces / execution_id, ignore_errors=True)
             with self._ended:
+                self._ended.notify_all()
+
+    def _hear(self, change: StateChange) -> None:
+        self._flow_triggers.hear(change)
+
+    def _note_triggered(self, execution_id: str, _change: StateChange) -> None:
+        if self._triggered is not None:
+            self._triggered.setdefault(execution_id, False)
+
+    def _note_rest(self, execution_id: str) -> None:
+        """After the messages of an execution were handled: whoever hears of them has been told by then."""
+        if self._triggered is not None and execution_id in self._triggered:
+            state = self._executor.load(execution_id)
+            waits = state is not None and state.state is State.PAUSED and not state.timers
+            with self._ended:
+                self._triggered[execution_id] = self._is_over(execution_id) or waits
                 self._ended.notify_all()
 
     def _fire(self, execution_id: str, key: str) -> None:
@@ -349,6 +394,7 @@ class _WatchedLogs:
         self._logs = logs
         self._tell = tell
         self.fetch = logs.fetch
+        self.purge = logs.purge
         self.delete = logs.delete
 
     def append(self, execution_id: str, batch: str, lines: Sequence[LogLine]) -> None:

@@ -76,6 +76,9 @@ def command(
     The flow is checked first. While it runs its task runs are shown with their states and logs; at the end what failed,
     or the flow's outputs. Ctrl-C ends the execution as KILLED; a second Ctrl-C leaves at once.
 
+    Flows with a Flow trigger start when the execution changes its state. Without --data-dir they are waited for and
+    told of, too; with it they go on when DIR is used again. The exit code is that of the flow that was named.
+
     \b
     Exit codes:
       0  the execution ended SUCCESS or WARNING
@@ -98,11 +101,15 @@ def command(
         started = opened.start(definition, request, watched=not quiet)
         execution = opened.follow(started, Silent() if quiet else _display(to, err, definition))
         logs = opened.logs(started)
+        triggered = opened.triggered(started)
         are_files_gone = opened.is_temporary
 
     if output == "pretty" or not quiet:
         told = report(execution, logs, to.symbols, datetime.now(UTC))
         to.write([*([] if quiet else [()]), *told])
+    for each in triggered:
+        name = f"{each['namespace']}.{each['flowId']}"
+        to.write([line(Span(f"A trigger started {name}: {each['state']['current']} ({each['id']})", Tone.FAINT))])
     if output == "json":
         out.write_text(json.dumps(execution, indent=2, ensure_ascii=False) + "\n")
     else:

@@ -83,6 +83,8 @@ class Session:
         name = f"{definition.namespace}.{definition.id}"
         inputs.check_names(request.named, [known.id for known in definition.inputs], name)
         started = Started(new_id(), Feed())
+        if self.is_temporary:
+            self._runtime.keep_triggered()
         if watched:
             self._runtime.subscribe(started.execution_id, started.feed.changed, started.feed.log)
         try:
@@ -124,6 +126,13 @@ class Session:
             execution = runtime.view(execution_id)
             drawing.close(execution)
         return execution
+
+    def triggered(self, started: Started) -> Sequence[View]:
+        """Return what Flow triggers started because of the execution, once each has ended or waits for a person.
+
+        Nothing on a folder that stays: there they go on when it is opened again.
+        """
+        return [self._runtime.view(each) for each in self._runtime.wait_for_triggered(started.execution_id)]
 
     def logs(self, started: Started) -> Sequence[LogLine]:
         """Return the execution's log."""

@@ -7,11 +7,14 @@ costs an expression what it reads, not what there is.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
+import json
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any
 
+from headrace_engine.core.events import ExecutionCreated
 from headrace_engine.core.state import ExecutionState
 from headrace_engine.core.task_run import TaskRun
 from headrace_engine.model.attempt import Payload
@@ -22,6 +25,7 @@ from headrace_engine.plugin import OUTPUT_DIR_TOKEN, WORKING_DIR_TOKEN
 Load = Callable[[Payload], Any]
 """Returns the value of a payload, from internal storage when it lies there."""
 TENANT = "main"
+LOOP = "io.kestra.plugin.core.flow.Loop"
 
 
 @dataclass(frozen=True, slots=True)
@@ -87,7 +91,7 @@ class Variables(Mapping[str, Any]):
         created = state.created
         if created is not None and created.trigger is not None and created.trigger.get("variables"):
             trigger = created.trigger["variables"]
-            roots["trigger"] = lambda: trigger
+            roots["trigger"] = lambda: trigger_variables(created, load)
             if "date" in trigger:
                 roots["schedule"] = lambda: {"date": trigger["date"]}
         if task_run is not None:
@@ -114,6 +118,10 @@ class Variables(Mapping[str, Any]):
         task = self._state.flow.tasks[task_run.task_id]
         roots["task"] = lambda: {"id": task.id, "type": task.type}
         roots["taskrun"] = self._taskrun
+        rounds = [each for each in (task_run, *self._state.ancestors(task_run)) if self._is_round(each)]
+        if rounds:
+            roots["item"] = lambda: _item(rounds)
+            roots["outputs"] = lambda: RoundOutputs(self._state, self._load, rounds[0].path)
         parents = self._parents(task_run)
         if parents:
             roots["parents"] = lambda: parents
@@ -128,6 +136,12 @@ class Variables(Mapping[str, Any]):
         workspace = enclosing_working_directory(self._state, task_run)
         if workspace is not None:
             roots["workerTaskrun"] = lambda: _present(id=workspace.id, value=workspace.value)
+
+    def _is_round(self, task_run: TaskRun) -> bool:
+        """True for what stands directly in a Loop (of Kestra 2.0): it carries the value of its round."""
+        if task_run.parent_id is None or task_run.value is None:
+            return False
+        return self._state.flow.tasks[self._state.task_runs[task_run.parent_id].task_id].type == LOOP
 
     def _flow(self) -> dict[str, Any]:
         definition = self._state.flow.definition
@@ -202,6 +216,33 @@ def _present(**values: Any) -> dict[str, Any]:
     return {name: value for name, value in values.items() if value is not None}
 
 
+def trigger_variables(created: ExecutionCreated, load: Load) -> dict[str, Any]:
+    """Return what an execution knows of the trigger that started it."""
+    variables = dict((created.trigger or {}).get("variables") or {})
+    if created.trigger_outputs is not None:
+        variables["outputs"] = load(created.trigger_outputs)
+    return variables
+
+
+def _item(rounds: Sequence[TaskRun]) -> dict[str, Any]:
+    """Return Kestra 2.0's `item`: the value of the nearest round, and those of the rounds around it."""
+    found = [_round_item(each) for each in rounds]
+    return found[0] | _present(parent=found[1] if len(found) > 1 else None, parents=found[1:] or None)
+
+
+def _round_item(task_run: TaskRun) -> dict[str, Any]:
+    """Structures and whole numbers are themselves again; every other value is its text."""
+    text = task_run.value or ""
+    item: dict[str, Any] = {"index": task_run.iteration, "value": text}
+    if text.startswith(("{", "[")) or text.removeprefix("-").isdecimal():
+        with suppress(ValueError):
+            value = json.loads(text)
+            item["value"] = value
+            if isinstance(value, dict) and value.keys() == {"key", "value"}:
+                item |= value
+    return item
+
+
 class _ByTask(Mapping[str, Any]):
     """Task id, then the values of the loops around it, outermost first (reference §7)."""
 
@@ -272,6 +313,22 @@ class OutputsView(_ByTask):
 
     def _deeper(self, prefix: tuple[str, ...]) -> _ByTask:
         return OutputsView(self._state, self._load, prefix)
+
+
+class RoundOutputs(OutputsView):
+    """`outputs` inside a Loop: those of the same round stand under the task's id alone."""
+
+    def __init__(self, state: ExecutionState, load: Load, path: tuple[str, ...]) -> None:
+        super().__init__(state, load)
+        self._path = path
+
+    def _find(self, key: object) -> Any:
+        if isinstance(key, str):
+            for depth in range(len(self._path), 0, -1):
+                task_run = self._state.task_runs.get(self._state.index.get((key, self._path[:depth]), ""))
+                if task_run is not None and self._shows(task_run):
+                    return self._leaf(task_run)
+        return super()._find(key)
 
 
 class TasksView(_ByTask):

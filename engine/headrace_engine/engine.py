@@ -19,10 +19,12 @@ from headrace_engine.executor import Answerer, Executor
 from headrace_engine.expressions import ExpressionError, Expressions, truthy
 from headrace_engine.inputs import Render, read_inputs, typed_inputs
 from headrace_engine.language import Registry, parse_flow
+from headrace_engine.listeners import Listeners
 from headrace_engine.model.attempt import Payload
 from headrace_engine.model.definition import Check, CheckBehavior, Concurrency, FlowDefinition, InputDefinition
 from headrace_engine.model.ids import new_id
 from headrace_engine.payloads import Payloads
+from headrace_engine.platform import PlatformServices
 from headrace_engine.plugin import NetworkPolicy, RunnableTask
 from headrace_engine.prepare import ChildRequest, Preparer
 from headrace_engine.run_stores import execution_folder
@@ -74,6 +76,7 @@ class Engine:
         self.registry = registry
         self.expressions = Expressions()
         self.payloads = Payloads(stores.storage)
+        self.platform = PlatformServices(self)
         self.worker = Worker(
             stores,
             settings,
@@ -82,6 +85,7 @@ class Engine:
             temporary_root=temporary_root,
             workspaces=workspaces,
             network=network,
+            platform=self.platform.of,
         )
         self.preparer: Preparer = Preparer(
             stores,
@@ -90,11 +94,17 @@ class Engine:
             self.payloads,
             task_class=self.task_class,
             new_child=self._new_child,
+            callable_flow=self._callable_flow,
             latest_concurrency=self._latest_concurrency,
         )
         self.answerer = answerer(self)
-        self._refuse = refuse or refuse_unsupported
+        self.refuse = refuse or refuse_unsupported
+        """Raises UnsupportedError for a flow that must not be executed."""
         self._flows: dict[tuple[str, str, int], FlowIndex] = {}
+        self.listeners = Listeners(
+            stores.flows, lambda source: self.flow_of(source.namespace, source.id, source.revision).definition
+        )
+        """Which Flow triggers listen to which flows."""
 
     def executor(
         self,
@@ -105,18 +115,20 @@ class Engine:
         on_workspace: Callable[[str, str], None] = lambda _execution_id, _task_run_id: None,
     ) -> Executor:
         """Return an executor of this engine; the arguments are the executor's own."""
-        return Executor(
+        executor = Executor(
             self.stores,
             channels,
             self.settings,
             flow_of=self.flow_of,
             preparer=self.answerer,
             payloads=self.payloads,
-            run_light=self.worker.run,
+            run_light=lambda job, lease: self.worker.run(job, lease=lease),
             is_gone=is_gone,
             on_step=on_step,
             on_workspace=on_workspace,
         )
+        self.platform.connect(channels.mailbox, executor.forget)
+        return executor
 
     def task_class(self, name: str) -> type[RunnableTask] | None:
         """Return the class of a runnable task type, or None."""
@@ -133,7 +145,16 @@ class Engine:
         saved = self.stores.flows.save(definition.namespace, definition.id, source, self.stores.clock.now())
         definition = replace(definition, revision=saved.revision)
         self._flows[saved.namespace, saved.id, saved.revision] = index(definition)
+        self.listeners.put(definition)
         return definition
+
+    def delete_flow(self, namespace: str, flow_id: str) -> bool:
+        """Mark a flow deleted and forget what its triggers remember; False when there was nothing to delete."""
+        deleted = self.stores.flows.delete(namespace, flow_id, self.stores.clock.now())
+        self.listeners.remove(namespace, flow_id)
+        for record in self.stores.triggers.list(namespace, flow_id):
+            self.stores.triggers.delete(namespace, flow_id, record.trigger_id)
+        return deleted
 
     def flow_of(self, namespace: str, flow_id: str, revision: int | None = None) -> FlowIndex:
         """Return a revision (the latest when None) compiled. Raises NoSuchFlowError."""
@@ -172,7 +193,7 @@ class Engine:
         FILE inputs are given as paths or URIs. Raises NoSuchFlowError, UnsupportedError, InputError.
         """
         definition = self.flow_of(namespace, flow_id, revision).definition
-        self._refuse(definition)
+        self.refuse(definition)
         execution_id = execution_id or new_id()
         given = dict(labels or {})
         given.setdefault(CORRELATION_LABEL, execution_id)
@@ -197,6 +218,11 @@ class Engine:
             return self.flow_of(namespace, flow_id).definition.concurrency
         except NoSuchFlowError:
             return None  # deleted: nothing limits what still runs
+
+    def _callable_flow(self, namespace: str, flow_id: str, revision: int | None) -> FlowDefinition:
+        definition = self.flow_of(namespace, flow_id, revision).definition
+        self.refuse(definition)
+        return definition
 
     def _new_child(self, request: ChildRequest) -> ExecutionCreated:
         return self.new_execution(

@@ -20,6 +20,8 @@ from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 from typing import Protocol, TypeVar
 
+import msgspec
+
 from headrace_engine.core.codec import decode_entry, encode_entry, encode_message
 from headrace_engine.core.commands import (
     Announce,
@@ -32,6 +34,7 @@ from headrace_engine.core.commands import (
     SetTimer,
     StartAttempt,
     StartExecution,
+    StartItems,
     StopAttempt,
 )
 from headrace_engine.core.decide import decide, next_question
@@ -45,20 +48,23 @@ from headrace_engine.core.events import (
     TaskRunMoved,
 )
 from headrace_engine.core.flow import FlowIndex
-from headrace_engine.core.fold import apply_entry, begin_entry, fold, mark_issued
+from headrace_engine.core.fold import apply_entry, begin_entry, fold, item_id, mark_issued
 from headrace_engine.core.messages import (
     AttemptReported,
     Create,
+    ItemReported,
     JobReady,
     Kill,
     Message,
     Prepare,
     Question,
+    Restart,
     SlaViolated,
     SlotGranted,
     TimerFired,
 )
 from headrace_engine.core.outstanding import commands_of, outstanding
+from headrace_engine.core.restart import can_restart
 from headrace_engine.core.state import ExecutionState, empty
 from headrace_engine.model.attempt import AttemptResult
 from headrace_engine.model.definition import Concurrency, FlowDefinition, Kind
@@ -76,8 +82,9 @@ from headrace_engine.ports import (
     MetricPoint,
     PortError,
     SeqTakenError,
+    StateChange,
 )
-from headrace_engine.prepare import Prepared, job_of
+from headrace_engine.prepare import ItemError, Prepared, job_of
 from headrace_engine.services import Channels, Settings, Stores
 
 _log = logging.getLogger(__name__)
@@ -89,7 +96,7 @@ _LIGHT_THREADS = 16
 _GRACE = timedelta(minutes=2)
 """How long after something was due the sweeper looks whether it happened."""
 
-RunLight = Callable[[Job], AttemptResult]
+RunLight = Callable[[Job, timedelta], AttemptResult]
 """Runs a light attempt here and now and returns its result; never raises."""
 Record = TypeVar("Record", LogRecord, MetricRecord)
 FlowOf = Callable[[str, str, int], FlowIndex]
@@ -106,6 +113,9 @@ class Answerer(Protocol):
 
     def child_result(self, state: ExecutionState, reply: Reply, now: datetime) -> AttemptResult:
         """See Preparer.child_result."""
+
+    def item(self, state: ExecutionState, task_run_id: str, index: int, now: datetime) -> ExecutionCreated:
+        """See Preparer.item."""
 
     def broken_sla(self, state: ExecutionState, now: datetime) -> str | None:
         """See Preparer.broken_sla."""
@@ -229,8 +239,12 @@ class Executor:
             # Granted to an execution that ended meanwhile: the next in the queue gets it.
             self._issue(state, [ReleaseSlot()])
         if create is not None and create.reply_to is not None and state.exists and state.state.is_terminal:
-            # Whoever started it asks again: the reply may have been lost.
-            self._reply(state, Reply(create.reply_to, state.state))
+            if create.is_called_after(state.created) and state.closed and can_restart(state):
+                # A later attempt of who started it: what failed runs again (reference §3.2, restartBehavior).
+                messages = [*messages, Restart(create.reply_to)]
+            else:
+                # Whoever started it asks again: the reply may have been lost.
+                self._reply(state, Reply(create.reply_to, state.state))
         self._advance(state, messages, create)
 
     def recover(self, execution_id: str) -> None:
@@ -402,7 +416,7 @@ class Executor:
         definition = state.flow.definition
         batch = f"#{entry.seq}"
         if entry.logs:
-            self._stores.logs.append(state.id, batch, log_lines(state, definition, entry))
+            self._stores.logs.append(state.id, batch, log_lines(state, definition, entry.logs))
         if entry.metrics:
             points = [
                 MetricPoint(
@@ -442,6 +456,8 @@ class Executor:
                 case StartExecution():
                     message = encode_message(Create(command.created))
                     self._channels.mailbox.send(command.execution_id, message)
+                case StartItems():
+                    self._start_items(state, command)
                 case KillExecution():
                     self._channels.mailbox.send(command.execution_id, encode_message(Kill()))
                 case Reply():
@@ -456,6 +472,8 @@ class Executor:
                     self._on_workspace(state.id, command.task_run_id)
                 case Announce():
                     announced = True
+                    if command.number is not None:
+                        self._channels.bus.publish(state_change(state, command.number))
         if announced:
             self._stores.executions.put(summary(state))
         return lights
@@ -477,9 +495,39 @@ class Executor:
     def _reply(self, state: ExecutionState, reply: Reply) -> None:
         """Report the end of this execution to the task run that started it."""
         to = reply.to
+        if to.index is not None:
+            if state.outputs is not None and to.folder is not None:
+                line = msgspec.json.encode(self._payloads.load(state.outputs)) + b"\n"
+                self._stores.storage.put(f"{to.folder}/{to.index}.ion", line)
+            report = ItemReported(to.task_run_id, to.number, to.index, reply.state)
+            self._channels.mailbox.send(to.execution_id, encode_message(report))
+            return
         result = self._preparer.child_result(state, reply, self._stores.clock.now())
         message = AttemptReported(to.task_run_id, to.number, result)
         self._channels.mailbox.send(to.execution_id, encode_message(message))
+
+    def _start_items(self, state: ExecutionState, command: StartItems) -> None:
+        """Create the executions of some parts of a ForEachItem; one that cannot begin has failed."""
+        if command.task_run_id not in state.items:
+            return  # it has ended
+        items = state.items[command.task_run_id].started
+        task_run = state.task_runs[command.task_run_id]
+        for index in range(command.first, command.last):
+            now = self._stores.clock.now()
+            try:
+                created = self._preparer.item(state, task_run.id, index, now)
+            except ItemError as error:
+                text = f"The execution for part {index} cannot begin: {error}"
+                record = LogRecord(now, "ERROR", text, task_run.id, items.number)
+                batch = f"{task_run.id}/{items.number}/item-{index}"
+                definition = state.flow.definition
+                self._stores.logs.append(state.id, batch, log_lines(state, definition, [record]))
+                if items.wait:
+                    report = encode_message(ItemReported(task_run.id, items.number, index, State.FAILED))
+                    self._channels.mailbox.send(state.id, report)
+                continue
+            child_id = item_id(task_run.id, index, items.generation)
+            self._channels.mailbox.send(child_id, encode_message(Create(created)))
 
     def _job(self, state: ExecutionState, command: StartAttempt) -> Job:
         return job_of(state, command.task_run_id, command.number, self._payloads.load(command.job))
@@ -487,7 +535,8 @@ class Executor:
     # -- Light tasks --------------------------------------------------------------------------------
 
     def _report(self, state: ExecutionState, light: StartAttempt) -> Message:
-        result = self._run_light(self._job(state, light))
+        # The whole lease from here on: of a wide loop's light tasks, some begin long after their step.
+        result = self._run_light(self._job(state, light), timedelta(seconds=self._settings.lease_seconds))
         return AttemptReported(light.task_run_id, light.number, result)
 
     def _orphaned_leases(self, state: ExecutionState) -> list[Message]:
@@ -535,8 +584,8 @@ def _named(step: _Step, record: Record) -> Record:
     return replace(record, task_id=step.asked[run_id])
 
 
-def log_lines(state: ExecutionState, definition: FlowDefinition, entry: Entry) -> list[LogLine]:
-    """Return the log lines that *entry* holds."""
+def log_lines(state: ExecutionState, definition: FlowDefinition, records: Iterable[LogRecord]) -> list[LogLine]:
+    """Return *records* as the log store has them."""
     return [
         LogLine(
             state.id,
@@ -549,7 +598,7 @@ def log_lines(state: ExecutionState, definition: FlowDefinition, entry: Entry) -
             record.task_run_id,
             record.attempt,
         )
-        for record in entry.logs
+        for record in records
     ]
 
 
@@ -561,6 +610,25 @@ def _failures(events: Sequence[Event], at: datetime) -> list[LogRecord]:
         if isinstance(event, AttemptEnded | TaskRunMoved) and event.error
     }
     return [LogRecord(at, Level.ERROR, error, run_id, number) for run_id, (error, number) in found.items()]
+
+
+def state_change(state: ExecutionState, number: int) -> StateChange:
+    """Return the change that stands at *number* in the execution's history."""
+    created = state.created
+    if created is None:
+        raise ValueError(f"Execution {state.id} has no entries yet")
+    entered, at = state.histories[number]
+    return StateChange(
+        execution_id=state.id,
+        namespace=created.namespace,
+        flow_id=created.flow_id,
+        flow_revision=created.flow_revision,
+        number=number,
+        state=entered,
+        at=at,
+        trigger_id=created.trigger.get("id") if created.trigger is not None else None,
+        chain=created.chain,
+    )
 
 
 def summary(state: ExecutionState) -> ExecutionSummary:

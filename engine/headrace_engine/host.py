@@ -5,7 +5,7 @@ from __future__ import annotations
 import random
 from collections.abc import Callable, Mapping
 from datetime import datetime
-from typing import Any
+from typing import Any, BinaryIO
 
 from headrace_engine.expressions import ExpressionError
 from headrace_engine.model.ids import new_id
@@ -74,6 +74,13 @@ class StepHost:
         try:
             with self._files().open(uri) as file:
                 return file.read()
+        except TaskFailure as failure:
+            raise ExpressionError(str(failure)) from None
+
+    def open(self, uri: str) -> BinaryIO:
+        """Open a stored file for reading. Raises ExpressionError."""
+        try:
+            return self._files().open(uri)
         except TaskFailure as failure:
             raise ExpressionError(str(failure)) from None
 

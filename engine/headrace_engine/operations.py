@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import replace
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from headrace_engine.core.events import ExecutionCreated, Reopened
 from headrace_engine.core.messages import (
@@ -23,10 +23,12 @@ from headrace_engine.core.messages import (
 )
 from headrace_engine.core.restart import NothingToRestartError, Reopening, after_failure, copies, from_task_run
 from headrace_engine.core.state import ExecutionState
-from headrace_engine.engine import Engine
 from headrace_engine.model.attempt import Inline
 from headrace_engine.model.ids import new_id
 from headrace_engine.model.state import State
+
+if TYPE_CHECKING:
+    from headrace_engine.engine import Engine
 
 RESUMES_TO = frozenset({State.RUNNING, State.SUCCESS, State.WARNING, State.FAILED, State.CANCELLED, State.KILLED})
 

@@ -273,6 +273,92 @@ class Files(Protocol):
 
 
 @dataclass(frozen=True, slots=True)
+class FoundExecution:
+    """An execution, as a task sees others."""
+
+    id: str
+    namespace: str
+    flow_id: str
+    state: State
+    start: datetime
+    end: datetime | None
+    is_over: bool
+    """Nothing is left to do in it, afterExecution included."""
+
+
+@dataclass(frozen=True, slots=True)
+class FoundLine:
+    """A line of an execution's log."""
+
+    namespace: str
+    flow_id: str
+    execution_id: str
+    task_id: str | None
+    task_run_id: str | None
+    attempt: int | None
+    timestamp: datetime
+    level: str
+    message: str
+
+
+@dataclass(frozen=True, slots=True)
+class Purged:
+    """What went with an execution."""
+
+    logs: int
+    metrics: int
+    files: int
+
+
+class Platform(Protocol):
+    """Other executions, those that the task's namespace may reach. Raises TaskFailure for the rest."""
+
+    def executions(
+        self,
+        *,
+        namespace: str | None = None,
+        flow_id: str | None = None,
+        states: Sequence[State] = (),
+        start: datetime | None = None,
+        end: datetime | None = None,
+    ) -> Iterator[FoundExecution]:
+        """Yield executions that began between *start* and *end*, the newest first.
+
+        namespace matches it and everything below it.
+        """
+
+    def resume(self, execution_id: str, inputs: Mapping[str, Any] | None = None) -> None:
+        """Have a paused execution go on, with the inputs that its Pause asks for."""
+
+    def kill(self, execution_id: str) -> None:
+        """Have an execution killed, and those it waits for."""
+
+    def purge(
+        self,
+        execution_id: str,
+        *,
+        execution: bool = True,
+        logs: bool = True,
+        metrics: bool = True,
+        storage: bool = True,
+    ) -> Purged | None:
+        """Remove an execution, or parts of what it left; None, and nothing done, when it goes on or is not there."""
+
+    def logs(self, execution_id: str, *, level: str = "TRACE", task_ids: Sequence[str] = ()) -> Iterator[FoundLine]:
+        """Yield the log lines of an execution from *level* up, by time."""
+
+    def purge_logs(
+        self,
+        execution_id: str,
+        *,
+        levels: Sequence[str] = (),
+        start: datetime | None = None,
+        end: datetime | None = None,
+    ) -> int:
+        """Remove log lines of an execution (of these levels; between the dates) and return how many."""
+
+
+@dataclass(frozen=True, slots=True)
 class NetworkPolicy:
     """Which addresses the platform's own HTTP tasks may call, checked for every connection (redirects too)."""
 
@@ -292,6 +378,10 @@ class RunContext(InlineContext, Protocol):
 
     def kv(self, namespace: str | None = None) -> NamespaceStore:
         """The store of *namespace* (the flow's own when None)."""
+
+    @property
+    def platform(self) -> Platform:
+        """Other executions."""
 
     @property
     def working_dir(self) -> Path:

@@ -353,6 +353,8 @@ class Job:
     log_level: str | None = None
     workspace: str | None = None
     """The task run id of the WorkingDirectory the attempt shares its directory with."""
+    cache: str | None = None
+    """Where the outputs of a success are kept for later attempts like it."""
 
 
 class Dispatch(Protocol):
@@ -579,6 +581,16 @@ class Logs(Protocol):
         task_run_id: str | None = None,
     ) -> Sequence[LogLine]:
         """Return the lines by timestamp; lines of a batch that have the same one, in its order."""
+
+    def purge(
+        self,
+        execution_id: str,
+        *,
+        levels: Sequence[Level] = (),
+        start: datetime | None = None,
+        end: datetime | None = None,
+    ) -> int:
+        """Remove the lines of these levels (of all when none are named) from *start* to *end*; return how many."""
 
     def delete(self, execution_id: str) -> None: ...
 

@@ -7,23 +7,25 @@ an exception.
 
 from __future__ import annotations
 
+import hashlib
 import json
-from collections import ChainMap
-from collections.abc import Callable, Mapping, Sequence
+from collections import ChainMap, OrderedDict
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from typing import Any
 
 from pydantic import ValidationError
 
-from headrace_engine.context import Variables, enclosing_working_directory
+from headrace_engine.context import LOOP, Variables, enclosing_working_directory
 from headrace_engine.core.commands import Reply
 from headrace_engine.core.events import ExecutionCreated, LogRecord, MetricRecord, ReplyTo
-from headrace_engine.core.fold import COLLECT
+from headrace_engine.core.fold import COLLECT, item_id
 from headrace_engine.core.messages import (
     Answer,
     AskSlot,
     ChildReady,
+    ItemsReady,
     JobReady,
     LoopChecked,
     Opened,
@@ -42,25 +44,34 @@ from headrace_engine.core.task_run import TaskRun
 from headrace_engine.expressions import ExpressionError, Expressions, truthy
 from headrace_engine.host import StepHost
 from headrace_engine.inputs import OutputError, read_outputs, typed_inputs
+from headrace_engine.language.nodes import plain
+from headrace_engine.language.problems import FlowError
+from headrace_engine.language.yaml_reader import read_documents
 from headrace_engine.model.attempt import AttemptResult, Inline, Payload
 from headrace_engine.model.definition import Concurrency, FlowDefinition, Kind, LimitBehavior, TaskDefinition
 from headrace_engine.model.ids import derived_id
 from headrace_engine.model.state import State
+from headrace_engine.parts import PartList
 from headrace_engine.payloads import Payloads
 from headrace_engine.plugin import Rendering, RunnableTask, SleepingTask, TaskFailure, parse_duration
-from headrace_engine.ports import AttemptId, Job, Level, LogLine, MetricPoint
+from headrace_engine.ports import AttemptId, Job, Level, LogLine, MetricPoint, NotFoundError
 from headrace_engine.rendering import render_properties
 from headrace_engine.run_context import InlineTaskContext, run_inline, timeout_text, validation_text
-from headrace_engine.run_stores import execution_folder
-from headrace_engine.sealing import Mask, seal_text
+from headrace_engine.run_stores import execution_folder, slugify, task_cache_file
+from headrace_engine.sealing import Mask, is_sealed, open_sealed, seal_text
 from headrace_engine.services import Settings, Stores
 
 TaskClasses = Callable[[str], type[RunnableTask] | None]
 
 WORKING_DIRECTORY_PREPARE = "io.headrace.workingdirectory.Prepare"
 WORKING_DIRECTORY_COLLECT = "io.headrace.workingdirectory.Collect"
+TEMPLATED_TASK = "io.kestra.plugin.core.templating.TemplatedTask"
+FOR_EACH_ITEM = "io.kestra.plugin.core.flow.ForEachItem"
+ITEMS_MERGE = "io.headrace.foreachitem.Merge"
 _PREPARED = ("inputFiles", "namespaceFiles", "cache")
 _COLLECTED = ("outputFiles", "cache")
+_PART_LISTS = 64
+"""So many lists of parts are remembered, a line of each."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,8 +86,14 @@ class ChildRequest:
     labels: Mapping[str, str]
 
 
+CallableFlow = Callable[[str, str, int | None], FlowDefinition]
+"""Returns the flow that would be called. Raises ValueError when it will not do."""
 NewChild = Callable[[ChildRequest], ExecutionCreated]
 """Returns the first event of a child execution. Raises ValueError when its flow or inputs will not do."""
+
+
+class ItemError(Exception):
+    """An execution of a ForEachItem cannot begin."""
 
 
 class UnplannableError(Exception):
@@ -106,6 +123,7 @@ class Preparer:
         *,
         task_class: TaskClasses,
         new_child: NewChild,
+        callable_flow: CallableFlow,
         latest_concurrency: Callable[[str, str], Concurrency | None],
     ) -> None:
         self._stores = stores
@@ -114,6 +132,8 @@ class Preparer:
         self._payloads = payloads
         self._task_class = task_class
         self._new_child = new_child
+        self._callable_flow = callable_flow
+        self._part_lists: OrderedDict[str, PartList] = OrderedDict()
         self._latest = latest_concurrency
 
     def answer(
@@ -235,6 +255,28 @@ class Preparer:
         ended = state.histories[-1][1]
         return AttemptResult(end, state.histories[0][1], ended, payload, error)
 
+    def item(self, state: ExecutionState, task_run_id: str, index: int, now: datetime) -> ExecutionCreated:
+        """Return the first event of the execution for part *index* of a ForEachItem (reference §3.3).
+
+        Raises ItemError, masked, when its properties cannot be rendered or the flow does not take its inputs.
+        """
+        step = _TaskRunStep(self, state, state.task_runs[task_run_id], now)
+        try:
+            return step.item(index)
+        except (ExpressionError, UnplannableError, ValueError) as error:
+            raise ItemError(step.masked(str(error))) from None
+
+    def part_list(self, uri: str, host: StepHost) -> PartList | None:
+        """Return the list of parts at *uri*; None for an empty one. Raises ExpressionError."""
+        if uri not in self._part_lists:
+            size = host.file_size(uri)
+            if not size:
+                return None
+            self._part_lists[uri] = PartList(size, lambda: host.open(uri))
+            if len(self._part_lists) > _PART_LISTS:
+                self._part_lists.popitem(last=False)
+        return self._part_lists[uri]
+
     def folder(self, state: ExecutionState) -> str:
         """Return where the engine stores what is too large for the journal."""
         definition = state.flow.definition
@@ -264,6 +306,8 @@ class _TaskRunStep:
         self.host = preparer.host(state, now)
         self.host.errors_in_hand = lambda: errors_of(state, lines)
         self.variables = preparer.variables(state, task_run, self.host)
+        self.spec_secrets: frozenset[str] = frozenset()
+        """TemplatedTask: the secrets that its spec used."""
 
     @property
     def is_first(self) -> bool:
@@ -284,7 +328,39 @@ class _TaskRunStep:
                 return self.flowable()
         except (ExpressionError, UnplannableError, TaskFailure, ValueError) as error:
             return self.unplannable(str(error))
-        return self.runnable(self.task.type, self.task.properties)
+        if self.task.type == TEMPLATED_TASK:
+            return self.templated()
+        return self.runnable(self.task.type, self.own_properties())
+
+    def templated(self) -> Prepared:
+        """The task that the spec renders to runs in this one's place; secrets in it stay sealed."""
+        try:
+            spec = self.text(str(self.task.properties["spec"]))
+        except ExpressionError as error:
+            return self.failed(str(error))
+        self.spec_secrets = frozenset(self.host.secrets_used)
+        try:
+            documents = read_documents(spec)
+        except FlowError as error:
+            return self.failed(f"The spec is not YAML: {error}")
+        given = plain(documents[0]) if len(documents) == 1 else None
+        if not isinstance(given, dict) or not isinstance(given.get("type"), str):
+            return self.failed("The spec is not a task: a map with a `type` is expected")
+        task_class = self.preparer._task_class(given["type"])
+        if task_class is None or task_class.INTERNAL or task_class.TYPE == TEMPLATED_TASK:
+            return self.failed(f"The templated task must be a runnable task, not `{given['type']}`")
+        properties = {str(key): value for key, value in given.items() if key not in ("id", "type", "description")}
+        refused = task_class.unsupported_use(properties)
+        if refused is not None:
+            return self.failed(f"`{task_class.TYPE}` is not supported by this version of Headrace: {refused}")
+        return self.runnable(task_class.TYPE, properties, task_class.kind_of(properties))
+
+    def own_properties(self) -> Mapping[str, Any]:
+        """Return the task's properties; what a ForEachItem's executions left is where its merging task finds it."""
+        if self.task.type != ITEMS_MERGE:
+            return self.task.properties
+        found = self.sibling_outputs(self.task.properties["items"])
+        return {"folder": found.get("uri"), "total": found.get("numberOfBatches", 0)}
 
     def unplannable(self, error: str) -> Prepared:
         record = LogRecord(self.now, "ERROR", self.masked(error), self.run.id, None)
@@ -314,6 +390,8 @@ class _TaskRunStep:
                 return self.loop_until()
             case Kind.SUBFLOW:
                 return self.subflow()
+            case Kind.ITEMS:
+                return self.items()
             case _:
                 return Prepared(Opened(run_id))
 
@@ -332,7 +410,11 @@ class _TaskRunStep:
         missing = sum(value is None for value in values)
         if missing:
             raise UnplannableError(f"Found '{missing}' null values on Each, with values={_compact(values)}")
-        return tuple(dict.fromkeys(value if isinstance(value, str) else _compact(value) for value in values))
+        texts = [value if isinstance(value, str) else _compact(value) for value in values]
+        distinct = tuple(dict.fromkeys(texts))
+        if self.task.type == LOOP and len(distinct) < len(texts):
+            raise UnplannableError("A Loop over values of which some are equal is not supported by this version")
+        return distinct
 
     def parsed_values(self, text: str) -> list[Any]:
         if text.strip().startswith("kestra://"):
@@ -415,30 +497,117 @@ class _TaskRunStep:
         """The child's id follows from the task run and the attempt, so that it is started once (DESIGN §3.4)."""
         properties = self.task.properties
         number = len(self.run.attempts)
+        request = self.request(self.child_to_restart() or derived_id("subflow", self.run.id, number))
+        wait = properties.get("wait", True)
+        reply_to = ReplyTo(
+            self.state.id, self.run.id, number, properties.get("transmitFailed", True), properties.get("outputs")
+        )
+        if self.is_too_deep():
+            return self.failed(self.too_deep())
+        try:
+            created = self.called(request, self.task.type, reply_to if wait else None)
+        except ValueError as error:
+            return self.failed(str(error))
+        return Prepared(ChildReady(self.run.id, request.execution_id, created, wait), size=500)
+
+    def child_to_restart(self) -> str | None:
+        """Return the id of the execution that a restart of this one restarts (reference §3.2, restartBehavior).
+
+        A replay starts a new one: the old one is not its own.
+        """
+        last = self.run.attempts[-1].child_id if self.run.attempts else None
+        if self.run.state is not State.RESTARTED or self.task.properties.get("restartBehavior") == "NEW_EXECUTION":
+            return None
+        own = [derived_id("subflow", self.run.id, number) for number in range(len(self.run.attempts))]
+        return last if last in own else None
+
+    def items(self) -> Prepared:
+        """The flow, and its revision, are fixed here for all parts."""
+        if self.is_too_deep():
+            return self.failed(self.too_deep())
+        properties = self.task.properties
+        parts = self.parts()
+        try:
+            definition = self.preparer._callable_flow(
+                self.text(str(properties["namespace"])),
+                self.text(str(properties["flowId"])),
+                properties.get("revision"),
+            )
+        except ValueError as error:
+            return self.failed(str(error))
+        own = self.state.flow.definition
+        folder = f"{execution_folder(own.namespace, own.id, self.state.id)}/tasks/{slugify(self.task.id)}/{self.run.id}"
+        return Prepared(
+            ItemsReady(
+                self.run.id,
+                len(parts) if parts is not None else 0,
+                max(1, self.settings.items_at_once),
+                definition.namespace,
+                definition.id,
+                definition.revision,
+                folder,
+                properties.get("wait", True),
+            )
+        )
+
+    def parts(self) -> PartList | None:
+        """Return the parts that the task run before has cut."""
+        splits = self.sibling_outputs(self.task.properties["split"]).get("splits")
+        return self.preparer.part_list(splits, self.host) if splits is not None else None
+
+    def sibling_outputs(self, task_id: str) -> Mapping[str, Any]:
+        """Return the outputs of another task of the same ForEachItem."""
+        sibling = self.state.task_runs[self.state.index[task_id, self.run.path]]
+        return self.payloads.load(sibling.outputs) if sibling.outputs is not None else {}
+
+    def item(self, index: int) -> ExecutionCreated:
+        started = self.state.items[self.run.id].started
+        parts = self.parts()
+        if parts is None or index >= len(parts):
+            raise UnplannableError("The list of parts is not what it was")
+        taskrun = {**self.variables["taskrun"], "items": parts[index], "iteration": index}
+        self.variables = ChainMap({"taskrun": taskrun}, self.variables)  # type: ignore[arg-type, assignment]
+        properties = self.task.properties
         request = ChildRequest(
-            execution_id=derived_id("subflow", self.run.id, number),
+            item_id(self.run.id, index, started.generation),
+            started.namespace,
+            started.flow_id,
+            started.revision,
+            self.expressions.render_value_typed(properties.get("inputs") or {}, self.variables, self.host),
+            self.child_labels(properties),
+        )
+        reply_to = ReplyTo(
+            self.state.id,
+            self.run.id,
+            started.number,
+            properties.get("transmitFailed", True),
+            index=index,
+            folder=started.folder,
+        )
+        created = self.called(request, FOR_EACH_ITEM, reply_to if started.wait else None)
+        return replace(created, depth=self.depth + 1)
+
+    def request(self, execution_id: str) -> ChildRequest:
+        properties = self.task.properties
+        return ChildRequest(
+            execution_id=execution_id,
             namespace=self.text(str(properties["namespace"])),
             flow_id=self.text(str(properties["flowId"])),
             revision=properties.get("revision"),
             inputs=self.expressions.render_value_typed(properties.get("inputs") or {}, self.variables, self.host),
             labels=self.child_labels(properties),
         )
-        wait = properties.get("wait", True)
-        reply_to = ReplyTo(
-            self.state.id, self.run.id, number, properties.get("transmitFailed", True), properties.get("outputs")
-        )
-        try:
-            child = self.preparer._new_child(request)
-            date = properties.get("scheduleDate")
-            start_at = datetime.fromisoformat(self.text(str(date))) if date is not None else None
-        except ValueError as error:
-            return self.failed(str(error))
+
+    def called(self, request: ChildRequest, type_name: str, reply_to: ReplyTo | None) -> ExecutionCreated:
+        """Return the first event of an execution that this task run starts. Raises ValueError."""
+        child = self.preparer._new_child(request)
+        date = self.task.properties.get("scheduleDate")
         definition = self.state.flow.definition
-        created = replace(
+        return replace(
             child,
             trigger={
                 "id": self.task.id,
-                "type": self.task.type,
+                "type": type_name,
                 "variables": {
                     "executionId": self.state.id,
                     "namespace": definition.namespace,
@@ -448,14 +617,19 @@ class _TaskRunStep:
                     "taskId": self.task.id,
                 },
             },
-            start_at=start_at,
-            reply_to=reply_to if wait else None,
+            start_at=datetime.fromisoformat(self.text(str(date))) if date is not None else None,
+            reply_to=reply_to,
         )
-        if self.state.created is not None and self.state.created.depth >= self.settings.subflow_depth:
-            return self.failed(
-                f"Subflows lie {self.settings.subflow_depth} deep, the limit (setting `limits.subflowDepth`)"
-            )
-        return Prepared(ChildReady(self.run.id, request.execution_id, created, wait), size=500)
+
+    @property
+    def depth(self) -> int:
+        return self.state.created.depth if self.state.created is not None else 0
+
+    def is_too_deep(self) -> bool:
+        return self.depth >= self.settings.subflow_depth
+
+    def too_deep(self) -> str:
+        return f"Subflows lie {self.settings.subflow_depth} deep, the limit (setting `limits.subflowDepth`)"
 
     def child_labels(self, properties: Mapping[str, Any]) -> dict[str, str]:
         """The parent's when inherited, then the task's; system labels go along always, but for readOnly."""
@@ -471,11 +645,12 @@ class _TaskRunStep:
 
     # -- Runnables ----------------------------------------------------------------------------------
 
-    def runnable(self, type_name: str, properties: Mapping[str, Any]) -> Prepared:
+    def runnable(self, type_name: str, properties: Mapping[str, Any], kind: Kind | None = None) -> Prepared:
         task_class = self.preparer._task_class(type_name)
         if task_class is None:
             return self.failed(f"This installation has no task type `{type_name}`")
-        kind = Kind.DISPATCHED if self.task.kind is Kind.WORKING_DIRECTORY else self.task.kind
+        if kind is None:
+            kind = Kind.DISPATCHED if self.task.kind is Kind.WORKING_DIRECTORY else self.task.kind
         try:
             if kind is Kind.INLINE:
                 rendered = render_properties(task_class, properties, self.text, self.typed)
@@ -484,6 +659,8 @@ class _TaskRunStep:
             if kind is Kind.SLEEP:
                 return self.sleep(task_class, render_properties(task_class, properties, self.text, self.typed), timeout)
             rendered = render_properties(task_class, properties, self.sealed_text, self.sealed_typed)
+            if self.spec_secrets:
+                rendered = self.resealed(rendered)
             return self.job(task_class, type_name, kind, rendered, timeout)
         except ValidationError as error:
             return self.failed(validation_text(error))
@@ -566,6 +743,17 @@ class _TaskRunStep:
         finally:
             self.host.secrets_used |= before
 
+    def resealed(self, value: Any) -> Any:
+        """Return *value* with every text sealed that holds a secret of the spec it came from."""
+        if is_sealed(value):
+            return value
+        if isinstance(value, Mapping):
+            return {key: self.resealed(item) for key, item in value.items()}
+        if isinstance(value, list):
+            return [self.resealed(item) for item in value]
+        held = {secret for secret in self.spec_secrets if secret and secret in str(value)}
+        return seal_text(str(value), held, self.stores.cipher) if held else value
+
     def job(
         self,
         task_class: type[RunnableTask],
@@ -574,6 +762,11 @@ class _TaskRunStep:
         properties: Mapping[str, Any],
         timeout: timedelta | None,
     ) -> Prepared:
+        variables = self.by_task_variables(task_class, properties)
+        cache = self.cache_file(type_name, properties, variables)
+        reused = self.reused(cache) if cache is not None else None
+        if reused is not None:
+            return reused
         workspace = enclosing_working_directory(self.state, self.run)
         if self.task.kind is Kind.WORKING_DIRECTORY:
             workspace = self.run
@@ -581,16 +774,54 @@ class _TaskRunStep:
             "type": type_name,
             "started": self.now.isoformat(),
             "properties": properties,
-            "variables": self.by_task_variables(task_class, properties),
+            "variables": variables,
             "timeout": timeout.total_seconds() if timeout is not None else None,
             "workspace": workspace.id if workspace is not None else None,
         }
+        if cache is not None:
+            body["cache"] = cache
         payload, size = self.payloads.make(body, self.preparer.folder(self.state), self.settings.job_inline_limit)
         if kind is Kind.LIGHT:
             answer = JobReady(self.run.id, kind, payload, None, self.settings.lease_seconds)
         else:
             answer = JobReady(self.run.id, kind, payload)
         return Prepared(answer, size=size)
+
+    def cache_file(self, type_name: str, properties: Mapping[str, Any], variables: Mapping[str, Any]) -> str | None:
+        """Return where the outputs of a run with these properties are kept (reference §2.1, taskCache).
+
+        The name is a hash of all of them, secrets in clear: nothing of them can be read from it.
+        """
+        if self.task.cache is None:
+            return None
+        clear, _ = open_sealed([type_name, properties, variables], self.stores.cipher)
+        text = json.dumps(clear, sort_keys=True, separators=(",", ":"), default=str)
+        key = hashlib.blake2b(text.encode(), digest_size=32).hexdigest()
+        definition = self.state.flow.definition
+        return task_cache_file(definition.namespace, definition.id, self.task.id, key)
+
+    def reused(self, cache: str) -> Prepared | None:
+        """Return the end of the attempt by an earlier one's outputs; None when they are too old, or gone."""
+        try:
+            with self.stores.storage.open(cache) as file:
+                kept = json.load(file)
+        except NotFoundError:
+            return None
+        ttl = self.task.cache.ttl if self.task.cache is not None else None
+        stored, outputs = datetime.fromisoformat(kept["stored"]), kept["outputs"]
+        if ttl is not None and stored + ttl <= self.now:
+            return None
+        if any(self.stores.storage.stat(uri) is None for uri in _stored_uris(outputs)):
+            return None
+        payload, size = None, 0
+        if outputs is not None:
+            folder = self.preparer.folder(self.state)
+            payload, size = self.payloads.make(outputs, folder, self.settings.output_inline_limit)
+        text = f"The outputs are those of a run with the same properties at {kept['stored']} (taskCache)"
+        record = LogRecord(self.now, "INFO", text, self.run.id, len(self.run.attempts))
+        return Prepared(
+            Ran(self.run.id, AttemptResult(State.SUCCESS, self.now, self.now, payload)), (record,), size=size
+        )
 
     def by_task_variables(self, task_class: type[RunnableTask], properties: Mapping[str, Any]) -> dict[str, Any]:
         """Return the roots that the texts a task renders itself may name, as JSON; SECRET inputs stay encrypted."""
@@ -630,6 +861,7 @@ def job_of(state: ExecutionState, task_run_id: str, number: int, body: Mapping[s
         timeout=timedelta(seconds=seconds) if seconds is not None else None,
         log_level=task.log_level,
         workspace=body["workspace"],
+        cache=body.get("cache"),
     )
 
 
@@ -640,6 +872,19 @@ def errors_of(state: ExecutionState, lines: Sequence[LogRecord]) -> list[dict[st
         for line in lines
         if line.level == Level.ERROR
     ]
+
+
+def _stored_uris(value: Any) -> Iterator[str]:
+    """Yield the URIs of stored files in *value*, at any depth."""
+    if isinstance(value, str):
+        if value.startswith("kestra:///"):
+            yield value
+    elif isinstance(value, Mapping):
+        for item in value.values():
+            yield from _stored_uris(item)
+    elif isinstance(value, list):
+        for item in value:
+            yield from _stored_uris(item)
 
 
 def _compact(value: Any) -> str:

@@ -24,7 +24,7 @@ from pydantic import ValidationError
 
 from headrace_engine.model.attempt import AttemptResult, ExecutionChange, Inline, Payload, Stored
 from headrace_engine.model.state import State
-from headrace_engine.plugin import NetworkPolicy, RunnableTask, TaskFailure, TaskOutputs, format_duration
+from headrace_engine.plugin import NetworkPolicy, Platform, RunnableTask, TaskFailure, TaskOutputs, format_duration
 from headrace_engine.ports import (
     KV,
     Cipher,
@@ -226,6 +226,7 @@ class WorkerContext(InlineTaskContext):
         temporary_root: Path | None = None,
         network: NetworkPolicy | None = None,
         file_policy: FilePolicy | None = None,
+        platform: Platform | None = None,
         can_encrypt: bool = True,
         on_process_group: Callable[[int], None] | None = None,
     ) -> None:
@@ -266,6 +267,7 @@ class WorkerContext(InlineTaskContext):
         self._workspace = workspace
         self._own_workspace: Path | None = None
         self._temporary_root = temporary_root
+        self._platform = platform
         self._can_encrypt = can_encrypt
         self._on_process_group = on_process_group
         self._stopping = threading.Event()
@@ -315,6 +317,12 @@ class WorkerContext(InlineTaskContext):
 
     def kv(self, namespace: str | None = None) -> RunKV:
         return RunKV(self._kv, self.clock, namespace or self.namespace)
+
+    @property
+    def platform(self) -> Platform:
+        if self._platform is None:
+            raise TaskFailure("Other executions cannot be reached from here")
+        return self._platform
 
     def encrypt(self, text: str) -> dict[str, str]:
         if not self._can_encrypt:
@@ -394,6 +402,9 @@ def run_attempt(
             if state is State.FAILED:
                 context.log.error(error)
         payload = None if outputs is None else _payload(outputs, context.files, inline_limit)
+        if job.cache is not None and state is State.SUCCESS:
+            with suppress(PortError):  # not worth the result
+                context.files.put_task_cache(job.cache, outputs)
     except PortError as problem:
         state, payload, error = State.FAILED, None, f"The outputs could not be stored: {problem}"
     finally:

@@ -77,7 +77,8 @@ class RunFiles:
             self._folder += f"/{attempt}"  # an earlier attempt's files stay as they were
         self._cache_folder = f"{SCHEME}{namespace_folder(namespace)}/{slugify(flow_id)}/{slugify(task_id)}/cache"
         self._engine_file = f"{self._execution}/_outputs/{task_run_id}-{attempt}.json"
-        self._names: set[str] = set()
+        self._names: dict[str, int] = {}
+        """The names used, to the number that the next one like it gets."""
 
     def put(self, name: str, content: bytes | BinaryIO | Path) -> str:
         """Store a file of this attempt; a name used before gets a number."""
@@ -126,12 +127,7 @@ class RunFiles:
 
     def purge_execution(self) -> list[str]:
         """Remove the execution's files: those of its tasks, inputs and trigger."""
-        removed = []
-        for part in _EXECUTION_PARTS:
-            for stored in self._storage.list(f"{self._execution}/{part}"):
-                if self._storage.delete(stored.uri):
-                    removed.append(stored.uri)
-        return removed
+        return purge_files(self._storage, self._execution)
 
     def namespace_files(self, namespace: str) -> list[str]:
         """Return the paths of a namespace's files, sorted."""
@@ -165,6 +161,11 @@ class RunFiles:
         self._store(self._cache(key), content)
         return self._cache(key)
 
+    def put_task_cache(self, uri: str, outputs: Any) -> None:
+        """Keep the outputs of an attempt for a later one like it (``taskCache``)."""
+        content = {"stored": self._clock.now().isoformat(), "outputs": outputs}
+        self._storage.put(uri, json.dumps(content, ensure_ascii=False).encode())
+
     def _cache(self, key: str | None) -> str:
         return f"{self._cache_folder}/{key}/cache.zip" if key else f"{self._cache_folder}/cache.zip"
 
@@ -177,12 +178,13 @@ class RunFiles:
 
     def _unique(self, name: str) -> str:
         stem, dot, extension = name.partition(".")
-        number = 0
-        candidate = name
+        number = self._names.get(name, 0)
+        candidate = name if not number else f"{stem}-{number}{dot}{extension}"
         while candidate in self._names:
             number += 1
             candidate = f"{stem}-{number}{dot}{extension}"
-        self._names.add(candidate)
+        self._names[name] = number + 1
+        self._names.setdefault(candidate, 1)
         return candidate
 
     def _check_namespace(self, namespace: str, allowed: Callable[[str], bool], verb: str) -> None:
@@ -219,6 +221,17 @@ class RunFiles:
             raise TaskFailure(f"'{uri}' is not the URI of a stored file: it should begin with kestra:/// or nsfile://")
         _check_path(uri, uri.removeprefix("kestra:///"))
         return uri
+
+
+def task_cache_file(namespace: str, flow_id: str, task_id: str, key: str) -> str:
+    """Return where the outputs of a task are kept under *key*."""
+    return f"{SCHEME}{namespace_folder(namespace)}/{slugify(flow_id)}/{slugify(task_id)}/_cache/{key}.json"
+
+
+def purge_files(storage: Storage, folder: str, *, everything: bool = False) -> list[str]:
+    """Remove people's files in the *folder* of an execution, or all that is there; return their URIs."""
+    parts = [folder] if everything else [f"{folder}/{part}" for part in _EXECUTION_PARTS]
+    return [stored.uri for part in parts for stored in storage.list(part) if storage.delete(stored.uri)]
 
 
 def _owner(uri: str) -> tuple[str | None, bool]:

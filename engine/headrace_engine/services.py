@@ -9,6 +9,7 @@ from typing import Any
 from headrace_engine.context import Surroundings
 from headrace_engine.ports import (
     KV,
+    Bus,
     Cipher,
     Claims,
     Clock,
@@ -23,6 +24,7 @@ from headrace_engine.ports import (
     Slots,
     Storage,
     Timers,
+    Triggers,
 )
 
 
@@ -36,6 +38,7 @@ class Stores:
     executions: Executions
     kv: KV
     slots: Slots
+    triggers: Triggers
     claims: Claims
     storage: Storage
     logs: Logs
@@ -51,6 +54,7 @@ class Channels:
     mailbox: Mailbox
     timers: Timers
     dispatch: Dispatch
+    bus: Bus
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,5 +75,11 @@ class Settings:
     """Bytes above which outputs and inputs go to internal storage (DESIGN §3.10)."""
     subflow_depth: int = 20
     """How deep subflows may lie in each other."""
+    flow_trigger_chain: int = 10
+    """How many executions flow triggers may start in a chain, each heard of by the next."""
+    items_at_once: int = 100
+    """How many executions of one ForEachItem go on at once."""
+    may_reach: Callable[[str, str], bool] = lambda _own, _other: True
+    """Whether tasks of one namespace may deal with executions of another (Kestra's open version: all)."""
     http: Callable[[Mapping[str, Any]], Any] | None = None
     """What the expression function http() calls; None refuses it."""

@@ -6,7 +6,7 @@ from collections.abc import Callable
 from datetime import datetime, timedelta
 from typing import Any
 
-from headrace_engine.context import TENANT
+from headrace_engine.context import TENANT, trigger_variables
 from headrace_engine.core.state import ExecutionState
 from headrace_engine.core.task_run import Attempt, Histories, TaskRun
 from headrace_engine.model.attempt import Payload
@@ -33,7 +33,7 @@ def execution_view(state: ExecutionState, load: Callable[[Payload], Any], now: d
         "state": state_view(state.histories, now),
         "parentId": created.parent_id,
         "originalId": created.original_id or state.id,
-        "trigger": dict(created.trigger) if created.trigger is not None else None,
+        "trigger": {**created.trigger, "variables": trigger_variables(created, load)} if created.trigger else None,
         "deleted": False,
         "metadata": {
             "attemptNumber": created.attempt_number,
@@ -68,9 +68,21 @@ def task_run_view(
         "value": task_run.value,
         "iteration": task_run.iteration,
         "attempts": attempts or None,
-        "outputs": load(task_run.outputs) if task_run.outputs is not None else None,
+        "outputs": load(task_run.outputs) if task_run.outputs is not None else _items_view(state, task_run),
         "state": state_view(task_run.histories, now),
         "error": task_run.error,
+    }
+
+
+def _items_view(state: ExecutionState, task_run: TaskRun) -> dict[str, Any] | None:
+    """Return how far a ForEachItem has come that still goes on: it has no outputs yet."""
+    items = state.items.get(task_run.id)
+    if items is None:
+        return None
+    counts = {end.value: items.ended[end] for end in State if end in items.ended}
+    return {
+        "numberOfBatches": items.started.total,
+        "iterations": {"CREATED": 0, "RUNNING": len(items.open), **counts},
     }
 
 

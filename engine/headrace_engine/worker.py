@@ -11,7 +11,7 @@ from headrace_engine.expressions import Expressions
 from headrace_engine.host import StepHost
 from headrace_engine.model.attempt import AttemptResult
 from headrace_engine.model.state import State
-from headrace_engine.plugin import NetworkPolicy
+from headrace_engine.plugin import NetworkPolicy, Platform
 from headrace_engine.ports import Job
 from headrace_engine.prepare import TaskClasses
 from headrace_engine.run_context import WorkerContext, run_attempt
@@ -31,7 +31,10 @@ class Worker:
         temporary_root: Path,
         workspaces: Path,
         network: NetworkPolicy | None = None,
+        platform: Callable[[str], Platform] | None = None,
     ) -> None:
+        """Take the stores; platform returns what tasks of a namespace may do with other executions."""
+        self._platform = platform
         self._stores = stores
         self._settings = settings
         self._expressions = expressions
@@ -73,6 +76,7 @@ class Worker:
             workspace=workspace,
             temporary_root=self._temporary_root,
             network=self._network,
+            platform=self._platform(job.namespace) if self._platform is not None else None,
             on_process_group=on_process_group,
         )
         on_context(context)

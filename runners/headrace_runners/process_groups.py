@@ -25,7 +25,8 @@ def process_identity(pid: int) -> str:
     """Return what tells process *pid* from every other that had or will have this number; "" when there is none."""
     fields = _stat(pid)
     if fields is not None:
-        return f"{_boot()}-{fields[_STARTED]}"
+        # With the number: of those started in the same clock tick (10 ms) it tells which.
+        return f"{_boot()}-{pid}-{fields[_STARTED]}"
     if _PROC.joinpath("self").exists():
         return ""
     listed = subprocess.run(  # noqa: S603 - fixed program, a number as argument

@@ -7,7 +7,9 @@ from headrace_runners.process import Process
 from headrace_runners.unavailable import AwsBatch, Docker, EcsFargate, Kubernetes
 from headrace_tasks.debug import Echo, Return
 from headrace_tasks.execution import Assert, Exit, Fail, Labels, SetVariables, UnsetVariables
+from headrace_tasks.executions import Count, Kill, PurgeExecutions, Resume
 from headrace_tasks.flow import Sleep
+from headrace_tasks.for_each_item import MergeItems, SplitItems
 from headrace_tasks.http import Download, Request
 from headrace_tasks.jdbc import (
     DuckDBQueries,
@@ -22,6 +24,7 @@ from headrace_tasks.kv import Get as KVGet
 from headrace_tasks.kv import GetKeys as KVGetKeys
 from headrace_tasks.kv import Set as KVSet
 from headrace_tasks.log import Log
+from headrace_tasks.logs import Fetch, PurgeLogs
 from headrace_tasks.namespace import DeleteFiles, DownloadFiles, UploadFiles
 from headrace_tasks.output import OutputValues
 from headrace_tasks.scripts import (
@@ -46,6 +49,7 @@ from headrace_tasks.storage import (
 )
 from headrace_tasks.storage import Delete as StorageDelete
 from headrace_tasks.storage_items import DeduplicateItems, FilterItems
+from headrace_tasks.templating import TemplatedTask
 from headrace_tasks.working_directory import CollectWorkingDirectory, PrepareWorkingDirectory
 
 __all__ = [
@@ -53,6 +57,7 @@ __all__ = [
     "AwsBatch",
     "CollectWorkingDirectory",
     "Concat",
+    "Count",
     "DeduplicateItems",
     "DeleteFiles",
     "Docker",
@@ -64,15 +69,18 @@ __all__ = [
     "EcsFargate",
     "Exit",
     "Fail",
+    "Fetch",
     "FilterItems",
     "KVDelete",
     "KVGet",
     "KVGetKeys",
     "KVSet",
+    "Kill",
     "Kubernetes",
     "Labels",
     "LocalFiles",
     "Log",
+    "MergeItems",
     "NodeCommands",
     "NodeScript",
     "OutputValues",
@@ -81,9 +89,12 @@ __all__ = [
     "PrepareWorkingDirectory",
     "Process",
     "PurgeCurrentExecutionFiles",
+    "PurgeExecutions",
+    "PurgeLogs",
     "PythonCommands",
     "PythonScript",
     "Request",
+    "Resume",
     "Return",
     "Reverse",
     "SQLiteQueries",
@@ -94,10 +105,12 @@ __all__ = [
     "Size",
     "Sleep",
     "Split",
+    "SplitItems",
     "StateDelete",
     "StateGet",
     "StateSet",
     "StorageDelete",
+    "TemplatedTask",
     "UnsetVariables",
     "UploadFiles",
     "Write",

@@ -13,7 +13,8 @@ from pydantic import Field
 
 from headrace_engine.model.definition import Kind
 from headrace_engine.plugin import RunContext, RunnableTask, TaskFailure, TaskOutputs
-from headrace_tasks.streams import IterableReader, chunks, copy, items, items_backwards
+from headrace_tasks.splitting import byte_size, cut, deal, lines_of
+from headrace_tasks.streams import IterableReader, chunks, copy, items_backwards
 from headrace_tasks.task_files import collect_files, place_files
 
 
@@ -63,10 +64,6 @@ class Concat(RunnableTask):
                 yield from chunks(stream)
 
 
-_Lines = Iterator[bytes]
-_SIZE = re.compile(r"(\d+)\s*([KMG]?)B?", re.IGNORECASE)
-
-
 class Split(RunnableTask):
     """Cut a file into smaller ones, between its lines (or what ``separator`` says).
 
@@ -97,50 +94,11 @@ class Split(RunnableTask):
         suffix = re.search(r"\.[\w]+$", self.from_)
         name = f"split{suffix.group() if suffix else '.tmp'}"
         with context.files.open(self.from_) as stream:
-            lines = (item + self.separator.encode() for item in items(stream, self.separator.encode()))
+            lines = lines_of(stream, self.separator)
             if self.bytes is None and self.partitions is not None:
-                return UrisOutputs(uris=self._deal(context, lines, name, self.partitions))
-            return UrisOutputs(uris=self._cut(context, lines, name))
-
-    def _cut(self, context: RunContext, lines: _Lines, name: str) -> list[str]:
-        limit = _size(self.bytes) if self.bytes is not None else None
-        uris: list[str] = []
-        held = [line for line in [next(lines, None)] if line is not None]
-
-        def part() -> _Lines:
-            size = count = 0
-            while held:
-                line = held.pop()
-                if count and (size + len(line) > limit if limit is not None else count == self.rows):
-                    held.append(line)
-                    return
-                size, count = size + len(line), count + 1
-                yield line
-                following = next(lines, None)
-                if following is not None:
-                    held.append(following)
-
-        while held:
-            uris.append(context.files.put(name, cast("BinaryIO", IterableReader(part()))))
-        return uris
-
-    def _deal(self, context: RunContext, lines: _Lines, name: str, number: int) -> list[str]:
-        paths = [context.working_dir / f".headrace-part-{index}" for index in range(number)]
-        streams = [path.open("wb") for path in paths]
-        try:
-            for index, line in enumerate(lines):
-                streams[index % number].write(line)
-        finally:
-            for stream in streams:
-                stream.close()
-        return [context.files.put(name, path) for path in paths if path.stat().st_size]
-
-
-def _size(text: str) -> int:
-    match = _SIZE.fullmatch(text.strip())
-    if match is None:
-        raise TaskFailure(f"`{text}` is not a size such as 500, 10KB, 100MB or 1GB")
-    return int(match[1]) << 10 * " KMG".index(match[2].upper() or " ")
+                return UrisOutputs(uris=list(deal(context, lines, self.partitions, lambda _: name)))
+            limit = byte_size(self.bytes) if self.bytes is not None else None
+            return UrisOutputs(uris=list(cut(context, lines, lambda _: name, rows=self.rows, limit=limit)))
 
 
 class SizeOutputs(TaskOutputs):

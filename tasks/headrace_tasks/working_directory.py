@@ -39,6 +39,7 @@ class PrepareWorkingDirectory(RunnableTask):
 
     TYPE: ClassVar[str] = "io.headrace.workingdirectory.Prepare"
     KIND: ClassVar[Kind] = Kind.DISPATCHED
+    INTERNAL: ClassVar[bool] = True
 
     input_files: dict[str, Any] = Field(default_factory=dict, description="Content or URI by file name.")
     namespace_files: NamespaceFiles | None = Field(None, description="Namespace files to put in place.")
@@ -64,6 +65,7 @@ class CollectWorkingDirectory(RunnableTask):
 
     TYPE: ClassVar[str] = "io.headrace.workingdirectory.Collect"
     KIND: ClassVar[Kind] = Kind.DISPATCHED
+    INTERNAL: ClassVar[bool] = True
     Outputs: ClassVar[type[TaskOutputs]] = CollectOutputs
 
     output_files: list[str] | None = Field(None, description="Names or patterns of files to store.")

@@ -94,7 +94,7 @@ def test_results_are_there_as_json_and_as_junit_xml(headrace: Headrace, tmp_path
         "errorMessage": "it is real",
         "error": None,
     }
-    assert ET.parse(junit).getroot()[0].get("failures") == "1"  # noqa: S314 - our own
+    assert ET.parse(junit).getroot()[0].get("failures") == "1"
 
 
 def test_an_invalid_suite_is_refused_before_anything_runs(headrace: Headrace, tmp_path: Path) -> None:

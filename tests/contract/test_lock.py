@@ -118,3 +118,33 @@ def test_a_folder_that_cannot_be_made_is_a_port_error(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("")
     with pytest.raises(PortError):
         DataFolderLock(tmp_path / "file" / "data")
+
+
+def test_a_process_about_to_start_does_not_hold_the_folder_of_a_dead_engine(tmp_path: Path) -> None:
+    """Between fork and exec a script's process holds all its engine held; kill -9 of the engine right then."""
+    engine = """
+import os, sys, time
+from pathlib import Path
+from headrace_engine.adapters.local.lock import DataFolderLock
+
+lock = DataFolderLock(Path(sys.argv[1]))
+if os.fork() == 0:
+    sys.stdin.read(1)  # not yet replaced by the script
+    time.sleep(0.1)
+    os._exit(0)
+print("ready", flush=True)
+sys.stdin.close()
+os._exit(0)
+"""
+    process = subprocess.Popen(
+        [sys.executable, "-c", engine, tmp_path], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
+    )
+    assert process.stdin is not None
+    assert process.stdout is not None
+    assert process.stdout.readline() == "ready\n"
+    assert process.wait() == 0
+    with pytest.raises(DataFolderLockedError):
+        DataFolderLock(tmp_path, patience=0.0)
+    process.stdin.close()
+    DataFolderLock(tmp_path).release()
+    process.stdout.close()

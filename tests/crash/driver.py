@@ -6,24 +6,27 @@ standard input and writes lines about it to its standard output:
     born <pid>      the engine's process is there
     opened          the data folder is open and recovered
     step            an entry was written
+    log <message>   the log of the execution has a new line
+    killing         the kill of the execution, asked for by "kill_at", is on record
     over            the execution has ended, and the runtime is closed
     dead            the process is gone, however it ended
 """
 
 from __future__ import annotations
 
+import itertools
 import json
 import os
 import sys
 import traceback
 from pathlib import Path
+from threading import Thread
 
 from headrace_cli.local import LocalRuntime
 from headrace_engine.engine import NoSuchExecutionError
 from headrace_engine.language import Registry
 
 EXECUTION = "killed"
-FLOWS = ("killed-child.yaml", "killed.yaml")
 
 
 def tell(*words: object) -> None:
@@ -36,10 +39,22 @@ def live(life: dict[str, str]) -> None:
     os.environ["CRASH_MARK"] = life["mark"]
     environment = {**os.environ, "ENV_EFFECTS": life["effects"]}
     runtime = LocalRuntime.open(Path(life["folder"]), environment=environment)
-    runtime.subscribe(EXECUTION, lambda *_: tell("step"), lambda _line: None)
+    kill_at = int(life.get("kill_at", 0))
+    steps = itertools.count(1)
+
+    def step(_execution_id: str) -> None:
+        tell("step")
+        if next(steps) == kill_at:
+            Thread(target=kill, daemon=True).start()
+
+    def kill() -> None:
+        runtime.kill(EXECUTION)
+        tell("killing")
+
+    runtime.subscribe(EXECUTION, step, lambda line: tell("log", line.message))
     tell("opened")
-    for flow in FLOWS:
-        definition = runtime.save_flow(Path(__file__).with_name(flow).read_text())
+    for flow in life["flows"].split():
+        definition = runtime.save_flow(Path(flow).read_text())
     try:
         runtime.view(EXECUTION)
     except NoSuchExecutionError:
@@ -57,7 +72,7 @@ def main() -> None:
         if pid == 0:
             try:
                 live(json.loads(line))
-            except BaseException:
+            except BaseException:  # noqa: BLE001 - whatever it is, the test shows it
                 traceback.print_exc()
             finally:
                 os._exit(0)

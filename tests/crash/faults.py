@@ -9,7 +9,7 @@ import threading
 from collections.abc import Callable
 from copy import copy
 from dataclasses import fields
-from typing import Any, cast
+from typing import Any
 
 from headrace_engine.services import Channels, Stores
 from headrace_engine.testing.runtime import World
@@ -124,6 +124,6 @@ def through(world: World, call: Call, cache: Cache | None = None) -> World:
             for field in fields(Stores)
         }
     )
-    mailbox, timers, dispatch = (_Port(name, world, call, None) for name in ("mailbox", "timers", "dispatch"))
-    seen.channels = Channels(cast("Any", mailbox), cast("Any", timers), cast("Any", dispatch))
+    ports: Any = (_Port(name, world, call, None) for name in ("mailbox", "timers", "dispatch", "bus"))
+    seen.channels = Channels(*ports)
     return seen

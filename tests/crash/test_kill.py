@@ -7,249 +7,21 @@ times, at moments drawn from the seed, then left to finish.
 
 from __future__ import annotations
 
-import json
-import os
 import random
-import re
-import select
-import signal
-import sqlite3
-import subprocess
-import sys
-import time
-from collections import Counter
 from collections.abc import Iterator
-from contextlib import closing, suppress
+from contextlib import closing
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from crash.outcomes import lost_attempts, names_of, outcome, renamed
-from headrace_cli.local import LocalRuntime
-from headrace_engine.core.codec import decode_entry
-from headrace_engine.core.events import AttemptEnded, AttemptStarted, Entry
-from headrace_engine.core.fold import fold
-from headrace_engine.executor import summary
-from headrace_engine.model.definition import Kind
-from headrace_engine.model.state import State
-
-_PATIENCE = 60.0
-_OWN_FOLDER = re.compile(r"-([0-9A-Za-z]{22})-(\d+)-out$")
-
-
-class Zygote:
-    """The driver program: starts one engine after the other."""
-
-    def __init__(self) -> None:
-        self._process = subprocess.Popen(
-            [sys.executable, Path(__file__).with_name("driver.py")],
-            stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE,
-            start_new_session=True,
-        )
-        self._read = b""
-
-    def close(self) -> None:
-        """End it; an engine that a failed test left goes with it."""
-        os.killpg(self._process.pid, signal.SIGKILL)
-        self._process.communicate()
-
-    def bear(self, **life: str) -> int:
-        """Start an engine; return its process id."""
-        assert self._process.stdin is not None
-        self._process.stdin.write(json.dumps(life).encode() + b"\n")
-        self._process.stdin.flush()
-        word, pid = self.line(_PATIENCE).split()
-        assert word == "born"
-        return int(pid)
-
-    def line(self, seconds: float) -> str:
-        """Return the next line; "" when none comes within *seconds*."""
-        assert self._process.stdout is not None
-        deadline = time.monotonic() + seconds
-        while b"\n" not in self._read:
-            ready, _, _ = select.select([self._process.stdout], [], [], max(0.0, deadline - time.monotonic()))
-            if not ready:
-                return ""
-            chunk = os.read(self._process.stdout.fileno(), 65536)
-            assert chunk, "the driver has ended"
-            self._read += chunk
-        line, _, self._read = self._read.partition(b"\n")
-        return line.decode()
+from crash.lives import SOON, Round, Zygote
 
 
 @pytest.fixture(scope="module")
 def zygote() -> Iterator[Zygote]:
     with closing(Zygote()) as zygote:
         yield zygote
-
-
-class Round:
-    """One execution on one data folder, through several lives of the engine."""
-
-    def __init__(self, zygote: Zygote, folder: Path, name: str) -> None:
-        self.zygote = zygote
-        self.data = folder / "data"
-        self.effects = folder / "effects"
-        self.effects.touch()
-        self.name = name
-        self.lives = 0
-        self.pid = 0
-        self.steps = 0
-        self.is_over = False
-
-    # -- Lives --------------------------------------------------------------------------------------
-
-    def start(self) -> None:
-        """Begin a life."""
-        self.lives += 1
-        mark = f"{self.name}.{self.lives}"
-        self.pid = self.zygote.bear(folder=str(self.data), effects=str(self.effects), mark=mark)
-        self.steps = 0
-
-    def hear(self, seconds: float) -> str:
-        """Return what the engine says next; check what must hold when it says that the folder is open."""
-        line = self.zygote.line(seconds)
-        self.steps += line == "step"
-        self.is_over |= line == "over"
-        if line == "opened":
-            self.no_process_of(range(1, self.lives))
-        return line
-
-    def live_until(self, steps: int, seconds: float) -> bool:
-        """Go on until so many entries are written and so long after; False when the execution is over by then."""
-        while self.steps < steps and not self.is_over:
-            assert self.hear(_PATIENCE) not in ("", "dead"), "the execution does not go on"
-        deadline = time.monotonic() + seconds
-        while not self.is_over and (left := deadline - time.monotonic()) > 0:
-            assert self.hear(left) != "dead"
-        return not self.is_over
-
-    def kill(self) -> None:
-        """kill -9."""
-        os.kill(self.pid, signal.SIGKILL)
-        while self.hear(_PATIENCE) != "dead":
-            pass
-
-    def finish(self) -> None:
-        """Let the engine see the execution to its end."""
-        while not self.is_over:
-            assert self.hear(_PATIENCE) not in ("", "dead"), "the execution does not end"
-        assert self.hear(_PATIENCE) == "dead"
-
-    def would_be_unfair(self) -> bool:
-        """Stop the engine where it is; True when a kill there would lose an attempt for the third time in a row.
-
-        That would fail its task run, by design (DESIGN §3.6).
-        """
-        os.kill(self.pid, signal.SIGSTOP)
-        lost: Counter[str] = Counter()
-        begun: set[str] = set()
-        for entry in self.entries():
-            for event in entry.events:
-                if isinstance(event, AttemptEnded):
-                    lost[event.task_run_id] = lost[event.task_run_id] + 1 if event.state is State.RESUBMITTED else 0
-                    begun.discard(event.task_run_id)
-                elif isinstance(event, AttemptStarted):
-                    begun.add(event.task_run_id)
-        return any(lost[task_run_id] >= 2 for task_run_id in begun)
-
-    def entries(self) -> list[Entry]:
-        """Return all entries of all executions, read beside the engine."""
-        if not (self.data / "headrace.db").exists():
-            return []
-        with closing(sqlite3.connect(f"file:{self.data}/headrace.db?mode=ro", uri=True)) as database:
-            try:
-                rows = database.execute("SELECT data FROM journal ORDER BY execution_id, seq").fetchall()
-            except sqlite3.OperationalError:  # killed before there were tables
-                return []
-        return [decode_entry(data) for (data,) in rows]
-
-    def go_on(self) -> None:
-        """Let a stopped engine go on."""
-        os.kill(self.pid, signal.SIGCONT)
-
-    # -- What must hold -----------------------------------------------------------------------------
-
-    def no_process_of(self, lives: range) -> None:
-        """Check that nothing these lives started is left; what waited at the gate needs a moment to see it is alone."""
-        marks = {f"CRASH_MARK={self.name}.{life}".encode() for life in lives}
-        deadline = time.monotonic() + 5
-        while left := [pid for pid in processes() if marks & environment_of(pid)]:
-            assert time.monotonic() < deadline, f"processes are left: {left}"
-            time.sleep(0.01)  # polls
-
-    def outcomes(self) -> dict[str, Any]:
-        """Check all that must hold at the end; return what must be as it is in an undisturbed run."""
-        self.no_process_of(range(1, self.lives + 1))
-        assert list((self.data / "tmp").iterdir()) == []
-        assert not (self.data / "workspaces").exists() or list((self.data / "workspaces").iterdir()) == []
-        assert list((self.data / "storage" / "partial").iterdir()) == []
-        with closing(LocalRuntime.open(self.data, recover=False)) as runtime:
-            return self._compare_stores(runtime)
-
-    def _compare_stores(self, runtime: LocalRuntime) -> dict[str, Any]:
-        stores = runtime.stores
-        assert list(stores.claims.open()) == []
-        assert list(stores.executions.open()) == []
-        found, total = stores.executions.search(limit=10)
-        assert total == 2
-        told: dict[str, Any] = {}
-        ran: set[tuple[str, int]] = set()
-        lost: set[tuple[str, int]] = set()
-        for each in found:
-            entries = [decode_entry(stored.data) for stored in stores.journal.entries(each.id)]
-            assert [entry.seq for entry in entries] == list(range(len(entries)))
-            flow = runtime._engine.flow_of(each.namespace, each.flow_id, each.flow_revision)
-            state = fold(each.id, flow, entries)
-            assert state.closed
-            assert stores.executions.get(each.id) == summary(state)
-            view = runtime.view(each.id)
-            lost |= (lost_here := lost_attempts(entries))
-            told[each.flow_id] = outcome(view, runtime.logs(each.id), lost_here)
-            told[f"{each.flow_id} files"] = self._files(runtime, view)
-            ran |= {
-                (event.task_run_id, event.number)
-                for entry in entries
-                for event in entry.events
-                if isinstance(event, AttemptStarted) and event.kind is Kind.DISPATCHED
-            }
-            for claim in stores.claims.of_execution(each.id):
-                assert claim.result is not None
-                assert (claim.attempt.task_run_id, claim.attempt.number) in ran
-        told["kv"] = [(entry.key, entry.value) for entry in stores.kv.list("crash")]
-        effects = Counter(
-            (match[1], int(match[2]))
-            for line in self.effects.read_text().splitlines()
-            if (match := _OWN_FOLDER.search(line))
-        )
-        assert set(effects.values()) == {1}, "an attempt ran twice"
-        assert effects.keys() <= ran
-        scripts = {run_id for run_id, _ in effects}
-        assert effects.keys() >= {each for each in ran - lost if each[0] in scripts}
-        told["scripts that counted"] = len(effects.keys() - lost)
-        return told
-
-    def _files(self, runtime: LocalRuntime, view: dict[str, Any]) -> dict[str, bytes]:
-        storage, names = runtime.stores.storage, names_of(view)
-        uris = set(re.findall(r"kestra:///[^\"\\ ]+", json.dumps([view["outputs"], view["taskRunList"]])))
-        contents = {}
-        for uri in uris:
-            with storage.open(uri) as file:
-                contents[renamed(uri, names)] = file.read()
-        return contents
-
-
-def processes() -> list[int]:
-    return [int(entry.name) for entry in Path("/proc").iterdir() if entry.name.isdigit()]
-
-
-def environment_of(pid: int) -> set[bytes]:
-    """Return a process's environment; none of one that is gone, or is a zombie."""
-    with suppress(OSError):
-        return set(Path(f"/proc/{pid}/environ").read_bytes().split(b"\0"))
-    return set()
 
 
 @pytest.fixture(scope="module")
@@ -300,3 +72,55 @@ def test_fifty_kills_change_nothing(
     seed: int, zygote: Zygote, tmp_path: Path, undisturbed: tuple[dict[str, Any], int]
 ) -> None:
     play(zygote, tmp_path, seed, undisturbed)
+
+
+@pytest.mark.parametrize("seed", range(3))
+def test_an_execution_that_was_killed_stays_killed_when_the_engine_dies(
+    seed: int, zygote: Zygote, tmp_path: Path
+) -> None:
+    """`kill` returned, so it is on record; nothing runs on, nothing new starts, and all comes to its end."""
+    generator = random.Random(seed)
+    this = Round(zygote, tmp_path, f"stopped{seed}")
+    this.start(kill_at=str(generator.randint(1, 15)))
+    while this.hear(SOON) != "killing":
+        pass
+    if this.live_until(0, generator.uniform(0.0, 0.02)):
+        this.kill()
+        this.start()
+    this.finish()
+    told = this.outcomes()
+    assert told["killed"]["state"] == "KILLED"
+    states = {run["state"] for run in told["killed"]["task runs"].values()}
+    assert states <= {"KILLED", "SUCCESS", "WARNING", "FAILED"}
+
+
+def test_a_script_that_will_not_end_is_ended_when_the_folder_is_opened_again(zygote: Zygote, tmp_path: Path) -> None:
+    """It ignores SIGTERM, and started something in a session of its own."""
+    flow = tmp_path / "stubborn.yaml"
+    flow.write_text(
+        """
+id: stubborn
+namespace: crash
+tasks:
+  - id: stubborn
+    type: io.kestra.plugin.scripts.shell.Commands
+    taskRunner: {type: io.kestra.plugin.core.runner.Process}
+    commands:
+      - echo "$OUTPUT_DIR" >> {{ envs.effects }}
+      - '[ $(wc -l < {{ envs.effects }}) -gt 1 ] && exit 0'
+      - trap '' TERM
+      - setsid sleep 1000 &
+      - while true; do echo alive; sleep 0.01; done
+"""
+    )
+    this = Round(zygote, tmp_path, "stubborn", [flow])
+    this.start()
+    while this.hear(SOON) != "log alive":
+        pass
+    this.kill()
+    this.start()
+    # Recovery waits two seconds for a script that ignores SIGTERM: time enough to die again.
+    this.die_within(0.1)
+    this.start()
+    this.finish()
+    assert this.outcomes()["stubborn"]["state"] == "SUCCESS"

@@ -19,7 +19,8 @@ import pytest
 from crash.faults import through
 from crash.virtual import EXECUTION, Drama, registry
 from crash.virtual_flows import STORIES, Story, story_id
-from headrace_engine.core.messages import Create, TimerFired
+from headrace_engine.core.messages import TimerFired
+from headrace_engine.ports import Job
 from headrace_engine.testing.runtime import VirtualRuntime
 
 TASKS = registry()
@@ -91,25 +92,17 @@ class Pair(Drama):
 
     def _do(self, engine: VirtualRuntime) -> bool:
         """Handle any message, or run any job; now and then it stays in the queue, to come again."""
-        world = self.world
-        letters = [
-            letter
-            for letter in world.letters
-            if isinstance(letter.message, Create) or world.stores.journal.entries(letter.execution_id)
-        ]
-        chosen: Any = self._random.choice([*letters, *world.jobs]) if letters or world.jobs else None
-        if chosen is None:
-            return False
+        chosen = self.next_of(self._random)
         again = self._random.random() < 0.2
-        if chosen in letters:
-            engine.deliver(chosen)
-            if again:
-                world.letters.append(chosen)
-        else:
+        if isinstance(chosen, Job):
             engine.work(chosen)
             if again:
-                world.jobs.append(chosen)
-        return True
+                self.world.jobs.append(chosen)
+        elif chosen is not None:
+            engine.deliver(chosen)
+            if again:
+                self.world.letters.append(chosen)
+        return chosen is not None
 
     def _let_a_lease_end(self) -> bool:
         """Sometimes a light task takes longer than its lease (twice at most: three losses in a row are a failure)."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import random
 from collections import Counter
 from dataclasses import dataclass, field
 from datetime import timedelta
@@ -13,6 +14,7 @@ from crash.outcomes import lost_attempts, outcome
 from crash.virtual_flows import Story
 from headrace_engine.core.codec import decode_entry, decode_result, encode_result
 from headrace_engine.core.fold import fold
+from headrace_engine.core.messages import Create
 from headrace_engine.engine import NoSuchExecutionError
 from headrace_engine.executor import ended_with_engine, summary
 from headrace_engine.language import Registry
@@ -22,7 +24,7 @@ from headrace_engine.model.state import State
 from headrace_engine.plugin import RunContext, RunnableTask, TaskFailure
 from headrace_engine.ports import AttemptId, Job
 from headrace_engine.services import Settings
-from headrace_engine.testing.runtime import VirtualRuntime, World
+from headrace_engine.testing.runtime import Letter, VirtualRuntime, World
 
 EXECUTION = "execution"
 _FAR = timedelta(days=30)
@@ -79,6 +81,8 @@ class Drama:
     ran: Counter[AttemptId] = field(default_factory=Counter)
     """How often each dispatched attempt ran."""
     deaths: list[str] = field(default_factory=list)
+    order: random.Random | None = None
+    """Draws what comes next; without it all comes in the order it was sent."""
 
     def play(self, *moments: Faults) -> dict[str, Any]:
         """Run the story to its end, dying at each of *moments* in turn; return the outcome, checked."""
@@ -119,8 +123,29 @@ class Drama:
                 runtime.kill(EXECUTION)
                 while self.world.letters:
                     runtime.step()
-            if not runtime.step() and not runtime.ring(runtime.clock.now() + _FAR):
+            if not self._step(runtime) and not runtime.ring(runtime.clock.now() + _FAR):
                 return
+
+    def _step(self, runtime: VirtualRuntime) -> bool:
+        if self.order is None:
+            return runtime.step()
+        chosen = self.next_of(self.order)
+        if isinstance(chosen, Job):
+            runtime.work(chosen)
+        elif chosen is not None:
+            runtime.deliver(chosen)
+        return chosen is not None
+
+    def next_of(self, order: random.Random) -> Letter | Job | None:
+        """Draw a message or a job; messages to an execution that has no journal yet wait for its first."""
+        world = self.world
+        letters = [
+            letter
+            for letter in world.letters
+            if isinstance(letter.message, Create) or world.stores.journal.entries(letter.execution_id)
+        ]
+        waiting: list[Letter | Job] = [*letters, *world.jobs]
+        return order.choice(waiting) if waiting else None
 
     def _kill_is_due(self, runtime: VirtualRuntime) -> bool:
         wanted = self.story.kill_at

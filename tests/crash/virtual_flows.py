@@ -209,6 +209,20 @@ tasks:
         ends="RETRIED",
     ),
     Story(
+        "a new execution takes over at once",
+        """
+id: relay
+namespace: crash
+tasks:
+  - id: risky
+    type: io.kestra.plugin.scripts.shell.Commands
+    commands: [work]
+    retry: {type: constant, interval: PT1M, maxAttempts: 2, behavior: CREATE_NEW_EXECUTION}
+""",
+        {"risky": lambda _: ValueError("never works")},
+        ends="RETRIED",
+    ),
+    Story(
         "a kill while scripts run",
         """
 id: killed

@@ -22,6 +22,7 @@ from headrace_engine.language.flow import SLAS, FlowProperties, PluginDefault
 from headrace_engine.language.inputs import INPUTS, OutputProperties
 from headrace_engine.language.known_types import TASKS
 from headrace_engine.plugin import RunnableTask
+from headrace_engine.testing.flow_tests.reader import SuiteReader
 
 REFERENCE = (DOCS / "flow-reference.md").read_text(encoding="utf-8")
 EXPRESSIONS = (DOCS / "expressions.md").read_text(encoding="utf-8")
@@ -208,6 +209,9 @@ def yaml_blocks() -> Sequence[Block]:
 @pytest.mark.parametrize("block", yaml_blocks(), ids=lambda block: block.name)
 def test_every_flow_and_task_in_the_pages_is_valid(block: Block) -> None:
     found = yaml.safe_load(block.text)
+    if isinstance(found, dict) and found.keys() & {"testCases", "fixtures"}:
+        SuiteReader(block.text if "testCases" in found else as_suite(found), block.name).read()
+        return
     if isinstance(found, dict) and "tasks" not in found and "type" in found:
         block = Block(block.page, block.line, "yaml", as_flow(found))
     elif isinstance(found, dict) and set(found) == {"taskRunner"}:
@@ -222,6 +226,11 @@ def as_flow(task: dict[str, object]) -> str:
     only = {"id": "only", "type": "io.kestra.plugin.core.log.Log", "message": "x"}
     flow = {"id": "x", "namespace": "demo", "tasks": [only if is_trigger else task]}
     return yaml.safe_dump(flow | ({"triggers": [task]} if is_trigger else {}))
+
+
+def as_suite(case: dict[str, object]) -> str:
+    """Return a test suite with nothing but this case."""
+    return yaml.safe_dump({"id": "x", "namespace": "demo", "flowId": "x", "testCases": [{"id": "only", **case}]})
 
 
 def test_links_inside_the_pages_lead_to_pages_and_headings() -> None:

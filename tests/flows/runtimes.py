@@ -1,4 +1,4 @@
-"""Runs a flow of the corpus: in memory on a virtual clock, or as `headrace run` does, on SQLite and threads."""
+"""Runs a flow of the corpus: in memory on a virtual clock, there with engines that die, or as `headrace run` does."""
 
 from __future__ import annotations
 
@@ -19,19 +19,37 @@ from headrace_engine.inputs import InputError
 from headrace_engine.plugin import parse_duration
 from headrace_engine.run_stores import RunKV, namespace_folder
 from headrace_engine.services import Stores
-from headrace_engine.testing.runtime import START, VirtualRuntime
+from headrace_engine.testing.runtime import START, Letter, VirtualRuntime
 
 _LONGEST_WAIT = 30.0
 
-Create = Callable[[], str]
-"""Creates one execution and returns its id."""
+_DEATHS = 25
 
 
-def run_virtually(case: FlowCase, folder: Path) -> dict[str, Any]:
+class FrailRuntime(VirtualRuntime):
+    """Every message comes twice, and after each of the first ones the engine dies and another takes over."""
+
+    deaths = 0
+
+    def deliver(self, letter: Letter) -> None:
+        """Handle the message, again without a memory of it, and then, for a while, die."""
+        super().deliver(letter)
+        self._executor.forget(letter.execution_id)
+        self._executor.handle(letter.execution_id, [letter.message])
+        self._executor.forget(letter.execution_id)
+        if self.deaths < _DEATHS:
+            self.deaths += 1
+            self.world.forget()
+            self._executor.close()
+            self._executor = self.engine.executor(self.world.channels, is_gone=lambda _owner: True)
+            self.recover()
+
+
+def run_virtually(case: FlowCase, folder: Path, make: type[VirtualRuntime] = VirtualRuntime) -> dict[str, Any]:
     """Run *case* on the virtual clock; return its outcome."""
     given, flow = case.given, yaml.safe_load(case.source)
     now = datetime.fromisoformat(given["now"]) if "now" in given else START
-    with VirtualRuntime(
+    with make(
         now=now, secrets=given.get("secrets"), environment={"PATH": os.environ["PATH"], **given.get("environment", {})}
     ) as runtime:
         _save_flows(case, runtime.save_flow)
@@ -51,7 +69,11 @@ def run_virtually(case: FlowCase, folder: Path) -> dict[str, Any]:
 
         def actual(execution_id: str) -> Actual:
             came = runtime.outcome(execution_id)
-            return Actual(came.view, came.logs, _follower(runtime.stores, execution_id, actual))
+            follower = _follower(runtime.stores, execution_id, actual)
+            if follower is not None:
+                for same in ("originalId", "inputs", "trigger", "flowRevision"):
+                    assert follower.view[same] == came.view[same], f"the follower has another {same}"
+            return Actual(came.view, came.logs, follower)
 
         return outcome(actual(execution_id), given, flow)
 

@@ -1,4 +1,4 @@
-"""Every flow of the corpus ends as its file says, on the virtual clock and on the local runtime."""
+"""Every flow of the corpus ends as its file says: on the virtual clock, whatever dies there, and on the local runtime."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from flows.corpus import FlowCase, all_cases, differences
-from flows.runtimes import run_locally, run_virtually
+from flows.runtimes import FrailRuntime, run_locally, run_virtually
 
 CASES = all_cases()
 
@@ -22,6 +22,13 @@ def skip_without_interpreter(case: FlowCase) -> None:
 def test_a_flow_ends_as_its_file_says(case: FlowCase, tmp_path: Path) -> None:
     skip_without_interpreter(case)
     found = differences(case.expected, run_virtually(case, tmp_path))
+    assert not found, f"{case.path}\n{found}"
+
+
+@pytest.mark.parametrize("case", CASES, ids=lambda case: case.name)
+def test_a_flow_ends_the_same_when_engines_die_and_messages_come_twice(case: FlowCase, tmp_path: Path) -> None:
+    skip_without_interpreter(case)
+    found = differences(case.expected, run_virtually(case, tmp_path, FrailRuntime))
     assert not found, f"{case.path}\n{found}"
 
 

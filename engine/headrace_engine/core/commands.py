@@ -48,6 +48,15 @@ class StartExecution:
 
 
 @dataclass(frozen=True, slots=True)
+class StartItems:
+    """Create the executions of parts first…last-1 of a ForEachItem, under ids that follow from its task run."""
+
+    task_run_id: str
+    first: int
+    last: int
+
+
+@dataclass(frozen=True, slots=True)
 class KillExecution:
     """Ask a child execution to stop."""
 
@@ -77,6 +86,8 @@ class Announce:
     """Write the summary and tell the bus: the execution entered a state."""
 
     state: State
+    number: int | None = None
+    """The state's place in the execution's history; None when it did not change, and only the summary did."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -91,6 +102,7 @@ Command = (
     | StopAttempt
     | SetTimer
     | StartExecution
+    | StartItems
     | KillExecution
     | Reply
     | JoinQueue

@@ -22,6 +22,7 @@ from headrace_engine.core.events import (
     ROOT,
     AttemptEnded,
     AttemptStarted,
+    CalledAgain,
     ChildStarted,
     Closed,
     Event,
@@ -29,6 +30,9 @@ from headrace_engine.core.events import (
     Finishing,
     FlowableOpened,
     Held,
+    ItemEnded,
+    ItemsLaunched,
+    ItemsStarted,
     LabelsSet,
     LoopWaits,
     OutputsRendered,
@@ -50,6 +54,7 @@ from headrace_engine.core.events import (
     WindingDown,
 )
 from headrace_engine.core.fold import (
+    ASKING,
     CHECK,
     COLLECT,
     PAUSE,
@@ -71,6 +76,8 @@ from headrace_engine.core.messages import (
     ForceRun,
     Given,
     Hold,
+    ItemReported,
+    ItemsReady,
     JobReady,
     Kill,
     LoopChecked,
@@ -126,7 +133,7 @@ def decide(state: ExecutionState, what: Message | Answer, now: datetime) -> Deci
     match what:
         case Ran() | Given() | JobReady() | Sleeps() | Pauses() | LoopChecked() | ChildReady() | Skipped():
             step.answer(what)
-        case Opened() | Unplannable() | Outputs() | Slot():
+        case ItemsReady() | Opened() | Unplannable() | Outputs() | Slot():
             step.answer(what)
         case _:
             step.message(what)
@@ -136,14 +143,14 @@ def decide(state: ExecutionState, what: Message | Answer, now: datetime) -> Deci
 
 def next_question(state: ExecutionState) -> Question | None:
     """Return what must be known before the execution can go on, the longest-waiting first; None when nothing is."""
-    if not state.exists:
+    if not state.exists or state.closed:
         return None
     if state.asking_slot is not None:
         return AskSlot(state.asking_slot)
+    if state.finishing is not None:  # also where its last task ended while it was held
+        return RenderOutputs(state.finishing)
     if state.held or state.state is State.QUEUED:
         return None
-    if state.finishing is not None:
-        return RenderOutputs(state.finishing)
     if state.ready:
         return Prepare(state.ready[state.ready_head])
     return None
@@ -176,6 +183,12 @@ class _Step:
                     self.reopen(message.reopened)
                 elif message.created.start_at is None or message.created.start_at <= self.now:
                     self.start()
+            elif (
+                (reply_to := message.created.reply_to) is not None
+                and not self.state.state.is_terminal
+                and message.created.is_called_after(self.state.created)
+            ):
+                self.emit(CalledAgain(reply_to))
             return
         if isinstance(message, Restart | ChangeState) and self.state.exists:
             self.take_back(message)
@@ -184,6 +197,8 @@ class _Step:
         match message:
             case AttemptReported():
                 self.attempt_reported(message)
+            case ItemReported():
+                self.item_reported(message)
             case TimerFired():
                 self.timer_fired(message.key)
             case Kill():
@@ -202,9 +217,7 @@ class _Step:
                     self.emit(Held(held=True))
                     self.emit(ExecutionMoved(State.PAUSED))
             case Abort():
-                if not self.state.state.is_terminal:
-                    self.emit(ExecutionMoved(State.FAILED, message.reason))
-                self.emit(Closed())
+                self.abort(message.reason)
             case Poke():
                 for key in [key for key, (due, _) in self.state.timers.items() if due <= self.now]:
                     self.timer_fired(key)
@@ -231,10 +244,18 @@ class _Step:
             self.run()
         elif answer.behavior is LimitBehavior.QUEUE:
             self.emit(ExecutionMoved(State.QUEUED))
+        elif answer.behavior is LimitBehavior.CANCEL:
+            self.call_off(State.CANCELLED)
         else:
-            end = State.CANCELLED if answer.behavior is LimitBehavior.CANCEL else State.FAILED
-            error = "The concurrency limit of the flow is reached"
-            self.emit(ExecutionMoved(end, error if end is State.FAILED else None))
+            self.call_off(State.FAILED, "The concurrency limit of the flow is reached")
+
+    def call_off(self, end: State, error: str | None = None) -> None:
+        """End before anything runs; the task runs that a restart opened end too."""
+        if ROOT in self.state.scopes:
+            self.wind_down(end, stop=True, error=error)
+            self.unwind()
+        else:
+            self.emit(ExecutionMoved(end, error))
             self.emit(Closed())
 
     def attempt_reported(self, message: AttemptReported) -> None:
@@ -256,6 +277,8 @@ class _Step:
         task_run = self.state.task_runs[key.split(":")[1]]
         if sleep_timer(task_run) == key:
             self.sleep_ended(task_run)
+        if key.startswith("items:"):
+            self.items_go_on(task_run)
         if pause_timer(task_run) == key:
             self.pause_over(task_run)
         if loop_timer(task_run) == key:
@@ -278,12 +301,7 @@ class _Step:
             return
         end = State.FAILED if sla.behavior is SlaBehavior.FAIL else State.CANCELLED
         error = f"The SLA `{sla_id}` was broken"
-        if ROOT not in self.state.scopes:  # it has not begun
-            self.emit(ExecutionMoved(end, error))
-            self.emit(Closed())
-            return
-        self.wind_down(end, stop=True, error=error)
-        self.leave_nothing_waiting()
+        self.call_off(end, error)
 
     def sleep_ended(self, task_run: TaskRun) -> None:
         attempt = task_run.attempts[-1]
@@ -312,18 +330,12 @@ class _Step:
     def take_back(self, message: Restart | ChangeState) -> None:
         """Restart, or a state set by hand: only where nothing runs (reference §5.2, §5.4)."""
         state = self.state.state
-        if state is State.QUEUED and isinstance(message, ChangeState) and message.to in (State.CANCELLED, State.FAILED):
-            self.emit(ExecutionMoved(message.to))
-            self.emit(Closed())
+        if isinstance(message, ChangeState) and message.task_run_id is None:
+            self.change_end(message.to)
             return
         if self.state.open_attempts or state is State.RETRIED or not (self.state.closed or state is State.PAUSED):
             return
         if isinstance(message, ChangeState) and message.to not in SETTABLE:
-            return
-        if isinstance(message, ChangeState) and message.task_run_id is None:
-            if state.is_terminal and message.to.is_terminal and message.to is not state:
-                self.emit(ExecutionMoved(message.to))
-                self.emit(Closed())
             return
         try:
             if isinstance(message, Restart):
@@ -336,6 +348,15 @@ class _Step:
         self.emit(ExecutionMoved(State.RESTARTED))
         by_hand = (message.task_run_id, message.to) if isinstance(message, ChangeState) else None
         self.reopen(Reopened(found.restarted, found.reopened, found.removed, reply_to), by_hand)
+
+    def change_end(self, to: State) -> None:
+        """Take the execution out of the queue, or set its end state by hand."""
+        state = self.state.state
+        if state is State.QUEUED and to in (State.CANCELLED, State.FAILED):
+            self.call_off(to)
+        elif self.state.closed and state not in (to, State.RETRIED) and to in SETTABLE | {State.CANCELLED}:
+            self.emit(ExecutionMoved(to))
+            self.emit(Closed())
 
     def reopen(self, reopened: Reopened, by_hand: tuple[str | None, State] | None = None) -> None:
         """Open again what *reopened* says, and start what a failure kept from starting."""
@@ -353,16 +374,17 @@ class _Step:
             if scope_id != ROOT
         }
         for scope_id in sorted(depths, key=lambda run_id: (-depths[run_id], self.order(run_id))):
-            if scope_id in self.state.scopes:
+            scope = self.state.scopes.get(scope_id)
+            if scope is not None and scope.phase not in ASKING:
                 self.catch_up(scope_id)
-        if self.state.scopes[ROOT].phase == "tasks":
+        if not self.state.state.is_terminal and (self.state.finishing is None or self.state.winding_down is not None):
             self.catch_up(ROOT)
 
     def catch_up(self, scope_id: str) -> None:
         """Start the tasks whose turn came while a failure elsewhere in the scope kept them from starting."""
         scope = self.state.scopes[scope_id]
         order = flowable.order_of(self.state, scope_id, scope.phase)
-        if not scope.failed and order.length > 1:
+        if not scope.failed and self.state.winding_down is None and order.length > 1:
             last: dict[int, TaskRun] = {}
             for run in self.state.in_order():
                 if self.state.scope_of(run) == scope_id and run.phase == scope.phase:
@@ -376,6 +398,8 @@ class _Step:
         """The way back from a pause is PAUSED, RESTARTED, RUNNING (reference §0.14)."""
         if self.state.held:
             self.emit(Held(held=False))
+            for task_run_id in sorted(self.state.items, key=self.order):
+                self.launch_items(task_run_id)
         if self.state.state is State.PAUSED:
             self.emit(ExecutionMoved(State.RESTARTED))
             self.emit(ExecutionMoved(State.RUNNING))
@@ -383,7 +407,8 @@ class _Step:
     def pause_over(self, task_run: TaskRun) -> None:
         """The time of a Pause is over: its timeout fails it; otherwise its behavior says how it ends."""
         is_timeout = self.state.paused[task_run.id]
-        self.wake_up()
+        if not self.state.held:
+            self.wake_up()
         if is_timeout:
             self.end_task_run(task_run, State.FAILED, "The pause was not resumed before its timeout")
             return
@@ -393,11 +418,12 @@ class _Step:
     def pause_ended(self, task_run: TaskRun, to: State, outputs: Payload | None) -> None:
         self.emit(PauseEnded(task_run.id, outputs))
         task_run = self.state.task_runs[task_run.id]
-        if to in (State.CANCELLED, State.KILLED):
+        if to in (State.CANCELLED, State.KILLED) and self.state.state.is_terminal:  # in afterExecution
+            self.move_to_end(task_run, to, None)
+        elif to in (State.CANCELLED, State.KILLED):
             self.wind_down(to)
             self.move_to_end(task_run, to, None)
-            if self.state.winding_down is not None:
-                self.leave_nothing_waiting()
+            self.unwind()
         elif to in (State.WARNING, State.FAILED):
             self.end_task_run(task_run, to)
         else:
@@ -421,12 +447,25 @@ class _Step:
     def kill(self) -> None:
         if self.state.state.is_terminal or self.state.state is State.KILLING:
             return
-        if self.state.state in (State.CREATED, State.QUEUED):
-            self.emit(ExecutionMoved(State.KILLED))
-            self.emit(Closed())
+        if ROOT not in self.state.scopes:  # it has not begun
+            self.call_off(State.KILLED)
             return
         self.wind_down(State.KILLED)
-        self.leave_nothing_waiting()
+        self.unwind()
+
+    def abort(self, reason: str) -> None:
+        """End everything by bare moves: the rules above may be what goes wrong."""
+        for task_run in reversed(self.state.in_order()):  # children before parents
+            attempt = task_run.open_attempt
+            if attempt is not None and task_run.state is not State.KILLING:
+                self.emit(TaskRunMoved(task_run.id, State.KILLING))
+            if attempt is not None:
+                self.emit(AttemptEnded(task_run.id, attempt.number, State.KILLED, attempt.started, self.now))
+            if not task_run.state.is_terminal:
+                self.emit(TaskRunMoved(task_run.id, State.FAILED, reason))
+        if not self.state.state.is_terminal:
+            self.emit(ExecutionMoved(State.FAILED, reason))
+        self.emit(Closed())
 
     # -- Answers ------------------------------------------------------------------------------------
 
@@ -443,6 +482,8 @@ class _Step:
         match answer:
             case Skipped():
                 self.end_task_run(task_run, State.SKIPPED)
+            case Unplannable() if task_run.id in self.state.scopes:
+                self.flowable_failed(task_run, answer.error)
             case Unplannable():
                 self.end_task_run(task_run, State.FAILED, answer.error)
             case Ran():
@@ -461,9 +502,11 @@ class _Step:
                 self.pause(task_run, answer)
             case LoopChecked():
                 self.loop_checked(task_run, answer)
+            case ItemsReady():
+                self.items_ready(task_run, answer)
             case ChildReady():
                 number = len(task_run.attempts)
-                created = replace(answer.created, depth=self.depth() + 1)
+                created = replace(answer.created, depth=self.depth() + 1, chain=self.chain())
                 self.emit(ChildStarted(task_run.id, number, answer.child_id, created))
                 if not answer.wait:
                     outputs = Inline({"executionId": answer.child_id})
@@ -474,8 +517,80 @@ class _Step:
                 job = Inline({"error": answer.error})
                 self.emit(AttemptStarted(task_run.id, len(task_run.attempts), Kind.SLEEP, job, None, due))
 
+    # -- ForEachItem: one task run, an execution for each part ----------------------------------------
+
+    def items_ready(self, task_run: TaskRun, answer: ItemsReady) -> None:
+        number = len(task_run.attempts)
+        task = self.state.flow.tasks[task_run.task_id]
+        # Its later attempts restart the executions that failed, and hear of the others again.
+        restarts = task.properties.get("restartBehavior", "RETRY_FAILED") == "RETRY_FAILED"
+        self.emit(
+            ItemsStarted(
+                task_run.id,
+                number,
+                answer.total,
+                answer.limit,
+                answer.namespace,
+                answer.flow_id,
+                answer.revision,
+                answer.folder,
+                answer.wait,
+                0 if restarts else number,
+            )
+        )
+        if answer.total == 0:
+            self.items_done(task_run.id)
+        else:
+            self.launch_items(task_run.id)
+
+    def launch_items(self, task_run_id: str) -> None:
+        """Begin as many executions as there is room for; without `wait`, a page of them."""
+        items = self.state.items[task_run_id]
+        last = min(items.started.total, items.launched + items.started.limit - len(items.open))
+        if last > items.launched and not self.state.held and self.state.winding_down is None:
+            self.emit(ItemsLaunched(task_run_id, items.launched, last))
+
+    def item_reported(self, message: ItemReported) -> None:
+        items = self.state.items.get(message.task_run_id)
+        if items is None or items.started.number != message.number or message.index not in items.open:
+            return
+        self.emit(ItemEnded(message.task_run_id, message.index, message.state))
+        self.launch_items(message.task_run_id)
+        items = self.state.items[message.task_run_id]
+        if not items.open and (items.launched == items.started.total or self.state.winding_down is not None):
+            self.items_done(message.task_run_id)
+
+    def items_go_on(self, task_run: TaskRun) -> None:
+        """The page before is out: begin the next one, or end."""
+        items = self.state.items.get(task_run.id)
+        if items is not None and (items.launched == items.started.total or self.state.winding_down is not None):
+            self.items_done(task_run.id)
+        elif items is not None:
+            self.launch_items(task_run.id)
+
+    def items_done(self, task_run_id: str) -> None:
+        """All executions have ended (or begun, without `wait`): the worst end counts, if it is transmitted at all."""
+        task_run, items = self.state.task_runs[task_run_id], self.state.items[task_run_id]
+        task = self.state.flow.tasks[task_run.task_id]
+        counts = {state.value: items.ended[state] for state in State if state in items.ended}
+        end, error = State.SUCCESS, None
+        if task.properties.get("transmitFailed", True):
+            end = next((state for state in (State.KILLED, State.FAILED, State.WARNING) if items.ended.get(state)), end)
+        if end in (State.KILLED, State.FAILED):
+            error = f"{counts[end.value]} of {items.started.total} executions ended {end}"
+        outputs = None
+        if items.started.total:
+            # As Kestra counts: executions that nobody waited for have begun, and that is their success.
+            told = {"CREATED": 0, "RUNNING": 0, **counts} if items.started.wait else {"SUCCESS": items.launched}
+            outputs = Inline({"numberOfBatches": items.started.total, "iterations": told, "uri": items.started.folder})
+        started = task_run.attempts[-1].started
+        self.attempt_ended(task_run, AttemptResult(end, started, self.now, outputs, error))
+
     def depth(self) -> int:
         return self.state.created.depth if self.state.created is not None else 0
+
+    def chain(self) -> int:
+        return self.state.created.chain if self.state.created is not None else 0
 
     def pause(self, task_run: TaskRun, answer: Pauses) -> None:
         """A Pause's onPause task runs first, while the Pause is RUNNING."""
@@ -490,13 +605,19 @@ class _Step:
         """After a round: done, at a maximum (which may fail the loop), or the next round, at once or later."""
         if answer.done or answer.exceeded is not None:
             if answer.exceeded:
-                self.emit(ScopeFailed(task_run.id, answer.exceeded))
-            self.phase_done(task_run.id)
+                self.flowable_failed(task_run, answer.exceeded)
+            else:
+                self.phase_done(task_run.id)
         elif answer.seconds > 0:
             self.emit(LoopWaits(task_run.id, self.now + timedelta(seconds=answer.seconds)))
         else:
             self.emit(RoundBegan(task_run.id, _next_round(task_run)))
             self.enter(task_run.id, "tasks")
+
+    def flowable_failed(self, task_run: TaskRun, error: str) -> None:
+        """An open flowable failed for a reason of its own; its errors and finally still run."""
+        self.emit(ScopeFailed(task_run.id, error))
+        self.phase_done(task_run.id)
 
     # -- Attempts -----------------------------------------------------------------------------------
 
@@ -525,8 +646,8 @@ class _Step:
             self.attempt_failed(task_run, error)
         else:
             self.attempt_succeeded(task_run, result.state)
-        if leaving and self.state.winding_down is not None:
-            self.leave_nothing_waiting()
+        if leaving:
+            self.unwind()
 
     def attempt_succeeded(self, task_run: TaskRun, state: State) -> None:
         retry = self.state.flow.retries.get(task_run.task_id)
@@ -547,7 +668,9 @@ class _Step:
                 deadline = self.now + (lost.deadline - lost.started)
             number = len(task_run.attempts)
             self.emit(AttemptStarted(task_run.id, number, lost.kind, lost.job, finder or lost.owner, deadline))
-        elif task_run.id in self.state.scopes or task.kind is Kind.WORKING_DIRECTORY:
+        elif task_run.id in self.state.scopes:
+            self.flowable_failed(task_run, task_run.error or "")
+        elif task.kind is Kind.WORKING_DIRECTORY:
             self.end_task_run(task_run, State.FAILED, task_run.error)
         else:
             self.attempt_failed(task_run, task_run.error)
@@ -581,8 +704,7 @@ class _Step:
         self.emit(Replaced(derived_id("retry", self.state.id, task_run.id), due))
         self.emit(WindingDown(State.RETRIED))
         self.end_task_run(task_run, State.RETRIED, error)
-        if self.state.winding_down is not None:  # else it has ended, and what waits is its afterExecution
-            self.leave_nothing_waiting()
+        self.unwind()
 
     def working_directory_job_ended(self, task_run: TaskRun, result: AttemptResult) -> None:
         """A WorkingDirectory has prepared its directory, or collected its files."""
@@ -656,7 +778,7 @@ class _Step:
         asking = self.asking_phase(scope_id)
         if asking is not None:
             self.emit(PhaseEntered(scope_id, asking))
-        elif scope.phase == PAUSE:
+        elif scope.phase == PAUSE and not scope.failed:
             self.enter(scope_id, "tasks")
         elif scope.result is State.FAILED and not scope.tried & {"errors", "finally"} and branch(owner, "errors"):
             self.enter(scope_id, "errors")
@@ -733,10 +855,21 @@ class _Step:
         self.emit(WindingDown(to, error))
         if to is State.KILLED or stop:
             for task_run_id in sorted(self.state.open_attempts, key=self.order):
-                self.emit(TaskRunMoved(task_run_id, State.KILLING))
+                if self.state.task_runs[task_run_id].state is not State.KILLING:  # by an SLA that was broken before
+                    self.emit(TaskRunMoved(task_run_id, State.KILLING))
             for task_run in [self.state.task_runs[task_run_id] for task_run_id in self.state.open_attempts]:
                 if task_run.attempts[-1].kind is Kind.SLEEP:
                     self.sleep_ended(task_run)
+
+    def unwind(self) -> None:
+        """After wind_down: what waits ends, and with it whatever is empty then.
+
+        Nothing is left to do when the execution has ended by now: what waits then is its afterExecution.
+        """
+        if self.state.winding_down is not None:
+            self.leave_nothing_waiting()
+        if self.state.winding_down is not None and not self.state.open_attempts:
+            self.catch_up_all()  # all had ended before: it was queued, or about to render its outputs
 
     def leave_nothing_waiting(self) -> None:
         """End every task run that has not begun, or waits to be tried again; then whatever is empty now ends itself."""
@@ -749,10 +882,15 @@ class _Step:
             task_run = self.state.task_runs[task_run_id]
             if task_run.state is State.PAUSED and to in (State.FAILED, State.CANCELLED):
                 self.move_to_end(task_run, to, None)
+            elif task_run.state is State.RESTARTED and to in (State.FAILED, State.CANCELLED):
+                self.move_to_end(task_run, State.FAILED, None)  # as before; it may be restarted again
             elif task_run.state in (State.CREATED, State.RESTARTED, State.RETRYING, State.PAUSED):
                 self.end_task_run(task_run, State.KILLED if killed else State.SKIPPED)
             elif task_run.ticket is not None:  # a flowable about to be prepared once more, after its tasks
                 self.phase_done(task_run.id)
+        for task_run_id in sorted(self.state.items, key=self.order):
+            if task_run_id in self.state.items and not self.state.items[task_run_id].open:
+                self.items_done(task_run_id)
 
     def order(self, task_run_id: str) -> int:
         return self.state.task_runs[task_run_id].order

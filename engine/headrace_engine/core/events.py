@@ -31,6 +31,10 @@ class ReplyTo:
     transmit_failed: bool = True
     outputs: Mapping[str, Any] | None = None
     """The deprecated `outputs` of a Subflow: rendered in the child's context at its end."""
+    index: int | None = None
+    """The number of the part the execution works on, when a ForEachItem started it."""
+    folder: str | None = None
+    """ForEachItem: the URI of the folder where the execution's outputs are put, as ``<index>.ion``."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,6 +59,17 @@ class ExecutionCreated:
     """Why it fails at once: a check with behavior FAIL_EXECUTION."""
     depth: int = 0
     """How many subflows deep it lies."""
+
+    def is_called_after(self, other: ExecutionCreated | None) -> bool:
+        """True when a later attempt of the same task run asks for the execution than asked in *other*."""
+        asked = self.reply_to
+        before = other.reply_to if other is not None else None
+        return asked is not None and before is not None and asked.number > before.number
+
+    chain: int = 0
+    """How many flow triggers led to it, one after the other."""
+    trigger_outputs: Payload | None = None
+    """`trigger.outputs`: those of the execution that a flow trigger heard of."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -155,6 +170,43 @@ class ChildStarted:
 
 
 @dataclass(frozen=True, slots=True)
+class ItemsStarted:
+    """A ForEachItem begins an execution for each of *total* parts; the attempt is open until all have ended."""
+
+    task_run_id: str
+    number: int
+    total: int
+    limit: int
+    """How many may go on at once."""
+    namespace: str
+    flow_id: str
+    revision: int
+    folder: str
+    """Where the executions put their outputs."""
+    wait: bool = True
+    generation: int = 0
+    """The attempt whose executions these are: a later one goes on with them, or starts new ones."""
+
+
+@dataclass(frozen=True, slots=True)
+class ItemsLaunched:
+    """The executions of parts first…last-1 begin."""
+
+    task_run_id: str
+    first: int
+    last: int
+
+
+@dataclass(frozen=True, slots=True)
+class ItemEnded:
+    """The execution of one part ended."""
+
+    task_run_id: str
+    index: int
+    state: State
+
+
+@dataclass(frozen=True, slots=True)
 class PauseBegan:
     """A Pause task waits: for a person, or until *due*, when it goes on (or fails, if that is its timeout)."""
 
@@ -243,6 +295,13 @@ class Reopened:
 
 
 @dataclass(frozen=True, slots=True)
+class CalledAgain:
+    """A later attempt of the task run that started this execution waits for its end now."""
+
+    reply_to: ReplyTo
+
+
+@dataclass(frozen=True, slots=True)
 class StateSet:
     """A person set the state of a task run that had ended, or was paused."""
 
@@ -303,6 +362,9 @@ Event = (
     | TaskRunMoved
     | RetryScheduled
     | ChildStarted
+    | ItemsStarted
+    | ItemsLaunched
+    | ItemEnded
     | PauseBegan
     | PauseEnded
     | LoopWaits
@@ -314,6 +376,7 @@ Event = (
     | LabelsSet
     | VariablesSet
     | Reopened
+    | CalledAgain
     | Replayed
     | StateSet
     | WindingDown

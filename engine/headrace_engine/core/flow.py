@@ -33,7 +33,7 @@ def index(definition: FlowDefinition) -> FlowIndex:
     def visit(task: TaskDefinition, inherited: Retry | None) -> None:
         tasks[task.id] = task
         policy = task.retry or inherited
-        if (task.kind.is_runnable or task.kind is Kind.SUBFLOW) and policy is not None:
+        if (task.kind.is_runnable or task.kind in (Kind.SUBFLOW, Kind.ITEMS)) and policy is not None:
             retries[task.id] = policy
         for name in task.branches:
             branches[task.id, name] = task.branch(name)

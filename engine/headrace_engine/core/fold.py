@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from dataclasses import replace
 from datetime import datetime
+from functools import reduce
 
 from immutables import Map, MapMutation
 
@@ -18,12 +19,14 @@ from headrace_engine.core.commands import (
     ReleaseWorkspace,
     Reply,
     StartExecution,
+    StartItems,
     StopAttempt,
 )
 from headrace_engine.core.events import (
     ROOT,
     AttemptEnded,
     AttemptStarted,
+    CalledAgain,
     ChildStarted,
     Closed,
     Entry,
@@ -33,6 +36,9 @@ from headrace_engine.core.events import (
     Finishing,
     FlowableOpened,
     Held,
+    ItemEnded,
+    ItemsLaunched,
+    ItemsStarted,
     LabelsSet,
     LoopWaits,
     OutputsRendered,
@@ -55,7 +61,7 @@ from headrace_engine.core.events import (
 )
 from headrace_engine.core.evolve import evolve
 from headrace_engine.core.flow import FlowIndex
-from headrace_engine.core.state import ExecutionState, Pending, Scope, empty
+from headrace_engine.core.state import ExecutionState, Items, Pending, Scope, empty
 from headrace_engine.core.task_run import Attempt, TaskRun
 from headrace_engine.core.transitions import EXECUTION, TASK_RUN, check
 from headrace_engine.model.attempt import Inline
@@ -130,6 +136,15 @@ def apply(state: ExecutionState, event: Event) -> ExecutionState:  # noqa: C901,
             return _retry_scheduled(state, event)
         case ChildStarted():
             return _child_started(state, event)
+        case ItemsStarted():
+            return _items_started(state, event)
+        case ItemsLaunched():
+            return _items_launched(state, event)
+        case ItemEnded():
+            items = state.items[event.task_run_id]
+            ended = items.ended.set(event.state, items.ended.get(event.state, 0) + 1)
+            items = evolve(items, open=items.open.delete(event.index), ended=ended)
+            return evolve(state, items=state.items.set(event.task_run_id, items))
         case PauseBegan():
             return _pause_began(state, event)
         case PauseEnded():
@@ -152,9 +167,13 @@ def apply(state: ExecutionState, event: Event) -> ExecutionState:  # noqa: C901,
             return evolve(state, held=event.held)
         case Reopened():
             return _reopened(state, event)
+        case CalledAgain():
+            created = state.created
+            return state if created is None else evolve(state, created=replace(created, reply_to=event.reply_to))
         case Replayed():
             return _replayed(state, event)
         case StateSet():
+            state = _no_waiting(state, event.task_run_id)
             task_run = state.task_runs[event.task_run_id]
             check(TASK_RUN, f"Task run {task_run.id}", task_run.state, event.to)
             return _put(state, evolve(task_run, histories=(*task_run.histories, (event.to, _now(state)))))
@@ -172,7 +191,7 @@ def apply(state: ExecutionState, event: Event) -> ExecutionState:  # noqa: C901,
         case OutputsRendered():
             return evolve(state, outputs=event.outputs)
         case Closed():
-            return _pend(evolve(state, closed=True), Announce(state.state))
+            return _closed(state)
 
 
 def retry_timer(task_run: TaskRun) -> str:
@@ -193,6 +212,16 @@ def pause_timer(task_run: TaskRun) -> str:
 def loop_timer(task_run: TaskRun) -> str:
     """Return the key of the timer that begins the LoopUntil's next round."""
     return f"loop:{task_run.id}"
+
+
+def items_timer(task_run_id: str, launched: int) -> str:
+    """Return the key of the timer that has a ForEachItem that waits for no execution go on."""
+    return f"items:{task_run_id}:{launched}"
+
+
+def item_id(task_run_id: str, index: int, generation: int) -> str:
+    """Return the id of the execution for part *index* of a ForEachItem."""
+    return derived_id("item", task_run_id, index, generation)
 
 
 def _relabelled(labels: tuple[tuple[str, str], ...], changes: Mapping[str, str]) -> tuple[tuple[str, str], ...]:
@@ -242,7 +271,7 @@ def _execution_created(state: ExecutionState, event: ExecutionCreated) -> Execut
         variables=event.variables,
         timers=timers,
     )
-    return _pend(state, Announce(State.CREATED))
+    return _pend(state, Announce(State.CREATED, 0))
 
 
 def _execution_moved(state: ExecutionState, event: ExecutionMoved) -> ExecutionState:
@@ -256,12 +285,12 @@ def _execution_moved(state: ExecutionState, event: ExecutionMoved) -> ExecutionS
         histories=(*state.histories, (event.to, _now(state))),
         error=event.error or state.error,
         timers=timers,
-        finishing=None,
+        finishing=None if event.to.is_terminal or event.to is State.KILLING else state.finishing,
         asking_slot=None,
         winding_down=None if event.to.is_terminal else state.winding_down,
         held=state.held and not event.to.is_terminal,
     )
-    state = _pend(state, Announce(event.to))
+    state = _pend(state, Announce(event.to, len(state.histories) - 1))
     if state.flow.definition.concurrency is not None:
         if event.to is State.QUEUED:
             state = _pend(state, JoinQueue())
@@ -271,6 +300,12 @@ def _execution_moved(state: ExecutionState, event: ExecutionMoved) -> ExecutionS
     if reply_to is not None and event.to.is_terminal and event.to is not State.RETRIED:
         state = _pend(state, Reply(reply_to, event.to))
     return state
+
+
+def _closed(state: ExecutionState) -> ExecutionState:
+    """Nothing waits any more, also where the engine gave up (Abort)."""
+    state = evolve(state, closed=True, ready=Map(), ready_head=state.ready_tail, timers=Map(), paused=Map())
+    return _pend(evolve(state, open_attempts=Map(), children=Map(), items=Map()), Announce(state.state))
 
 
 def _replaced(state: ExecutionState, event: Replaced) -> ExecutionState:
@@ -296,6 +331,28 @@ def _child_started(state: ExecutionState, event: ChildStarted) -> ExecutionState
     state = evolve(state, children=state.children.set(task_run.id, (event.child_id, event.created)))
     # Pending, not only outstanding: without `wait` the attempt ends in the same entry.
     return _pend(state, StartExecution(event.child_id, event.created))
+
+
+def _items_started(state: ExecutionState, event: ItemsStarted) -> ExecutionState:
+    state = _attempt_started(state, AttemptStarted(event.task_run_id, event.number, Kind.ITEMS, Inline(None)))
+    task_run = state.task_runs[event.task_run_id]
+    attempts = (*task_run.attempts[:-1], evolve(task_run.attempts[-1], job=None))
+    state = _put(state, evolve(task_run, attempts=attempts))
+    return evolve(state, items=state.items.set(task_run.id, Items(event)))
+
+
+def _items_launched(state: ExecutionState, event: ItemsLaunched) -> ExecutionState:
+    items = state.items[event.task_run_id]
+    before = items_timer(event.task_run_id, items.launched)
+    if items.started.wait:
+        still = items.open.update(dict.fromkeys(range(event.first, event.last), state.seq))
+        items = evolve(items, launched=event.last, open=still)
+        return evolve(state, items=state.items.set(event.task_run_id, items))
+    timers = state.timers.delete(before) if before in state.timers else state.timers
+    timers = timers.set(items_timer(event.task_run_id, event.last), (_now(state), state.seq))
+    items = evolve(items, launched=event.last)
+    state = evolve(state, items=state.items.set(event.task_run_id, items), timers=timers)
+    return _pend(state, StartItems(event.task_run_id, event.first, event.last))
 
 
 def _pause_began(state: ExecutionState, event: PauseBegan) -> ExecutionState:
@@ -375,7 +432,9 @@ def _replayed(state: ExecutionState, event: Replayed) -> ExecutionState:
     for order, run in enumerate(event.task_runs):
         runs[run.id] = evolve(run, order=order)
         _enter(index, run)
-    return evolve(state, task_runs=runs.finish(), index=index.finish(), created_task_runs=len(event.task_runs))
+    # The clock may have been set back since they ran.
+    at = max([_now(state), *(date for run in event.task_runs for _, date in run.histories)])
+    return evolve(state, task_runs=runs.finish(), index=index.finish(), created_task_runs=len(event.task_runs), at=at)
 
 
 def _enter(index: MapMutation[tuple[str, tuple[str, ...]], str], run: TaskRun) -> None:
@@ -387,7 +446,9 @@ def _enter(index: MapMutation[tuple[str, tuple[str, ...]], str], run: TaskRun) -
 
 
 def _reopened(state: ExecutionState, event: Reopened) -> ExecutionState:
-    """Take back ends: O(task runs), as a person does it."""
+    """Take back ends: O(task runs), as a person does it. What waits elsewhere (it was held) goes on waiting."""
+    for run_id in (*event.removed, *event.restarted, *event.reopened):
+        state = _no_waiting(state, run_id)
     runs, index = state.task_runs.mutate(), state.index.mutate()
     for run_id in event.removed:
         run = runs.pop(run_id)
@@ -416,21 +477,37 @@ def _reopened(state: ExecutionState, event: Reopened) -> ExecutionState:
         index=index.finish(),
         ready=ready.finish(),
         ready_tail=tail,
-        paused=Map(),
         held=False,
-        timers=Map(),
+        finishing=None,
         outputs=None,
         error=None,
         closed=False,
     )
+    return _scopes_again(state, event.reopened)
+
+
+def _scopes_again(state: ExecutionState, reopened: tuple[str, ...]) -> ExecutionState:
+    """Open the scopes of the execution and of *reopened*, drop those of flowables that are gone or begin anew."""
     scopes = state.scopes.mutate()
-    children: dict[str, list[TaskRun]] = {scope_id: [] for scope_id in (ROOT, *event.reopened)}
+    for scope_id in state.scopes:
+        owner = state.task_runs.get(scope_id)
+        if scope_id != ROOT and (owner is None or owner.state is not State.RUNNING):
+            del scopes[scope_id]
+    children: dict[str, list[TaskRun]] = {scope_id: [] for scope_id in (ROOT, *reopened)}
     for run in state.in_order():
         if (scope_id := state.scope_of(run)) in children:
             children[scope_id].append(run)
     for scope_id, members in children.items():
         scopes[scope_id] = _rebuilt(state, scope_id, members)
     return evolve(state, scopes=scopes.finish())
+
+
+def _no_waiting(state: ExecutionState, task_run_id: str) -> ExecutionState:
+    """Take the task run out of all it may wait in: the ready queue, the timers, the pauses."""
+    state = _no_pause(_unready(state, task_run_id), task_run_id)
+    task_run = state.task_runs[task_run_id]
+    waits = [key for key in (retry_timer(task_run), loop_timer(task_run)) if key in state.timers]
+    return evolve(state, timers=reduce(Map.delete, waits, state.timers)) if waits else state
 
 
 def _rebuilt(state: ExecutionState, scope_id: str, members: list[TaskRun]) -> Scope:
@@ -613,6 +690,10 @@ def _attempt_ended(state: ExecutionState, event: AttemptEnded) -> ExecutionState
             timers = timers.delete(sleep_timer(task_run))
         if task_run.id in state.children:
             state = evolve(state, children=state.children.delete(task_run.id))
+        if task_run.id in state.items:
+            timer = items_timer(task_run.id, state.items[task_run.id].launched)
+            timers = timers.delete(timer) if timer in timers else timers
+            state = evolve(state, items=state.items.delete(task_run.id))
     # The job of a lost attempt serves the next one.
     job = attempts[-1].job if event.state is State.RESUBMITTED else None
     last = evolve(attempts[-1], state=event.state, ended=ended, job=job)
@@ -667,6 +748,11 @@ def _task_run_moved(state: ExecutionState, event: TaskRunMoved) -> ExecutionStat
         return _ready(state, task_run)
     if event.to is State.KILLING:
         attempt = task_run.attempts[-1]
+        if task_run.id in state.items:
+            items = state.items[task_run.id]
+            for index in sorted(items.open):
+                state = _pend(state, KillExecution(item_id(task_run.id, index, items.started.generation)))
+            return state
         if attempt.child_id is not None:
             return _pend(state, KillExecution(attempt.child_id))
         return _pend(state, StopAttempt(task_run.id, attempt.number))

@@ -34,6 +34,16 @@ class AttemptReported:
 
 
 @dataclass(frozen=True, slots=True)
+class ItemReported:
+    """The execution of part *index* of a ForEachItem ended, or could not begin (FAILED)."""
+
+    task_run_id: str
+    number: int
+    index: int
+    state: State
+
+
+@dataclass(frozen=True, slots=True)
 class TimerFired:
     """A timer of the execution may be due; the key says which."""
 
@@ -107,6 +117,7 @@ class Poke:
 Message = (
     Create
     | AttemptReported
+    | ItemReported
     | TimerFired
     | Kill
     | Resume
@@ -230,6 +241,20 @@ class ChildReady:
 
 
 @dataclass(frozen=True, slots=True)
+class ItemsReady:
+    """The executions of a ForEachItem can start: so many, so many at once, of this flow."""
+
+    task_run_id: str
+    total: int
+    limit: int
+    namespace: str
+    flow_id: str
+    revision: int
+    folder: str
+    wait: bool = True
+
+
+@dataclass(frozen=True, slots=True)
 class Opened:
     """A flowable can open: its branch, its values, the outputs that record what was evaluated."""
 
@@ -266,6 +291,7 @@ Answer = (
     | Pauses
     | LoopChecked
     | ChildReady
+    | ItemsReady
     | Opened
     | Outputs
 )

@@ -52,13 +52,28 @@ class _Tree:
             yield child
             yield from self.descendants(child)
 
+    def is_after(self, sibling: TaskRun, run: TaskRun) -> bool:
+        """True for what starts because *run* ended: in the same lane, or, in a Dag, by dependency."""
+        parent = self.state.task_runs.get(run.parent_id or "")
+        task = self.state.flow.tasks[parent.task_id] if parent is not None else None
+        if task is None or task.kind is not Kind.DAG or run.phase != "tasks":
+            return sibling.lane == run.lane and sibling.position > run.position
+        waits, seen = [sibling.task_id], {sibling.task_id}
+        while waits:
+            names = task.depends_on.get(waits.pop(), ())
+            if run.task_id in names:
+                return True
+            waits += [name for name in names if name not in seen]
+            seen.update(names)
+        return False
+
     def is_aside(self, run: TaskRun) -> bool:
         """True for what ran because of something else: errors, finally, afterExecution, onPause, at any depth."""
         return any(each.phase != "tasks" for each in (run, *self.state.ancestors(run)))
 
-    def reopening(self, restarted: list[TaskRun], removed: set[str]) -> Reopening:
-        """Return the reopening that *restarted* asks for; *removed* gains all that must go."""
-        reopened: dict[str, None] = {}
+    def reopening(self, restarted: list[TaskRun], removed: set[str], opened: Iterable[str] = ()) -> Reopening:
+        """Return the reopening that *restarted* and the flowables *opened* ask for; *removed* gains what must go."""
+        reopened: dict[str, None] = dict.fromkeys(opened)
         for run in restarted:
             removed.update(each.id for each in self.descendants(run))
             for ancestor in self.state.ancestors(run):
@@ -93,6 +108,15 @@ def after_failure(state: ExecutionState) -> Reopening:
     return tree.reopening(chosen, set())
 
 
+def can_restart(state: ExecutionState) -> bool:
+    """Tell whether there is something that a restart runs again."""
+    try:
+        after_failure(state)
+    except NothingToRestartError:
+        return False
+    return True
+
+
 def from_task_run(state: ExecutionState, task_run_id: str, *, keep: bool = False) -> Reopening:
     """Return what running *task_run_id* again touches: it, and all that came after it in its own branches.
 
@@ -102,17 +126,19 @@ def from_task_run(state: ExecutionState, task_run_id: str, *, keep: bool = False
     target = state.task_runs.get(task_run_id)
     if target is None:
         raise NothingToRestartError("No task found")
+    if keep and not target.state.is_terminal and target.id not in state.paused:
+        raise NothingToRestartError("The task run has not ended")
     removed: set[str] = set()
     for run in (target, *state.ancestors(target)):
         for sibling in tree.below[run.parent_id]:
-            after = sibling.lane == run.lane and sibling.position > run.position
-            if sibling.phase == run.phase and after:
+            if sibling.phase == run.phase and tree.is_after(sibling, run):
                 removed.add(sibling.id)
                 removed.update(each.id for each in tree.descendants(sibling))
     found = tree.reopening([target], removed)
     if keep:
-        gone = tuple(run_id for run_id in found.removed if run_id not in {each.id for each in tree.descendants(target)})
-        return Reopening((), found.reopened, gone)
+        # Its children stay with it, unless it goes too: what ran because of a failure is decided anew.
+        kept = {each.id for each in tree.descendants(target)} if target.id not in found.removed else set()
+        return Reopening((), found.reopened, tuple(run_id for run_id in found.removed if run_id not in kept))
     return found
 
 
@@ -121,8 +147,11 @@ def copies(
 ) -> tuple[tuple[TaskRun, ...], Reopening]:
     """Return the task runs that a replay of *state* takes along into *execution_id*, and *found* in their new ids.
 
+    What waits elsewhere in *state*, which may be paused, runs again too.
+
     Raises NothingToRestartError when *flow* (another revision) has a task no longer, or elsewhere.
     """
+    found = _with_what_waits(state, found)
     removed = set(found.removed)
     kept = [run for run in state.in_order() if run.id not in removed]
     new_ids = {run.id: derived_id("replay", execution_id, run.id) for run in kept}
@@ -144,6 +173,28 @@ def copies(
     return tuple(moved), Reopening(
         tuple(new_ids[run_id] for run_id in found.restarted), tuple(new_ids[run_id] for run_id in found.reopened), ()
     )
+
+
+def _with_what_waits(state: ExecutionState, found: Reopening) -> Reopening:
+    """Return *found* with what else has not ended: what waits begins anew in the copy, an errors branch as a whole."""
+    tree = _Tree(state)
+    settled = {*found.restarted, *found.reopened, *found.removed}
+    waiting = [run for run in tree.runs if not run.state.is_terminal and run.id not in settled]
+    if not waiting:
+        return found
+    again = {run_id: state.task_runs[run_id] for run_id in found.restarted}
+    opened = dict.fromkeys(found.reopened)
+    above = {up.id for run in waiting for up in state.ancestors(run)}
+    for run in waiting:
+        if run.id in above:
+            continue
+        chain = [run, *state.ancestors(run)]
+        aside = next((place for place in reversed(range(len(chain))) if chain[place].phase != "tasks"), None)
+        if aside is None:
+            again[run.id] = run
+        opened.update(dict.fromkeys(up.id for up in chain[1 if aside is None else aside + 1 :]))
+    chosen = sorted(again.values(), key=lambda run: run.order)
+    return tree.reopening(chosen, set(found.removed), opened)
 
 
 def _closed(attempt: Attempt) -> Attempt:

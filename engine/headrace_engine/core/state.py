@@ -17,7 +17,7 @@ from typing import Any
 from immutables import Map
 
 from headrace_engine.core.commands import Command
-from headrace_engine.core.events import ROOT, ExecutionCreated
+from headrace_engine.core.events import ROOT, ExecutionCreated, ItemsStarted
 from headrace_engine.core.flow import FlowIndex
 from headrace_engine.core.task_run import Histories, TaskRun
 from headrace_engine.model.attempt import Payload
@@ -57,6 +57,21 @@ class Pending:
 
 
 @dataclass(frozen=True)
+class Items:
+    """How far a ForEachItem has come with its executions: counters, and the few that go on now.
+
+    Every part below `launched` that is not in `open` has ended.
+    """
+
+    started: ItemsStarted
+    launched: int = 0
+    open: Map[int, int] = field(default_factory=Map)
+    """The parts whose executions go on, to the entry that launched them. Without `wait`, none."""
+    ended: Map[State, int] = field(default_factory=Map)
+    """How many ended in each state."""
+
+
+@dataclass(frozen=True)
 class ExecutionState:
     """An execution after its entries 0…seq; while a step is being decided, after some events of the next one too."""
 
@@ -83,6 +98,8 @@ class ExecutionState:
     """The task runs with an attempt that has not ended."""
     children: Map[str, tuple[str, ExecutionCreated]] = field(default_factory=Map)
     """Subflow task runs that wait, to their child execution's id and first event."""
+    items: Map[str, Items] = field(default_factory=Map)
+    """ForEachItem task runs that start executions, or wait for them."""
     timers: Map[str, tuple[datetime, int]] = field(default_factory=Map)
     """Timer key to its due instant and the entry that set it."""
     pending: tuple[Pending, ...] = ()

@@ -42,6 +42,7 @@ ENDS_BY_HAND: Mapping[State, str] = {
 TASK_RUN: Table = {
     State.CREATED: {
         State.RUNNING: "its attempt starts, or a flowable opens",
+        State.RESTARTED: "a replay takes it along from an execution that was held",
         State.SKIPPED: "runIf is falsy, or the execution is leaving before it started",
         State.FAILED: "runIf or a flowable's expression cannot be evaluated",
         State.WARNING: "as FAILED, with allowFailure",
@@ -57,6 +58,7 @@ TASK_RUN: Table = {
         State.CANCELLED: "the execution exits CANCELLED while it was open",
         State.RETRIED: "a new execution takes over",
         State.PAUSED: "a Pause waits, or a LoopUntil for its next round",
+        State.RESTARTED: "a replay takes it along from an execution that was held",
     },
     State.PAUSED: {
         State.RUNNING: "it is resumed, or the next round begins",
@@ -75,12 +77,13 @@ TASK_RUN: Table = {
         State.RUNNING: "a flowable is opened again by a restart",
         State.SUCCESS: "a person says so",
         State.WARNING: "a person says so",
+        State.FAILED: "a person says so",
         State.KILLED: "a person says so",
         State.SKIPPED: "a person says so",
     },
     State.RESTARTED: {
         State.RUNNING: "its next attempt starts, or a flowable opens",
-        State.FAILED: "its expression cannot be evaluated",
+        State.FAILED: "its expression cannot be evaluated, or the restart is called off",
         State.WARNING: "as FAILED, with allowFailure",
         State.SUCCESS: "as FAILED, with allowFailure and allowWarning",
         State.SKIPPED: "runIf is falsy, or the execution is leaving",
@@ -90,6 +93,8 @@ TASK_RUN: Table = {
         State.CREATED: "the wait before the next attempt is over",
         State.KILLED: "kill came during the wait",
         State.SKIPPED: "the execution is leaving during the wait",
+        State.FAILED: "the engine cannot go on with the execution",
+        State.RESTARTED: "a replay takes it along from an execution that was held",
     },
     State.KILLING: {
         State.KILLED: "its attempt ended, however it ended",
@@ -117,6 +122,7 @@ EXECUTION: Table = {
     State.QUEUED: {
         State.RUNNING: "a concurrency slot is its own, or it is forced to run",
         State.KILLED: "kill came before it started",
+        State.KILLING: "kill came while a restart waited",
         State.CANCELLED: "a person takes it out of the queue so",
         State.FAILED: "a person takes it out of the queue so",
     },
@@ -145,11 +151,13 @@ EXECUTION: Table = {
     State.RESTARTED: {
         State.RUNNING: "at once, or when it holds a concurrency slot",
         State.QUEUED: "it waits for a concurrency slot",
+        State.KILLING: "kill was asked for",
         State.CANCELLED: "the concurrency limit is reached, with behavior CANCEL",
         State.FAILED: "the concurrency limit is reached, with behavior FAIL",
     },
     State.RETRYING: {
         State.RUNNING: "the next attempt starts",
+        State.PAUSED: "somebody held it",
         State.KILLING: "kill was asked for",
         State.SUCCESS: "an Exit task said so",
         State.WARNING: "an Exit task said so",

@@ -139,7 +139,7 @@ class TriggerMemory:
 
 
 def needs_memory(gatherings: Iterable[Gathering]) -> bool:
-    """Return whether one change alone may not decide; a lone gathering that needs one member is met, or not, at once."""
+    """Return whether one change alone may not decide; it does when all it takes is one member of one gathering."""
     gatherings = tuple(gatherings)
     return len(gatherings) > 1 or any(_needed(each) > 1 for each in gatherings)
 

@@ -195,7 +195,6 @@ UNSUPPORTED_TASK_PROPERTIES: dict[str, str] = {
     "logToFile": "logs are kept in the log store",
     "workerGroup": "there are no worker groups",
     "workerSelector": "there are no worker groups",
-    "taskCache": "every task run does its work",
     "version": "the installed version of a plugin is the one that runs",
     "assets": "lineage is not recorded",
     "pluginDefaultsRef": "plugin defaults have no names; write them in the flow's `pluginDefaults`",

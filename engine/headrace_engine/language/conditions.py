@@ -1,7 +1,4 @@
-"""Conditions of triggers (reference §9): when each holds, and what it takes.
-
-They are read and checked here; a flow that has triggers runs by hand until triggers come.
-"""
+"""Conditions of triggers (reference §9), as they are read and checked; core.conditions says when each holds."""
 
 from datetime import time, timedelta
 from typing import Annotated, Any, ClassVar, Literal, Self

@@ -1,5 +1,6 @@
 """Flowable tasks that wait or start other executions, and those that this version reads but refuses to run."""
 
+from collections.abc import Mapping
 from typing import Annotated, Any, ClassVar, Literal
 
 from pydantic import AliasChoices, Field
@@ -109,12 +110,17 @@ class Batch(LanguageProperties):
     separator: str = Field(default="\n", description="What ends a row.")
 
 
-class ForEachItem(Later):
-    """Cuts a file into parts and starts an execution of another flow for each."""
+class ForEachItem(Flowable):
+    """Cuts a file into parts and starts an execution of another flow for each.
+
+    It has three task runs besides its own: `<id>_split`, `<id>_items` and `<id>_merge`. In `inputs`, `taskrun.items`
+    is the URI of the part and `taskrun.iteration` its number from 0. What the executions give is one file afterwards:
+    `outputs.<id>_merge.subflowOutputs`.
+    """
 
     TYPE: ClassVar[str] = "io.kestra.plugin.core.flow.ForEachItem"
     ALIASES: ClassVar[tuple[str, ...]] = ("io.kestra.core.tasks.flows.ForEachItem",)
-    UNSUPPORTED: ClassVar[str | None] = "files are not cut into executions; use ForEach with a Subflow"
+    KIND: ClassVar[Kind] = Kind.SEQUENTIAL
 
     items: str = Field(description="The URI of a file in internal storage.")
     batch: Batch | None = Field(default=None, description="How the file is cut; one row a part when not given.")
@@ -145,11 +151,15 @@ class Template(Later):
     args: dict[str, Any] | None = Field(default=None, description="Values for the template's tasks.")
 
 
-class Loop(Later):
-    """Runs its tasks for each of several values, each time in an execution of its own."""
+class Loop(Flowable):
+    """Runs its tasks once for each of several values.
+
+    Inside, `item.value` is the value, `item.index` its number from 0 and `item.key` its key, when the values are a
+    map; `outputs.<id>` is that of the same round. The rounds are task runs of this execution, as those of a ForEach.
+    """
 
     TYPE: ClassVar[str] = "io.kestra.plugin.core.flow.Loop"
-    UNSUPPORTED: ClassVar[str | None] = "loops over executions do not run; use `io.kestra.plugin.core.flow.ForEach`"
+    KIND: ClassVar[Kind] = Kind.FOR_EACH
 
     values: ValueList = Field(description="A list or map, or an expression that gives one.")
     concurrency_limit: StaticInt = Field(
@@ -162,6 +172,21 @@ class Loop(Later):
     )
     transmit_failed: Flag = Field(default=True, description="Whether a failed round fails the task.")
     break_when: str | None = Field(default=None, description="An expression that ends the loop when it is true.")
+
+    @classmethod
+    def unsupported_use(cls, properties: Mapping[str, Any]) -> str | None:
+        """Return why what a ForEach cannot do is refused."""
+        if properties.get("breakWhen") is not None:
+            return "a loop goes over all its values; leave out `breakWhen`, or use a LoopUntil"
+        if "outputs" in properties:
+            return "a loop hands back no `outputs`; read those of its tasks, `outputs.<id>[value]`"
+        if properties.get("fetchType", "AUTO") != "AUTO":
+            return "the outputs of a loop's tasks are stored by their size; leave out `fetchType`"
+        if str(properties.get("transmitFailed", "true")).lower() == "false":
+            return (
+                "a failed round fails the loop; put the tasks into an AllowFailure instead of `transmitFailed: false`"
+            )
+        return None
 
 
 _Outcome = Annotated[Literal["CONTINUE", "CANCEL", "FAIL", "WARN"], Rendering.STATIC]

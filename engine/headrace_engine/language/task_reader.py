@@ -16,14 +16,24 @@ from headrace_engine.language.nodes import Entries, Items, Node, Scalar, plain
 from headrace_engine.language.rules import check_dependencies, is_literal
 from headrace_engine.language.typed_reader import Ids, TypedReader, flag, not_supported
 from headrace_engine.language.wording import show
-from headrace_engine.model.definition import InputDefinition, Kind, TaskDefinition
-from headrace_engine.plugin import RunnableTask, Task
+from headrace_engine.model.definition import InputDefinition, Kind, TaskCache, TaskDefinition
+from headrace_engine.plugin import RunnableTask, Task, parse_duration
 
 _COMMON = names_of(TaskProperties)
 _STEERING = frozenset({"condition", "value", "values", "concurrent", "concurrencyLimit"})
 """Properties of flowables that have a field of their own in TaskDefinition."""
 
-_CALLS_A_FLOW = frozenset({"io.kestra.plugin.core.flow.Subflow", "io.kestra.plugin.core.flow.ForEachItem"})
+_FOR_EACH_ITEM = "io.kestra.plugin.core.flow.ForEachItem"
+_CALLS_A_FLOW = frozenset({"io.kestra.plugin.core.flow.Subflow", _FOR_EACH_ITEM})
+
+
+_CALLING = frozenset(
+    {"namespace", "flowId", "revision", "inputs", "labels", "inheritLabels", "scheduleDate", "restartBehavior"}
+)
+"""What the executions of a ForEachItem are started with."""
+ITEMS_SPLIT = "io.headrace.foreachitem.Split"
+ITEMS_START = "io.headrace.foreachitem.Start"
+ITEMS_MERGE = "io.headrace.foreachitem.Merge"
 
 
 @dataclass(slots=True)
@@ -96,10 +106,18 @@ class TaskReader:
             properties, kind = data, self._kind(cls, data) if is_sound else cls.KIND
         else:
             properties, kind = {key: value for key, value in data.items() if key not in _STEERING}, cls.KIND
-        refusals = self._refusals(cls, data) if is_sound else []
+        there = {name: data.get(name) for name in checked.node.entries}
+        refusals = self._refusals(cls, there) if is_sound else []
         sentences = [task.unsupported, *(refusals or runner_sentences)]
         self._check_special(node, cls, checked)
+        if task.cache is not None and not issubclass(cls, RunnableTask):
+            self._report.problem_at_key(
+                node, "taskCache", "`taskCache` is for tasks that do work, not for those that steer others."
+            )
         concurrent = data.get("concurrent", data.get("concurrencyLimit", _default_concurrency(cls)))
+        if cls.TYPE == _FOR_EACH_ITEM:
+            held.branches["tasks"] = self._parts_of(node, task, data)
+            properties = {}
         return replace(
             task,
             type=cls.TYPE,
@@ -112,6 +130,22 @@ class TaskReader:
             values=data.get("values", data.get("value")) if kind in (Kind.FOR_EACH, Kind.EACH_PARALLEL) else None,
             concurrency=_count(concurrent) if is_sound and not issubclass(cls, RunnableTask) else 0,
             unsupported=" ".join(sentence for sentence in sentences if sentence) or None,
+        )
+
+    def _parts_of(self, node: Entries, task: TaskDefinition, data: Mapping[str, Any]) -> tuple[TaskDefinition, ...]:
+        """Return the three tasks that a ForEachItem consists of (reference §3.3)."""
+        split, items, merge = (f"{task.id}_{part}" for part in ("split", "items", "merge"))
+        for name in (split, items, merge):
+            self.ids.reserve(node, name)
+        batch = data.get("batch") or {}
+        calling = {key: value for key, value in data.items() if key in _CALLING}
+        for key in ("wait", "transmitFailed"):
+            if key in data:
+                calling[key] = flag(data, key)
+        return (
+            TaskDefinition(split, ITEMS_SPLIT, Kind.DISPATCHED, {"items": data.get("items"), **batch}),
+            TaskDefinition(items, ITEMS_START, Kind.ITEMS, {**calling, "split": split}),
+            TaskDefinition(merge, ITEMS_MERGE, Kind.DISPATCHED, {"items": items}),
         )
 
     def _kind(self, cls: type[RunnableTask], data: Mapping[str, Any]) -> Kind:
@@ -157,6 +191,7 @@ class TaskReader:
             retry=retry,
             log_level=data.get("logLevel"),
             resubmit=data.get("resubmit") != "NEVER",
+            cache=_cache(data.get("taskCache")),
             unsupported=" ".join(refused) or None,
         )
 
@@ -258,9 +293,11 @@ def _count(value: Any) -> int:
 
 
 def _default_concurrency(cls: type[Task]) -> int:
-    if cls.KIND is not Kind.FOR_EACH:
-        return 0
-    return 1
+    """Return what the class says; an EachSequential, where there is nothing to say, is a ForEach of one at once."""
+    shape = cls.model_fields.get("concurrency_limit")
+    if shape is not None:
+        return int(shape.default)
+    return 1 if cls.KIND is Kind.FOR_EACH else 0
 
 
 def _expression(kind: Kind, data: Mapping[str, Any]) -> str | None:
@@ -271,6 +308,15 @@ def _expression(kind: Kind, data: Mapping[str, Any]) -> str | None:
 
 def _has_content(node: Node | None) -> bool:
     return bool((isinstance(node, Entries) and node.entries) or (isinstance(node, Items) and node.items))
+
+
+def _cache(data: Any) -> TaskCache | None:
+    if not isinstance(data, Mapping) or not flag(data, "enabled"):
+        return None
+    try:
+        return TaskCache(parse_duration(data["ttl"]) if data.get("ttl") is not None else None)
+    except (ValueError, AttributeError):
+        return None  # told of as a problem already
 
 
 def _is_switched_off(value: Any) -> bool:

@@ -1,4 +1,4 @@
-"""Triggers (reference §8): what starts executions. They are read and checked; none fires in this version."""
+"""Triggers (reference §8): what starts executions, as they are read and checked."""
 
 import re
 from typing import Annotated, Any, ClassVar, Literal, Self

@@ -336,6 +336,17 @@ class Ids:
                 f"The id `{place.text}` is already used on line {first.line}, column {first.column}.",
             )
 
+    def reserve(self, node: Node, name: str) -> None:
+        """Take an id that follows from that of the map *node*."""
+        place = node.entries.get("id") if isinstance(node, Entries) else None
+        first = self._seen.setdefault(name, place or node)
+        if first is not place and place is not None:
+            self._report.problem(
+                place,
+                f"The id `{name}`, which this task needs for itself, is used on line {first.line}, "
+                f"column {first.column}.",
+            )
+
 
 def _retry(model: RetryProperties) -> Retry:
     """Return the policy as the engine reads it."""

@@ -44,6 +44,8 @@ class Kind(StrEnum):
     """Runs its tasks again and again until its condition holds."""
     SUBFLOW = "SUBFLOW"
     """Starts an execution of another flow, and may wait for its end."""
+    ITEMS = "ITEMS"
+    """The middle of a ForEachItem: starts an execution of another flow for each part of a file."""
 
     UNSUPPORTED = "UNSUPPORTED"
     """Parsed and checked, but this version refuses to run it; TaskDefinition.unsupported says why."""
@@ -87,6 +89,13 @@ class Retry:
 
 
 @dataclass(frozen=True, slots=True)
+class TaskCache:
+    """Outputs are reused, for so long; None is for good (reference §2.1)."""
+
+    ttl: timedelta | None = None
+
+
+@dataclass(frozen=True, slots=True)
 class TaskDefinition:
     """One task of a flow, with pluginDefaults merged in.
 
@@ -110,6 +119,8 @@ class TaskDefinition:
     log_level: str | None = None
     resubmit: bool = True
     """False (``resubmit: NEVER``): the first lost attempt fails the task run."""
+    cache: TaskCache | None = None
+    """Whether the outputs of an earlier run with the same rendered properties may stand in for this one."""
     branches: Mapping[str, tuple[TaskDefinition, ...]] = field(default_factory=dict)
     expression: str | None = None
     """If: condition; Switch: value."""

@@ -34,6 +34,7 @@ from headrace_engine.adapters.memory import (
     MemorySecrets,
     MemorySlots,
     MemoryStorage,
+    MemoryTriggers,
 )
 from headrace_engine.context import Surroundings
 from headrace_engine.core.codec import decode_message, decode_result, encode_result
@@ -41,13 +42,14 @@ from headrace_engine.core.messages import AttemptReported, Create, Kill, Message
 from headrace_engine.core.state import ExecutionState
 from headrace_engine.engine import Engine, NoSuchExecutionError
 from headrace_engine.executor import ended_with_engine
+from headrace_engine.flow_triggers import FlowTriggers
 from headrace_engine.language import Registry
 from headrace_engine.model.attempt import AttemptResult
 from headrace_engine.model.definition import FlowDefinition
 from headrace_engine.model.ids import new_id
 from headrace_engine.model.state import State
 from headrace_engine.operations import Operations
-from headrace_engine.ports import AttemptId, Claim, ClaimTakenError, Job, LogLine
+from headrace_engine.ports import AttemptId, Claim, ClaimTakenError, Job, LogLine, StateChange
 from headrace_engine.services import Channels, Settings, Stores
 
 START = datetime(2026, 1, 1, tzinfo=UTC)
@@ -110,6 +112,7 @@ class World:
             executions=MemoryExecutions(),
             kv=MemoryKV(),
             slots=MemorySlots(),
+            triggers=MemoryTriggers(),
             claims=MemoryClaims(),
             storage=MemoryStorage(self.clock),
             logs=MemoryLogs(),
@@ -117,10 +120,11 @@ class World:
             secrets=MemorySecrets(secrets or {}),
             cipher=MemoryCipher(),
         )
-        self.channels = Channels(self, self, self)
+        self.channels = Channels(self, self, self, self)
         self.letters: deque[Letter] = deque()
         self.jobs: deque[Job] = deque()
         self.timers: list[tuple[datetime, str, str]] = []
+        self.changes: deque[StateChange] = deque()
 
     def send(self, execution_id: str, message: bytes) -> None:
         """See Mailbox.send."""
@@ -144,6 +148,10 @@ class World:
     def stop(self, attempt: AttemptId) -> None:
         """See Dispatch.stop."""
         self.stores.claims.request_stop(attempt, self.clock.now())
+
+    def publish(self, change: StateChange) -> None:
+        """See Bus.publish."""
+        self.changes.append(change)
 
     def forget(self) -> None:
         """Lose what the local runtime loses when its process dies; the stores and kept messages stay."""
@@ -191,6 +199,7 @@ class VirtualRuntime:
         )
         self._run_job = run_job
         self._executor = self.engine.executor(world.channels, is_gone=is_gone)
+        self.flow_triggers = FlowTriggers(self.engine, self._executor, world.channels.mailbox)
 
     def __enter__(self) -> Self:
         return self
@@ -247,6 +256,8 @@ class VirtualRuntime:
         It leaves the queue when it is done: a runtime that is stopped on the way leaves it to the next one.
         """
         world = self.world
+        while world.changes:
+            self.hear(world.changes[0])
         if world.letters:
             self.deliver(world.letters[0])
             return True
@@ -260,6 +271,12 @@ class VirtualRuntime:
         self._executor.handle(letter.execution_id, [letter.message])
         if letter in self.world.letters:
             self.world.letters.remove(letter)
+
+    def hear(self, change: StateChange) -> None:
+        """Let the Flow triggers hear of a change, and take it out of the queue."""
+        self.flow_triggers.hear(change)
+        if change in self.world.changes:
+            self.world.changes.remove(change)
 
     def work(self, job: Job) -> None:
         """Run an attempt as a worker does (DESIGN §3.5), and take it out of the queue."""

@@ -18,6 +18,7 @@ from headrace_engine.model.definition import (
     Retry,
     RetryBehavior,
     RetryKind,
+    TaskCache,
     TaskDefinition,
 )
 
@@ -353,7 +354,6 @@ def test_what_a_flow_cannot_have_yet_is_said_and_not_ignored(body: str, sentence
 @pytest.mark.parametrize(
     ("body", "sentence"),
     [
-        ("taskCache: {enabled: true}", "`taskCache` is not supported by this version of Headrace"),
         ("logToFile: true", "`logToFile` is not supported"),
         ("workerGroup: {key: gpu}", "`workerGroup` is not supported"),
         ("version: 1.0.0", "`version` is not supported"),
@@ -375,12 +375,9 @@ def test_what_is_switched_off_needs_no_support(registry: Registry) -> None:
 @pytest.mark.parametrize(
     "body",
     [
-        f"type: {FLOW}ForEachItem\nitems: x\nbatch: {{rows: 5}}\nnamespace: a\nflowId: b",
         f"type: {FLOW}Template\nnamespace: a\ntemplateId: b",
-        f"type: {FLOW}Loop\nvalues: [1]\ntasks: [{LOG % 'a'}]",
         f"type: {FLOW}Approval\ninputs: [{{id: ok, type: BOOL}}]",
-        "type: io.kestra.plugin.core.execution.Count\nflows: []\nstartDate: x",
-        "type: io.kestra.core.tasks.executions.Counts\nflows: []",
+        "type: io.kestra.plugin.core.namespace.PurgeFiles\nnamespace: a",
         "type: io.kestra.plugin.scripts.r.Script\nscript: print(1)",
     ],
 )
@@ -392,8 +389,37 @@ def test_a_type_that_comes_later_is_read_and_refused_at_run_time(body: str, regi
 
 
 def test_the_tasks_inside_a_type_that_comes_later_are_read(registry: Registry) -> None:
+    found = flowable("Approval", f"onApprove: [{LOG % 'a'}]", registry)
+    assert ids(found.branches["onApprove"]) == ["a"]
+
+
+def test_a_task_cache(registry: Registry) -> None:
+    body = "type: io.kestra.plugin.core.log.Log\nmessage: hi\ntaskCache: "
+    assert task(body + "{enabled: true, ttl: PT1H}", registry).cache == TaskCache(timedelta(hours=1))
+    assert task(body + "{enabled: true}", registry).cache == TaskCache()
+    assert task(body + "{enabled: false, ttl: PT1H}", registry).cache is None
+
+
+def test_a_loop_is_a_for_each_without_a_limit(registry: Registry) -> None:
     found = flowable("Loop", f"values: [1]\ntasks: [{LOG % 'a'}]", registry)
-    assert ids(found.branches["tasks"]) == ["a"]
+    assert (found.kind, found.concurrency, found.values, found.unsupported) == (Kind.FOR_EACH, 0, [1], None)
+    assert flowable("Loop", f"values: [1]\nconcurrencyLimit: 3\ntasks: [{LOG % 'a'}]", registry).concurrency == 3
+
+
+def test_for_each_item_is_three_tasks(registry: Registry) -> None:
+    found = flowable(
+        "ForEachItem",
+        "items: x\nbatch: {rows: 5}\nnamespace: a\nflowId: b\nwait: false\ninputs: {f: y}\n"
+        f"allowFailure: true\nerrors: [{LOG % 'e'}]",
+        registry,
+    )
+    assert (found.kind, found.allow_failure, found.properties, found.unsupported) == (Kind.SEQUENTIAL, True, {}, None)
+    assert ids(found.branches["errors"]) == ["e"]
+    split, items, merge = found.branches["tasks"]
+    assert (split.id, split.kind, split.properties) == ("t_split", Kind.DISPATCHED, {"items": "x", "rows": 5})
+    calling = {"namespace": "a", "flowId": "b", "inputs": {"f": "y"}, "wait": False, "split": "t_split"}
+    assert (items.id, items.kind, items.properties) == ("t_items", Kind.ITEMS, calling)
+    assert (merge.id, merge.kind, merge.properties) == ("t_merge", Kind.DISPATCHED, {"items": "t_items"})
 
 
 def test_pause(registry: Registry) -> None:

@@ -230,7 +230,7 @@ def test_what_is_broken_twice_through_an_alias_is_told_and_nothing_else(registry
 
 @pytest.mark.parametrize("seed", range(60))
 def test_a_flow_with_a_few_characters_changed(seed: int, registry: Registry) -> None:
-    chance = random.Random(seed)  # noqa: S311 - no secret
+    chance = random.Random(seed)
     source = list(chance.choice(INVALID).read_text(encoding="utf-8"))
     for _ in range(chance.randint(1, 6)):
         place = chance.randrange(len(source) + 1)

@@ -159,6 +159,15 @@ def test_a_stranger_with_the_same_number_is_never_touched() -> None:
     process.stdout.close()
 
 
+def test_processes_of_the_same_clock_tick_are_told_apart() -> None:
+    """Else an engine that recovers its folder would end a script of another engine that began in the same 10 ms."""
+    processes = [subprocess.Popen(["/bin/sh", "-c", "read -r x"], stdin=subprocess.PIPE) for _ in range(20)]
+    identities = {process_identity(process.pid) for process in processes}
+    for process in processes:
+        process.communicate()
+    assert len(identities) == len(processes)
+
+
 def test_members_are_found_when_their_leader_is_gone_even_in_another_session() -> None:
     identity = "boot-12345"
     leader = started("setsid sleep 1000 & sleep 1000 & echo ready; kill -9 $$", **{IDENTITY_VARIABLE: identity})

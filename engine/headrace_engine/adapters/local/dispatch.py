@@ -76,6 +76,11 @@ class LocalDispatch:
         if context is not None:
             context.stop()
 
+    @property
+    def is_closed(self) -> bool:
+        """True as soon as `close` was called."""
+        return self._closed
+
     def close(self) -> None:
         """End what runs without reporting it: the next start finds those attempts lost.
 
@@ -103,7 +108,7 @@ class LocalDispatch:
                 job = self._queue.popleft()
             try:
                 self._run(job)
-            except Exception:
+            except Exception:  # noqa: BLE001 - a thread that ended would be missing for ever
                 # The claim stands, or not; either way the next start, or the sweeper, finds the attempt again.
                 _log.exception("Attempt %s could not be run or reported", job.attempt)
             finally:
@@ -150,7 +155,7 @@ class LocalDispatch:
             return self._worker.run(job, on_context=begin, on_process_group=record)
         except PortError:
             raise
-        except Exception as error:
+        except Exception as error:  # noqa: BLE001 - a bug of ours must end the attempt, not leave it open
             _log.exception("Attempt %s could not be run", attempt)
             now = self._clock.now()
             return AttemptResult(State.FAILED, now, now, error=f"The worker failed: {type(error).__name__}: {error}")

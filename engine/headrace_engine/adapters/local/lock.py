@@ -9,6 +9,7 @@ from __future__ import annotations
 import fcntl
 import json
 import os
+import time
 from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
@@ -45,10 +46,11 @@ class DataFolderLock:
     """The lock on *folder*, held from construction to `release` or the end of the process.
 
     The folder is created where it is missing. Raises DataFolderLockedError, at once, when another engine
-    (in this process or any other) holds it.
+    (in this process or any other) holds it. One that is dead may seem to, for a moment: the process of a script that
+    it was about to start has its open files until it becomes the script. That is waited for, *patience* seconds.
     """
 
-    def __init__(self, folder: Path, address: str | None = None) -> None:
+    def __init__(self, folder: Path, address: str | None = None, *, patience: float = 5.0) -> None:
         self.folder = folder
         try:
             folder.mkdir(parents=True, exist_ok=True)
@@ -57,7 +59,7 @@ class DataFolderLock:
         except OSError as error:
             raise PortError(f"{folder}: {error}") from error
         try:
-            _lock(self._descriptor)
+            _lock_when_free(self._descriptor, patience)
             self.set_address(address)
         except BlockingIOError:
             found = _read(self._descriptor)
@@ -108,6 +110,29 @@ def holder(folder: Path) -> Holder | None:
     finally:
         os.close(descriptor)
     return None
+
+
+def _lock_when_free(descriptor: int, patience: float) -> None:
+    """Take the lock, waiting for no holder that lives. Raises BlockingIOError."""
+    deadline = time.monotonic() + patience
+    while True:
+        try:
+            return _lock(descriptor)
+        except BlockingIOError:
+            pid = _read(descriptor).pid
+            if pid is None or _lives(pid) or time.monotonic() >= deadline:
+                raise
+        time.sleep(0.01)
+
+
+def _lives(pid: int) -> bool:
+    try:
+        os.kill(pid, 0)
+    except ProcessLookupError:
+        return False
+    except PermissionError:  # somebody else's
+        return True
+    return True
 
 
 def _lock(descriptor: int) -> None:

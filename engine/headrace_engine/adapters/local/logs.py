@@ -6,6 +6,7 @@ import json
 import math
 import sqlite3
 from collections.abc import Sequence
+from datetime import datetime
 from typing import Any
 
 from headrace_engine.adapters.local.database import Database
@@ -86,6 +87,30 @@ class SqliteLogs:
             },
         )
         return [_line(execution_id, row) for row in rows]
+
+    def purge(
+        self,
+        execution_id: str,
+        *,
+        levels: Sequence[Level] = (),
+        start: datetime | None = None,
+        end: datetime | None = None,
+    ) -> int:
+        """See `Logs.purge`."""
+        ranks = json.dumps([level.rank for level in levels or Level])
+        since = to_number(start) if start is not None else None
+        until = to_number(end) if end is not None else None
+        return self._database.write(
+            lambda writer: (
+                writer.execute(
+                    """
+                    DELETE FROM logs WHERE execution_id = ?1 AND level IN (SELECT value FROM json_each(?2))
+                    AND (?3 IS NULL OR timestamp >= ?3) AND (?4 IS NULL OR timestamp <= ?4)
+                    """,
+                    (execution_id, ranks, since, until),
+                ).rowcount
+            )
+        )
 
     def delete(self, execution_id: str) -> None:
         """See `Logs.delete`."""

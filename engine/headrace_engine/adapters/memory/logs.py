@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
+from datetime import datetime
 from typing import Generic, TypeVar
 
 from headrace_engine.ports import Level, LogLine, MetricPoint
@@ -27,6 +28,14 @@ class _Batches(Generic[T]):
         with self._lock:
             batches = list(self._batches.get(execution_id, {}).values())
         return sorted((item for batch in batches for item in batch), key=lambda item: item.timestamp)
+
+    def remove(self, execution_id: str, matches: Callable[[T], bool]) -> int:
+        with self._lock:
+            batches = self._batches.get(execution_id, {})
+            before = sum(map(len, batches.values()))
+            for batch, items in batches.items():
+                batches[batch] = tuple(item for item in items if not matches(item))
+            return before - sum(map(len, batches.values()))
 
     def delete(self, execution_id: str) -> None:
         with self._lock:
@@ -59,6 +68,24 @@ class MemoryLogs:
             and (task_id is None or line.task_id == task_id)
             and (task_run_id is None or line.task_run_id == task_run_id)
         ]
+
+    def purge(
+        self,
+        execution_id: str,
+        *,
+        levels: Sequence[Level] = (),
+        start: datetime | None = None,
+        end: datetime | None = None,
+    ) -> int:
+        """See `Logs.purge`."""
+        return self._lines.remove(
+            execution_id,
+            lambda line: (
+                (not levels or line.level in levels)
+                and (start is None or line.timestamp >= start)
+                and (end is None or line.timestamp <= end)
+            ),
+        )
 
     def delete(self, execution_id: str) -> None:
         """See `Logs.delete`."""

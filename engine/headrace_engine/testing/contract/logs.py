@@ -70,6 +70,15 @@ class LogsContract(Contract):
         logs.append("x", "batch", [line(message) for message in expected])
         assert messages(logs) == expected
 
+    def test_purge_removes_the_lines_of_some_levels_between_two_dates(self, logs: Logs) -> None:
+        logs.append("x", "a", [line(level, at(level.rank), level=level) for level in Level])
+        logs.append("x1", "a", [line("other", at(1), execution_id="x1")])
+        assert logs.purge("x", levels=[Level.DEBUG, Level.INFO, Level.ERROR], start=at(1), end=at(2)) == 2
+        assert messages(logs) == ["TRACE", "WARN", "ERROR"]
+        assert logs.purge("x", levels=[Level.DEBUG]) == 0
+        assert logs.purge("x") == 3
+        assert (messages(logs), messages(logs, "x1")) == ([], ["other"])
+
     def test_fetch_from_a_level_up(self, logs: Logs) -> None:
         logs.append("x", "batch", [line(level, at(level.rank), level=level) for level in Level])
         assert [each.level for each in logs.fetch("x", min_level=Level.WARN)] == [Level.WARN, Level.ERROR]

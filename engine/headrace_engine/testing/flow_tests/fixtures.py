@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from datetime import datetime
 
 from headrace_engine.core.commands import Reply
-from headrace_engine.core.events import LogRecord
+from headrace_engine.core.events import ExecutionCreated, LogRecord
 from headrace_engine.core.messages import Given, Pauses, Prepare, Question, Skipped
 from headrace_engine.core.state import ExecutionState
 from headrace_engine.core.task_run import TaskRun
@@ -55,6 +55,10 @@ class FixtureAnswerer:
         if isinstance(prepared.answer, Pauses) and (prepared.answer.seconds is None or prepared.answer.is_timeout):
             self.waiting.append((state.id, prepared.answer.task_run_id))
         return prepared
+
+    def item(self, state: ExecutionState, task_run_id: str, index: int, now: datetime) -> ExecutionCreated:
+        """See Preparer.item."""
+        return self._inner.item(state, task_run_id, index, now)
 
     def broken_sla(self, state: ExecutionState, now: datetime) -> str | None:
         """See Preparer.broken_sla."""

@@ -1,0 +1,141 @@
+"""Which Flow triggers listen to which flows: worked out from the latest revisions, kept up to date as they change."""
+
+from __future__ import annotations
+
+import logging
+import re
+import threading
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from dataclasses import dataclass
+
+from headrace_engine.model.definition import FlowDefinition
+from headrace_engine.model.trigger import FLOW_TRIGGER, ConditionDefinition, TriggerDefinition
+from headrace_engine.ports import Flows, FlowSource
+
+_log = logging.getLogger(__name__)
+
+_MENTIONS_ONE = re.compile(r"\.(?:trigger|triggers\.types)\.Flow\b")
+"""What the source of every flow with a Flow trigger holds; the others need not be read."""
+
+Place = tuple[str | None, str | None]
+"""A flow (namespace, id), all flows of a namespace (id None), or all there are (both None)."""
+_EVERYWHERE: Place = (None, None)
+
+
+@dataclass(frozen=True, slots=True)
+class Listener:
+    """A Flow trigger of the latest revision of a flow."""
+
+    flow: FlowDefinition
+    trigger: TriggerDefinition
+
+
+class Listeners:
+    """The Flow triggers of all flows, found by the flow they listen to. Safe to use from many threads.
+
+    They are read from the store when somebody first asks; from then on whoever changes a flow says so.
+    """
+
+    def __init__(self, flows: Flows, compiled: Callable[[FlowSource], FlowDefinition]) -> None:
+        self._flows = flows
+        self._compiled = compiled
+        self._lock = threading.RLock()
+        self._by_flow: dict[tuple[str, str], tuple[Listener, ...]] = {}
+        self._at: Mapping[Place, tuple[Listener, ...]] = {}
+        self._is_read = False
+
+    def of(self, namespace: str, flow_id: str) -> Iterator[Listener]:
+        """Yield the triggers that may listen to a flow, never those of the flow itself."""
+        if not self._is_read:
+            self.read()
+        at = self._at
+        if not at:
+            return
+        for place in ((namespace, flow_id), (namespace, None), _EVERYWHERE):
+            for listener in at.get(place, ()):
+                if (listener.flow.namespace, listener.flow.id) != (namespace, flow_id):
+                    yield listener
+
+    def read(self) -> None:
+        """Read the latest revisions of all flows: at first, and when another process may have changed them."""
+        with self._lock:
+            found: dict[tuple[str, str], tuple[Listener, ...]] = {}
+            for source in self._flows.list():
+                if _MENTIONS_ONE.search(source.source):
+                    try:
+                        definition = self._compiled(source)
+                    except ValueError:
+                        _log.exception("The triggers of %s.%s cannot be read", source.namespace, source.id)
+                        continue
+                    found[source.namespace, source.id] = _listeners(definition)
+            self._by_flow = found
+            self._rebuild()
+            self._is_read = True
+
+    def put(self, definition: FlowDefinition) -> None:
+        """Take note of the latest revision of a flow."""
+        with self._lock:
+            key, found = (definition.namespace, definition.id), _listeners(definition)
+            if self._is_read and (found or key in self._by_flow):
+                self._by_flow[key] = found
+                self._rebuild()
+
+    def remove(self, namespace: str, flow_id: str) -> None:
+        """Take note that a flow is gone."""
+        with self._lock:
+            if self._by_flow.pop((namespace, flow_id), None):
+                self._rebuild()
+
+    def _rebuild(self) -> None:
+        at: dict[Place, tuple[Listener, ...]] = {}
+        for key in sorted(self._by_flow):
+            for listener in self._by_flow[key]:
+                for place in sorted(_places(listener.trigger), key=str):
+                    at[place] = (*at.get(place, ()), listener)
+        self._at = at
+
+
+def _listeners(definition: FlowDefinition) -> tuple[Listener, ...]:
+    if definition.disabled:
+        return ()
+    return tuple(
+        Listener(definition, trigger)
+        for trigger in definition.triggers
+        if trigger.type == FLOW_TRIGGER and not trigger.disabled and trigger.unsupported is None
+    )
+
+
+def _places(trigger: TriggerDefinition) -> frozenset[Place]:
+    """Return the narrowest places in which everything lies that the trigger can listen to; no two overlap."""
+    options = [_place(condition) for condition in trigger.conditions]
+    if trigger.gathering is not None:
+        options.append(_union(trigger.gathering.members.values()))
+    return min(options, key=lambda places: (_EVERYWHERE in places, len(places)), default=frozenset({_EVERYWHERE}))
+
+
+def _place(condition: ConditionDefinition) -> frozenset[Place]:
+    """Return where the executions lie for which a condition may hold."""
+    properties = condition.properties
+    match condition.type:
+        case "ExecutionFlow":
+            return frozenset({(str(properties["namespace"]), str(properties["flowId"]))})
+        case "ExecutionNamespace" if properties.get("comparison", "EQUALS") == "EQUALS" and "prefix" not in properties:
+            return frozenset({(str(properties["namespace"]), None)})
+        case "All":
+            inner = [_place(each) for each in condition.conditions]
+            return min(inner, key=lambda places: (_EVERYWHERE in places, len(places)), default=_union(()))
+        case "Or":
+            return _union(condition.conditions)
+        case "MultipleCondition" if condition.gathering is not None:
+            return _union(condition.gathering.members.values())
+    return frozenset({_EVERYWHERE})
+
+
+def _union(conditions: Iterable[ConditionDefinition]) -> frozenset[Place]:
+    found: set[Place] = set()
+    for condition in conditions:
+        found |= _place(condition)
+    if not found or _EVERYWHERE in found:
+        return frozenset({_EVERYWHERE})
+    namespaces = {namespace for namespace, flow_id in found if flow_id is None}
+    return frozenset(place for place in found if place[1] is None or place[0] not in namespaces)

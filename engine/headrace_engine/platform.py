@@ -1,0 +1,214 @@
+"""What tasks that deal with other executions may ask of the platform (plugin.Platform), each namespace by itself."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from datetime import datetime
+from typing import TYPE_CHECKING, Any
+
+from headrace_engine.core.codec import decode_entry, encode_message
+from headrace_engine.core.events import ExecutionCreated
+from headrace_engine.core.fold import fold
+from headrace_engine.core.messages import Message
+from headrace_engine.core.state import ExecutionState
+from headrace_engine.model.state import State
+from headrace_engine.operations import Operations
+from headrace_engine.plugin import FoundExecution, FoundLine, Purged, TaskFailure
+from headrace_engine.ports import ExecutionSummary, Level, Mailbox
+from headrace_engine.run_stores import execution_folder, purge_files
+
+if TYPE_CHECKING:
+    from headrace_engine.engine import Engine
+
+_PAGE = 1000
+
+
+class PlatformServices:
+    """The engine as tasks may use it; one for the process. `connect` it before a task sends anything."""
+
+    def __init__(self, engine: Engine) -> None:
+        self.engine = engine
+        self.stores = engine.stores
+        self._mailbox: Mailbox | None = None
+        self._forget: list[Callable[[str], None]] = []
+
+    def connect(self, mailbox: Mailbox, forget: Callable[[str], None] = lambda _execution_id: None) -> None:
+        """Send by *mailbox* from now on; *forget* is told of every execution that is purged."""
+        self._mailbox = mailbox
+        self._forget.append(forget)
+
+    def of(self, namespace: str) -> RunPlatform:
+        """Return the platform as a task of *namespace* sees it."""
+        return RunPlatform(self, namespace)
+
+    def send(self, execution_id: str, message: Message) -> None:
+        """Send a message to an execution."""
+        if self._mailbox is None:
+            raise TaskFailure("Nothing can be sent to other executions from here")
+        self._mailbox.send(execution_id, encode_message(message))
+
+    def state(self, execution_id: str) -> ExecutionState | None:
+        """Return an execution's state, from its journal."""
+        entries = [decode_entry(stored.data) for stored in self.stores.journal.entries(execution_id)]
+        created = entries[0].events[0] if entries else None
+        if not isinstance(created, ExecutionCreated):
+            return None
+        flow = self.engine.flow_of(created.namespace, created.flow_id, created.flow_revision)
+        return fold(execution_id, flow, entries)
+
+    def forget(self, execution_id: str) -> None:
+        """Have all executors drop what they hold of an execution."""
+        for forget in self._forget:
+            forget(execution_id)
+
+
+class RunPlatform:
+    """The platform for one attempt; implements plugin.Platform."""
+
+    def __init__(self, services: PlatformServices, namespace: str) -> None:
+        self._services = services
+        self._stores = services.stores
+        self._namespace = namespace
+
+    def executions(
+        self,
+        *,
+        namespace: str | None = None,
+        flow_id: str | None = None,
+        states: Sequence[State] = (),
+        start: datetime | None = None,
+        end: datetime | None = None,
+    ) -> Iterator[FoundExecution]:
+        """See plugin.Platform."""
+        if namespace is not None:
+            self._check(namespace)
+        offset = 0
+        while True:
+            page, _ = self._stores.executions.search(
+                namespace=namespace, flow_id=flow_id, states=states, limit=_PAGE, offset=offset
+            )
+            for summary in page:
+                if start is not None and summary.start < start:
+                    return  # the newest come first
+                if (end is None or summary.start <= end) and self._may_reach(summary.namespace):
+                    yield _found(summary)
+            if len(page) < _PAGE:
+                return
+            offset += _PAGE
+
+    def resume(self, execution_id: str, inputs: Mapping[str, Any] | None = None) -> None:
+        """See plugin.Platform."""
+        state = self._existing(execution_id)
+        try:
+            message = Operations(self._services.engine).resume(state, inputs or {})
+        except ValueError as error:
+            raise TaskFailure(str(error)) from None
+        self._services.send(execution_id, message)
+
+    def kill(self, execution_id: str) -> None:
+        """See plugin.Platform."""
+        state = self._existing(execution_id)
+        try:
+            message = Operations(self._services.engine).kill(state)
+        except ValueError as error:
+            raise TaskFailure(str(error)) from None
+        self._services.send(execution_id, message)
+
+    def purge(
+        self,
+        execution_id: str,
+        *,
+        execution: bool = True,
+        logs: bool = True,
+        metrics: bool = True,
+        storage: bool = True,
+    ) -> Purged | None:
+        """See plugin.Platform. The summary goes last: a purge that was interrupted finds it again."""
+        stores = self._stores
+        summary = stores.executions.get(execution_id)
+        if summary is None:
+            return None
+        self._check(summary.namespace)
+        if not _found(summary).is_over:
+            return None
+        files = log_count = metric_count = 0
+        if storage:
+            folder = execution_folder(summary.namespace, summary.flow_id, execution_id)
+            files = len(purge_files(stores.storage, folder, everything=execution))
+        if logs:
+            log_count = len(stores.logs.fetch(execution_id))
+            stores.logs.delete(execution_id)
+        if metrics:
+            metric_count = len(stores.metrics.fetch(execution_id))
+            stores.metrics.delete(execution_id)
+        if execution:
+            stores.claims.delete(execution_id)
+            stores.journal.purge(execution_id)
+            stores.executions.delete(execution_id)
+            self._services.forget(execution_id)
+        return Purged(log_count, metric_count, files)
+
+    def logs(self, execution_id: str, *, level: str = "TRACE", task_ids: Sequence[str] = ()) -> Iterator[FoundLine]:
+        """See plugin.Platform."""
+        summary = self._stores.executions.get(execution_id)
+        if summary is None:
+            raise TaskFailure(f"There is no execution `{execution_id}`")
+        self._check(summary.namespace)
+        for line in self._stores.logs.fetch(execution_id, min_level=Level(level)):
+            if not task_ids or line.task_id in task_ids:
+                yield FoundLine(
+                    line.namespace,
+                    line.flow_id,
+                    line.execution_id,
+                    line.task_id,
+                    line.task_run_id,
+                    line.attempt,
+                    line.timestamp,
+                    line.level.value,
+                    line.message,
+                )
+
+    def purge_logs(
+        self,
+        execution_id: str,
+        *,
+        levels: Sequence[str] = (),
+        start: datetime | None = None,
+        end: datetime | None = None,
+    ) -> int:
+        """See plugin.Platform."""
+        summary = self._stores.executions.get(execution_id)
+        if summary is None:
+            return 0
+        self._check(summary.namespace)
+        return self._stores.logs.purge(execution_id, levels=[Level(level) for level in levels], start=start, end=end)
+
+    def _existing(self, execution_id: str) -> ExecutionState:
+        state = self._services.state(execution_id)
+        if state is None:
+            raise TaskFailure(f"There is no execution `{execution_id}`")
+        self._check(state.flow.definition.namespace)
+        return state
+
+    def _may_reach(self, namespace: str) -> bool:
+        settings = self._services.engine.settings
+        return namespace == self._namespace or settings.may_reach(self._namespace, namespace)
+
+    def _check(self, namespace: str) -> None:
+        if not self._may_reach(namespace):
+            raise TaskFailure(
+                f"The namespace '{self._namespace}' may not deal with executions of the namespace '{namespace}'"
+            )
+
+
+def _found(summary: ExecutionSummary) -> FoundExecution:
+    return FoundExecution(
+        summary.id,
+        summary.namespace,
+        summary.flow_id,
+        summary.state,
+        summary.start,
+        summary.end,
+        # What has ended and is not looked after any more: its afterExecution is through, too.
+        summary.end is not None and summary.wake_by is None,
+    )
