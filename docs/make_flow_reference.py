@@ -390,7 +390,7 @@ def _runners(classes: Iterable[type[TaskRunnerProperties]]) -> Iterator[str]:
 
 def _triggers(registry: Registry) -> Iterator[str]:
     yield "## Triggers\n"
-    yield "[Flow triggers](triggers.md) fire. **Not in this version**: the others are read and checked, and do not fire.\n"
+    yield "[Flow triggers](triggers.md) fire. **Not in this version**: others are checked, but never fire.\n"
     yield "Every trigger has:\n"
     yield _properties(Trigger)
     for trigger in registry.triggers():
@@ -400,7 +400,7 @@ def _triggers(registry: Registry) -> Iterator[str]:
         if trigger.ALIASES:
             yield f"Older names: {', '.join(map(code, trigger.ALIASES))}\n"
     yield "## Conditions\n"
-    yield "Conditions of triggers are read and checked.\n"
+    yield "All of them work on a Flow trigger; a Schedule takes those of dates.\n"
     rows = [
         [code(cls.TYPE), _doc(cls), ", ".join(code(name) for name in fields_of(cls)), _or_none(cls.ALIASES)]
         for cls in registry.conditions()

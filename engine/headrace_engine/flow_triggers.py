@@ -26,6 +26,7 @@ from headrace_engine.core.windows import Change, Look, TriggerMemory, booked, lo
 from headrace_engine.engine import CORRELATION_LABEL, Engine
 from headrace_engine.executor import Executor
 from headrace_engine.expressions import ExpressionError
+from headrace_engine.language import FlowError
 from headrace_engine.listeners import Listener
 from headrace_engine.model.definition import FlowDefinition
 from headrace_engine.model.ids import derived_id
@@ -91,7 +92,7 @@ class FlowTriggers:
         change = heard.change
         try:
             flow = self._engine.flow_of(change.namespace, change.flow_id).definition
-        except ValueError:
+        except (FlowError, ValueError):
             return  # deleted meanwhile, or no longer valid
         for trigger in flow.triggers:
             if (

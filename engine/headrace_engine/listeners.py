@@ -8,6 +8,7 @@ import threading
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 
+from headrace_engine.language import FlowError
 from headrace_engine.model.definition import FlowDefinition
 from headrace_engine.model.trigger import FLOW_TRIGGER, ConditionDefinition, TriggerDefinition
 from headrace_engine.ports import Flows, FlowSource
@@ -64,7 +65,7 @@ class Listeners:
                 if _MENTIONS_ONE.search(source.source):
                     try:
                         definition = self._compiled(source)
-                    except ValueError:
+                    except (FlowError, ValueError):
                         _log.exception("The triggers of %s.%s cannot be read", source.namespace, source.id)
                         continue
                     found[source.namespace, source.id] = _listeners(definition)

@@ -201,3 +201,21 @@ def test_nothing_is_left_behind(flow: Write, tmp_path: Path) -> None:
             check=False,
         )
     assert list((tmp_path / "tmp").iterdir()) == []
+
+
+def test_flows_that_a_trigger_starts_are_waited_for_and_told_of(headrace: Headrace, flow: Write) -> None:
+    listens = """
+tasks:
+  - {id: nap, type: io.kestra.plugin.core.flow.Sleep, duration: PT0.2S}
+triggers:
+  - id: after
+    type: io.kestra.plugin.core.trigger.Flow
+    preconditions: {id: p, flows: [{namespace: demo, flowId: %s, states: [SUCCESS]}]}
+"""
+    first = flow(HELLO, "hello")
+    flow(listens % "hello", "second")
+    flow((listens % "second").replace("core.flow.Sleep, duration: PT0.2S", "core.flow.Pause"), "third")
+    result = headrace("run", first, "--flows", first.parent, "--quiet")
+    assert result.exit_code == 0
+    told = [line for line in masked(result.stdout).splitlines() if "trigger" in line]
+    assert told == ["A trigger started demo.second: SUCCESS (ID)", "A trigger started demo.third: PAUSED (ID)"]

@@ -136,4 +136,4 @@ def test_two_engines_do_what_one_does(story: Story) -> None:
 @pytest.mark.slow
 @pytest.mark.parametrize("story", ORDERLY, ids=story_id)
 def test_two_engines_do_what_one_does_with_many_seeds(story: Story) -> None:
-    play(story, range(25, 1000))
+    play(story, range(25, 500))

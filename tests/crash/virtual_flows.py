@@ -309,6 +309,28 @@ tasks:
         {"effort": lambda _: {"vars": {"n": 3}}, "last": lambda _: {"vars": {}}},
         others=(_CHILD,),
     ),
+    *(
+        Story(
+            f"an execution for each part, {'waited for' if wait == 'true' else 'and nobody waits'}",
+            f"""
+id: parts
+namespace: crash
+tasks:
+  - {{id: file, type: io.kestra.plugin.core.storage.Write, content: "x\\ny\\nz"}}
+  - id: each
+    type: io.kestra.plugin.core.flow.ForEachItem
+    items: "{{{{ outputs.file.uri }}}}"
+    namespace: crash
+    flowId: child
+    wait: {wait}
+    inputs: {{n: "{{{{ taskrun.iteration }}}}"}}
+  - {{id: told, type: io.kestra.plugin.core.debug.Return, format: "{{{{ read(outputs.each_merge.subflowOutputs) }}}}"}}
+""",
+            {"effort": lambda _: {"vars": {"n": 3}}},
+            others=(_CHILD,),
+        )
+        for wait in ("true", "false")
+    ),
     Story(
         "a kill that reaches a subflow",
         """

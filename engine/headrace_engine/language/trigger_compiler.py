@@ -38,7 +38,7 @@ def states(data: Any) -> frozenset[State] | None:
     """Return the states that are named; None when none are."""
     if not isinstance(data, list):
         return None
-    return frozenset(State(name) for name in data if name in State.__members__)
+    return frozenset(State(name) for name in data if isinstance(name, str) and name in State.__members__)
 
 
 # -- Conditions -------------------------------------------------------------------------------------
@@ -106,16 +106,19 @@ def compile_trigger(
             gathering, unsupported = _gathering(data)
         except (ValueError, KeyError, TypeError, AttributeError) as error:
             unsupported = f"its conditions cannot be read: {error}"
-    when = data.get("when")
+    when, inputs = data.get("when"), data.get("inputs")
     if when is not None:
         conditions = (*conditions, ConditionDefinition("Expression", {"expression": str(when)}))
+    ids = [each.id for each in _gatherings(gathering, conditions)]
+    if len(set(ids)) < len(ids):
+        unsupported = "two of what it waits for have the same `id`"
     common = {*names_of(Base), *(_GATHERED if cls.TYPE == FLOW_TRIGGER else ())}
     return TriggerDefinition(
         id=str(data.get("id", "")),
         type=cls.TYPE,
         disabled=flag(data, "disabled"),
         conditions=tuple(conditions),
-        inputs=data.get("inputs") or {},
+        inputs=inputs if isinstance(inputs, Mapping) else {},
         labels=label_pairs(data.get("labels")),
         stop_after=states(data.get("stopAfter")) or frozenset(),
         allow_concurrent=flag(data, "allowConcurrent"),
@@ -126,6 +129,11 @@ def compile_trigger(
         properties={name: value for name, value in data.items() if name not in common},
         unsupported=unsupported,
     )
+
+
+def _gatherings(own: Gathering | None, conditions: Sequence[ConditionDefinition]) -> list[Gathering]:
+    found = [each.gathering for condition in conditions for each in condition.walk()]
+    return [each for each in (own, *found) if each is not None]
 
 
 def _gathering(data: Mapping[str, Any]) -> tuple[Gathering | None, str | None]:

@@ -634,12 +634,13 @@ class World:
 
     def go_on(self) -> None:
         """Deliver what is owed, in order; or let time pass; or be the person a pause waits for."""
+        if next_question(self.state) is not None:
+            self.step([Poke()])
+            return
         state, owed = self.state, self.owed()
         timers = {key: self.timers[key] for key in state.timers if key in self.timers}
         due = [key for key in self.timers if key in timers and timers[key] <= self.now]
-        if next_question(state) is not None:
-            self.step([Poke()])
-        elif owed or due:
+        if owed or due:
             for message in owed or [TimerFired(key) for key in due]:
                 self.step([message])
         elif timers:
