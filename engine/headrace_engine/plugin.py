@@ -79,7 +79,7 @@ _DURATION = re.compile(
 )
 
 
-_LONGEST = timedelta(days=365_250)
+LONGEST_DURATION = timedelta(days=365_250)
 """A thousand years: any date of ours plus this is still a date."""
 
 
@@ -102,7 +102,7 @@ def parse_duration(text: str) -> timedelta:
         )
     except OverflowError:
         length = timedelta.max
-    if length > _LONGEST:
+    if length > LONGEST_DURATION:
         raise ValueError(f"The duration `{text}` is longer than a thousand years")
     return -length if parts.get("sign") == "-" else length
 

@@ -46,6 +46,8 @@ class Zygote:
             start_new_session=True,
         )
         self._read = b""
+        self._pid = 0
+        """The engine that lives, if one does."""
 
     def close(self) -> None:
         """End it; an engine that a failed test left goes with it."""
@@ -55,11 +57,16 @@ class Zygote:
     def bear(self, **life: str) -> int:
         """Start an engine; return its process id."""
         assert self._process.stdin is not None
+        if self._pid:  # a test that failed left it
+            os.kill(self._pid, signal.SIGKILL)
+            while self.line(SOON) != "dead":
+                pass
         self._process.stdin.write(json.dumps(life).encode() + b"\n")
         self._process.stdin.flush()
         word, pid = self.line(SOON).split()
         assert word == "born"
-        return int(pid)
+        self._pid = int(pid)
+        return self._pid
 
     def line(self, seconds: float) -> str:
         """Return the next line; "" when none comes within *seconds*."""
@@ -73,6 +80,8 @@ class Zygote:
             assert chunk, "the driver has ended"
             self._read += chunk
         line, _, self._read = self._read.partition(b"\n")
+        if line == b"dead":
+            self._pid = 0
         return line.decode()
 
 
@@ -175,7 +184,7 @@ class Round:
     def no_process_of(self, lives: range) -> None:
         """Check that nothing these lives started is left; what waited at the gate needs a moment to see it is alone."""
         marks = {f"CRASH_MARK={self.name}.{life}".encode() for life in lives}
-        deadline = time.monotonic() + 5
+        deadline = time.monotonic() + SOON
         while left := [pid for pid in processes() if marks & environment_of(pid)]:
             assert time.monotonic() < deadline, f"processes are left: {left}"
             time.sleep(0.01)  # polls

@@ -64,9 +64,7 @@ class Effect(RunnableTask):
 
 def registry() -> Registry:
     """Return all task types, and test.Effect."""
-    loaded = Registry.load()
-    loaded.register(Effect)
-    return loaded
+    return Registry.load().extended([Effect])
 
 
 @dataclass

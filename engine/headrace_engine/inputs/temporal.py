@@ -6,7 +6,7 @@ import re
 from datetime import UTC, date, datetime, time, timedelta
 from typing import Any
 
-from headrace_engine.plugin import format_duration, parse_duration
+from headrace_engine.plugin import LONGEST_DURATION, format_duration, parse_duration
 
 from .problems import Refused
 
@@ -60,7 +60,7 @@ def read_time(value: Any) -> time:
 
 def read_duration(value: Any) -> timedelta:
     """Return a duration: `PT5M6S`; negative ones as Java prints them too, `PT-5M-6S`."""
-    if isinstance(value, timedelta):
+    if isinstance(value, timedelta) and abs(value) <= LONGEST_DURATION:
         return value
     try:
         if isinstance(value, str):
