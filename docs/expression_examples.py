@@ -244,5 +244,5 @@ FUNCTIONS: Mapping[str, str] = {
 }
 """By the first name of each function; aliases share the example."""
 
-REFUSED_HERE = {"http": "The function http() is not available here"}
-"""Functions that this version refuses wherever a flow calls them, with the sentence a run fails with."""
+CALLS_OUT = {"http": "what the address answers, within 10 s and 1 MiB"}
+"""Functions whose result is the outside's, and what it is."""

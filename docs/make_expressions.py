@@ -163,8 +163,8 @@ def _specs(known: Mapping[str, declared.Spec], given: Mapping[str, str]) -> Iter
         signature = code(_signature(name, spec, function=is_function))
         if aliases:
             signature += f", also {', '.join(map(code, aliases))}"
-        if name in examples.REFUSED_HERE and is_function:
-            yield [signature, sentence(spec), code(given[name]), f"error: {examples.REFUSED_HERE[name]}"]
+        if name in examples.CALLS_OUT and is_function:
+            yield [signature, sentence(spec), code(given[name]), examples.CALLS_OUT[name]]
         else:
             yield _row([signature, sentence(spec)], given[name])
 

@@ -72,7 +72,8 @@ class Operations:
 
         Raises IllegalStateError unless it is PAUSED; InputError for the inputs; UnprocessableError for the rest.
         """
-        if state.state is not State.PAUSED:
+        # A Pause in afterExecution waits while the execution has its end state already.
+        if state.state is not State.PAUSED and not (state.state.is_terminal and state.paused):
             raise IllegalStateError(f"Illegal state: execution is not paused, it is in state {state.state}")
         if to not in RESUMES_TO:
             raise UnprocessableError(f"Illegal argument: an execution cannot be resumed to {to}")
@@ -92,9 +93,11 @@ class Operations:
         return Resume(task_run.id, to, Inline(outputs))
 
     def force_run(self, state: ExecutionState) -> Message:
-        """Run now. Raises UnprocessableError when it has ended."""
+        """Run now; with the first Pause that waits, if one does. Raises UnprocessableError when it has ended."""
         if state.state.is_terminal:
             raise UnprocessableError(f"Illegal argument: the execution has ended, it is in state {state.state}")
+        if state.state is State.PAUSED and state.paused:  # named, so that a message that comes twice resumes one
+            return Resume(min(state.paused, key=lambda run_id: state.task_runs[run_id].order))
         return ForceRun()
 
     def unqueue(self, state: ExecutionState, to: State = State.RUNNING) -> Message:

@@ -53,13 +53,22 @@ tasks:
   - {id: after, type: io.kestra.plugin.core.debug.Return, format: x}
 """
 
+LATE = """
+id: late
+namespace: demo
+tasks:
+  - {id: first, type: io.kestra.plugin.core.debug.Return, format: x}
+afterExecution:
+  - {id: wait, type: io.kestra.plugin.core.flow.Pause}
+"""
+
 LIMITED = SLEEPING.replace("id: sleeping", "id: limited") + "concurrency: {limit: 1}\n"
 
 
 @pytest.fixture
 def runtime() -> Iterator[VirtualRuntime]:
     with VirtualRuntime() as runtime:
-        for source in (PAUSED, FAILING, SLEEPING, LIMITED):
+        for source in (PAUSED, FAILING, SLEEPING, LIMITED, LATE):
             runtime.save_flow(source)
         yield runtime
 
@@ -207,3 +216,20 @@ def test_unqueue_and_force_run(runtime: VirtualRuntime) -> None:
     assert runtime.stores.slots.state("demo/limited").holders == frozenset()
     with pytest.raises(UnprocessableError, match="has ended"):
         runtime.ask(first, lambda operations, state: operations.force_run(state))
+
+
+def test_force_run_resumes_the_pause_that_waits(runtime: VirtualRuntime) -> None:
+    execution_id = start(runtime, "approval")
+    runtime.ask(execution_id, lambda operations, state: operations.force_run(state))
+    runtime.settle()
+    assert runtime.outcome(execution_id).find("wait")["state"]["current"] == "SUCCESS"
+
+
+def test_a_pause_after_the_execution_can_be_resumed(runtime: VirtualRuntime) -> None:
+    execution_id = start(runtime, "late")
+    assert runtime.outcome(execution_id).state == "SUCCESS"
+    runtime.ask(execution_id, lambda operations, state: operations.resume(state))
+    runtime.settle()
+    assert runtime.outcome(execution_id).find("wait")["state"]["current"] == "SUCCESS"
+    with pytest.raises(IllegalStateError, match="not paused"):
+        runtime.ask(execution_id, lambda operations, state: operations.resume(state))

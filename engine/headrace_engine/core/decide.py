@@ -321,11 +321,11 @@ class _Step:
             self.wake_up()
 
     def force_run(self) -> None:
-        """Reference §5.5: a CREATED execution starts, a paused one is resumed."""
+        """Reference §5.5: a CREATED execution starts, one that was held goes on."""
         if self.state.state in (State.CREATED, State.QUEUED):
             self.start(force=True)
-        elif self.state.state is State.PAUSED:
-            self.resume(Resume())
+        elif self.state.state is State.PAUSED and self.state.held:
+            self.wake_up()
 
     def take_back(self, message: Restart | ChangeState) -> None:
         """Restart, or a state set by hand: only where nothing runs (reference §5.2, §5.4)."""

@@ -82,7 +82,7 @@ class ChangeState:
 
 @dataclass(frozen=True, slots=True)
 class ForceRun:
-    """Run now, whatever the execution waits for: its date, its turn, a person."""
+    """Run now, whether the execution waits for its date or its turn, or was held. Pauses are resumed by name."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -14,6 +14,7 @@ from headrace_engine.core.messages import (
     Abort,
     ChangeState,
     Create,
+    ForceRun,
     Hold,
     Kill,
     LoopChecked,
@@ -43,7 +44,7 @@ from headrace_engine.model.definition import (
     SlaBehavior,
 )
 from headrace_engine.model.state import State
-from unit.core.harness import Run, flow, opened, task
+from unit.core.harness import START, Run, flow, opened, task
 
 D = Kind.DISPATCHED
 SECOND = timedelta(seconds=1)
@@ -133,6 +134,13 @@ def test_a_restart_of_what_is_held_leaves_a_loop_that_is_about_to_check_alone() 
     assert run.states == {"par": "RUNNING", "a": "RUNNING", "l": "RUNNING", "x": "RUNNING"}
     run.report("x").report("a")
     assert run.history[-1] == "SUCCESS"
+
+
+def test_a_force_run_that_comes_late_resumes_no_pause() -> None:
+    run = Run(flow(task("a", D), pause())).start(start_at=START + SECOND).send(ForceRun()).report("a")
+    state = run.state
+    assert run.send(ForceRun()).state is state
+    assert run.states == {"a": "SUCCESS", "p": "PAUSED"}
 
 
 # -- Between the end of the tasks and the flow's outputs ----------------------------------------------
