@@ -164,7 +164,7 @@ def _specs(known: Mapping[str, declared.Spec], given: Mapping[str, str]) -> Iter
         if aliases:
             signature += f", also {', '.join(map(code, aliases))}"
         if name in examples.CALLS_OUT and is_function:
-            yield [signature, sentence(spec), code(given[name]), examples.CALLS_OUT[name]]
+            yield [signature, sentence(spec), code(given[name]), f"*{examples.CALLS_OUT[name]}*"]
         else:
             yield _row([signature, sentence(spec)], given[name])
 

@@ -156,7 +156,7 @@ def examples_of_expressions() -> Iterator[tuple[str, str]]:
     """Yield each template of expressions.md and what the page says it gives."""
     for title in ("Operators", "Tests", "Tags", "Filters", "Functions"):
         for row in rows(section(EXPRESSIONS, title)):
-            if len(row) < 3 or row[-1].startswith("error: "):
+            if len(row) < 3 or row[-1].startswith(("error: ", "*")):
                 continue
             text = row[-2].strip("`").replace("⏎", "\n")
             result = "" if row[-1] == "(nothing)" else re.sub(r"^`` | ``$|^`|`$", "", row[-1])

@@ -462,9 +462,9 @@ class World:
         issued = Counter(map(said, commands_of(state, entry.events)))
         due = Counter(map(said, outstanding(state, above=before.seq)))
         assert set(issued) == set(due), "commands_of is not what is outstanding since the entry before"
-        self.leaving |= any(isinstance(event, WindingDown) for event in entry.events)
-        if any(isinstance(event, Reopened) for event in entry.events):
-            self.leaving = False
+        for event in entry.events:
+            if isinstance(event, WindingDown | Reopened):
+                self.leaving = isinstance(event, WindingDown)
         self.entries.append(stored)
         self.state = state
         Sound(self, before, entry.events).look()
