@@ -291,6 +291,10 @@ def _execution_moved(state: ExecutionState, event: ExecutionMoved) -> ExecutionS
         held=state.held and not event.to.is_terminal,
     )
     state = _pend(state, Announce(event.to, len(state.histories) - 1))
+    if event.to is State.RETRIED and state.follower is not None:
+        state = _pend(state, state.follower)
+    if event.to.is_terminal:  # killed meanwhile, it has no follower
+        state = evolve(state, follower=None)
     if state.flow.definition.concurrency is not None:
         if event.to is State.QUEUED:
             state = _pend(state, JoinQueue())
@@ -320,7 +324,7 @@ def _replaced(state: ExecutionState, event: Replaced) -> ExecutionState:
         original_created=created.original_created or state.histories[0][1],
         start_at=event.due,
     )
-    return _pend(state, StartExecution(event.by, follower))
+    return evolve(state, follower=StartExecution(event.by, follower))
 
 
 def _child_started(state: ExecutionState, event: ChildStarted) -> ExecutionState:

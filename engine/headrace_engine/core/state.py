@@ -16,7 +16,7 @@ from typing import Any
 
 from immutables import Map
 
-from headrace_engine.core.commands import Command
+from headrace_engine.core.commands import Command, StartExecution
 from headrace_engine.core.events import ROOT, ExecutionCreated, ItemsStarted
 from headrace_engine.core.flow import FlowIndex
 from headrace_engine.core.task_run import Histories, TaskRun
@@ -110,6 +110,8 @@ class ExecutionState:
     """Waits for the answer whether it gets a concurrency slot; true when it takes one whatever the limit."""
     broken_slas: frozenset[str] = frozenset()
     winding_down: State | None = None
+    follower: StartExecution | None = None
+    """The execution that takes over when this one ends RETRIED."""
     finishing: State | None = None
     closed: bool = False
     ordinal: int = 0

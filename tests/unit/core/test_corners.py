@@ -39,6 +39,7 @@ from headrace_engine.model.definition import (
     LimitBehavior,
     OutputDefinition,
     Retry,
+    RetryBehavior,
     RetryKind,
     Sla,
     SlaBehavior,
@@ -260,6 +261,15 @@ def test_abort_in_the_middle_of_a_step_starts_nothing_more() -> None:
     assert next_question(run.state) is None
 
 
+def test_a_kill_while_a_new_execution_is_about_to_take_over_keeps_it_from_starting() -> None:
+    again = Retry(RetryKind.CONSTANT, SECOND, behavior=RetryBehavior.CREATE_NEW_EXECUTION)
+    run = Run(flow(parallel(task("a", D, retry=again), task("b", D)))).start().report("a", State.FAILED)
+    assert "StartExecution" not in run.outstanding
+    run.send(Kill()).report("b", State.KILLED)
+    assert run.history[-1] == "KILLED"
+    assert "StartExecution" not in run.outstanding
+
+
 # -- Restart, change of state, replay ---------------------------------------------------------------
 
 
@@ -267,6 +277,22 @@ def test_a_state_set_by_hand_that_completes_everything_ends_the_execution_once()
     run = Run(flow(task("s", Kind.SEQUENTIAL, tasks=[task("a")])), {"a": State.FAILED}).start()
     run.send(ChangeState(State.SUCCESS, run.find("a").id))
     assert run.history == ["CREATED", "RUNNING", "FAILED", "RESTARTED", "RUNNING", "SUCCESS"]
+
+
+def test_when_only_finally_failed_a_restart_runs_that_again() -> None:
+    run = Run(flow(task("a"), finally_=(task("f"),)), {"f": FAILS_ONCE}).start().send(Restart())
+    assert run.states == {"a": "SUCCESS", "f": "SUCCESS"}
+    assert run.history_of("a") == ["CREATED", "RUNNING", "SUCCESS"]
+    assert run.history[-1] == "SUCCESS"
+
+
+def test_when_only_the_finally_of_a_flowable_failed_a_restart_keeps_its_tasks() -> None:
+    inner = task("s", Kind.SEQUENTIAL, tasks=[task("a")], finally_=[task("f")])
+    run = Run(flow(task("o", Kind.SEQUENTIAL, tasks=[inner, task("n")])), {"f": FAILS_ONCE}).start()
+    first = run.find("a").id
+    run.send(Restart())
+    assert run.states == {"o": "SUCCESS", "s": "SUCCESS", "a": "SUCCESS", "f": "SUCCESS", "n": "SUCCESS"}
+    assert run.find("a").id == first
 
 
 def test_a_failed_task_run_may_be_set_to_failed() -> None:

@@ -1058,16 +1058,17 @@ class People(Delivery):
 def examples(usual: int, thorough: int, steps: int) -> settings:
     return settings(
         max_examples=thorough if THOROUGH else usual,
+        derandomize=not THOROUGH,
         stateful_step_count=steps,
         deadline=None,
-        print_blob=True,
+        print_blob=THOROUGH,
         suppress_health_check=list(HealthCheck),
     )
 
 
 def test_whatever_order_messages_come_in_the_outcome_is_the_same() -> None:
-    run_state_machine_as_test(Delivery, settings=examples(120, 3000, 25))
+    run_state_machine_as_test(Delivery, settings=examples(150, 6000, 25))
 
 
 def test_whatever_people_do_in_between_nothing_gets_stuck_or_miscounted() -> None:
-    run_state_machine_as_test(People, settings=examples(120, 3000, 25))
+    run_state_machine_as_test(People, settings=examples(150, 6000, 25))
