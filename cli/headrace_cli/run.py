@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -14,10 +15,12 @@ from headrace_cli.display import Display, Silent
 from headrace_cli.errors import UNSUCCESSFUL
 from headrace_cli.output import Output, standard_error, standard_output
 from headrace_cli.styled import Span, Tone, line
-from headrace_cli.view import state_of
+from headrace_cli.submit import submit
+from headrace_cli.view import View, state_of
 
 if TYPE_CHECKING:
     from headrace_engine.model.definition import FlowDefinition
+    from headrace_engine.ports import LogLine
 
 
 @click.command("run")
@@ -90,19 +93,27 @@ def command(
       headrace run examples/hello.yaml --input message=Hello
     """
     from headrace_cli.report import outputs, report  # noqa: PLC0415 - these take their time; not needed for --help
-    from headrace_cli.session import Request, session  # noqa: PLC0415 - as above
+    from headrace_cli.session import HeldByServerError, Request, session  # noqa: PLC0415 - as above
 
     out, err = standard_output(color=not no_color), standard_error(color=not no_color)
     to = err if output == "json" else out
     from_file = inputs.values(inputs_file) if inputs_file is not None else {}
     request = Request(flow, {**from_file, **given, **files}, [*given, *files], labels, flows)
-    with session(data_dir) as opened:
-        definition = opened.save(request)
-        started = opened.start(definition, request, watched=not quiet)
-        execution = opened.follow(started, Silent() if quiet else _display(to, err, definition))
-        logs = opened.logs(started)
-        triggered = opened.triggered(started)
-        are_files_gone = opened.is_temporary
+    logs: Sequence[LogLine] = ()
+    triggered: Sequence[View] = ()
+    are_files_gone = False
+    try:
+        with session(data_dir) as opened:
+            definition = opened.save(request)
+            started = opened.start(definition, request, watched=not quiet)
+            execution = opened.follow(started, Silent() if quiet else _display(to, err, definition))
+            logs = opened.logs(started)
+            triggered = opened.triggered(started)
+            are_files_gone = opened.is_temporary
+    except HeldByServerError as held:
+        if not quiet:
+            err.write([line(f"The server {held.address} holds {data_dir}: it runs the flow.")])
+        execution = submit(held.address, flow, flows, request.inputs, labels)
 
     if output == "pretty" or not quiet:
         told = report(execution, logs, to.symbols, datetime.now(UTC))

@@ -20,6 +20,7 @@ from headrace_cli.feed import Drawing, Feed
 from headrace_cli.interrupts import Interrupts
 from headrace_cli.local import LocalRuntime
 from headrace_cli.view import View
+from headrace_engine.adapters.local.lock import DataFolderLockedError
 from headrace_engine.engine import CheckFailedError, NoSuchFlowError, UnsupportedError
 from headrace_engine.inputs import InputError
 from headrace_engine.language import FlowError
@@ -51,6 +52,14 @@ class Started:
 
     execution_id: str
     feed: Feed
+
+
+class HeldByServerError(UserError):
+    """A server runs on the folder: it can be asked to run the flow."""
+
+    def __init__(self, address: str) -> None:
+        super().__init__(f"The data folder is held by the server {address}")
+        self.address = address
 
 
 class Session:
@@ -155,7 +164,12 @@ def session(data_dir: Path | None) -> Iterator[Session]:
     try:
         # PortError includes DataFolderLockedError, which names the process.
         with _told():
-            runtime = LocalRuntime.open(folder)
+            try:
+                runtime = LocalRuntime.open(folder)
+            except DataFolderLockedError as locked:
+                if locked.address is not None:
+                    raise HeldByServerError(locked.address) from None
+                raise
         try:
             with _told():
                 yield Session(runtime, folder, is_temporary=data_dir is None)

@@ -99,22 +99,19 @@ def after_failure(state: ExecutionState) -> Reopening:
         if run.state not in RESTARTABLE:
             continue
         if tree.is_aside(run):
-            if run.phase == "finally" and not any(map(tree.is_aside, state.ancestors(run))):
+            owner = next(state.ancestors(run), None)
+            is_allowed = owner is not None and owner.state not in RESTARTABLE
+            if run.phase == "finally" and not is_allowed and not any(map(tree.is_aside, state.ancestors(run))):
                 finals.add(run.parent_id)
             continue
         if run.id in finals and tree.kind(run) is not Kind.WORKING_DIRECTORY:
             continue
-        taken_up = {
-            *restarted,
-            *(run_id for run_id in finals if run_id and state.task_runs[run_id].state in RESTARTABLE),
-        }
-        if any(each.id in taken_up for each in tree.descendants(run)):
+        if any(each.id in restarted or each.id in finals for each in tree.descendants(run)):
             continue  # opened again for the sake of what failed in it
         directory = next((up for up in state.ancestors(run) if tree.kind(up) is Kind.WORKING_DIRECTORY), None)
         again = directory or run  # a WorkingDirectory restarts as a whole (reference §3.4)
         restarted[again.id] = again
-    # Not where the failure was allowed.
-    owners = [run for run in tree.runs if run.id in finals and run.state in RESTARTABLE and run.id not in restarted]
+    owners = [run for run in tree.runs if run.id in finals and run.id not in restarted]
     if not restarted and not owners and None not in finals:
         raise NothingToRestartError("No task found to restart")
     chosen = sorted(restarted.values(), key=lambda run: run.order)

@@ -295,6 +295,12 @@ def test_when_only_the_finally_of_a_flowable_failed_a_restart_keeps_its_tasks() 
     assert run.find("a").id == first
 
 
+def test_a_finally_whose_failure_was_allowed_is_left_alone_by_a_restart() -> None:
+    inner = task("s", Kind.SEQUENTIAL, tasks=[task("a")], finally_=[task("f")], allow_failure=True)
+    run = Run(flow(inner, task("b")), {"f": State.FAILED, "b": FAILS_ONCE}).start().send(Restart())
+    assert run.states == {"s": "WARNING", "a": "SUCCESS", "f": "FAILED", "b": "SUCCESS"}
+
+
 def test_a_failed_task_run_may_be_set_to_failed() -> None:
     run = Run(flow(task("a")), {"a": State.FAILED}).start()
     run.send(ChangeState(State.FAILED, run.find("a").id))
