@@ -10,6 +10,7 @@ import struct
 import subprocess
 import sys
 import termios
+import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -129,6 +130,16 @@ def test_ctrl_c_once_kills_the_execution_and_waits_for_its_end(flow: Write) -> N
     assert "✘ KILLED".encode() in re.sub(rb"\x1b\[[0-9;?]*[A-Za-z]", b"", screen.seen)
 
 
+def is_gone(process: Path) -> bool:
+    """Return whether a process that was killed has ended; that takes the system a moment."""
+    deadline = time.monotonic() + 10
+    while process.exists() and "\nState:\tZ" not in (process / "status").read_text():
+        if time.monotonic() > deadline:
+            return False
+        time.sleep(0.01)  # polls
+    return True
+
+
 def test_ctrl_c_twice_leaves_at_once_and_leaves_no_process_behind(flow: Write, tmp_path: Path) -> None:
     pid = tmp_path / "pid"
     stubborn = f"trap '' TERM INT HUP; echo $$ > {pid}; echo begun; while true; do sleep 0.05; done"
@@ -139,5 +150,5 @@ def test_ctrl_c_twice_leaves_at_once_and_leaves_no_process_behind(flow: Write, t
         screen.press(INTERRUPT)
         assert screen.end() == 130
     assert screen.seen.endswith(SHOW_CURSOR)
-    assert not Path(f"/proc/{pid.read_text().strip()}").exists()
+    assert is_gone(Path(f"/proc/{pid.read_text().strip()}"))
     assert list(tmp_path.glob("headrace-*")) == []

@@ -5,7 +5,19 @@ from __future__ import annotations
 import subprocess
 import sys
 
-FORBIDDEN = {"boto3", "botocore", "sqlite3", "socket", "ssl", "http", "httpx", "asyncio", "subprocess", "pydantic", "jinja2"}
+FORBIDDEN = {
+    "boto3",
+    "botocore",
+    "sqlite3",
+    "socket",
+    "ssl",
+    "http",
+    "httpx",
+    "asyncio",
+    "subprocess",
+    "pydantic",
+    "jinja2",
+}
 
 
 def test_importing_the_core_loads_no_store_no_network_and_no_vendor() -> None:
