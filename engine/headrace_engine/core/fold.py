@@ -461,8 +461,10 @@ def _reopened(state: ExecutionState, event: Reopened) -> ExecutionState:
     ready, tail = state.ready.mutate(), state.ready_tail
     for run_id in event.restarted:
         run = runs[run_id]
-        check(TASK_RUN, f"Task run {run_id}", run.state, State.RESTARTED)
-        histories = (*run.histories, (State.RESTARTED, _now(state)))
+        histories = run.histories
+        if run.state is not State.RESTARTED:  # a replay takes one along that had not begun
+            check(TASK_RUN, f"Task run {run_id}", run.state, State.RESTARTED)
+            histories = (*histories, (State.RESTARTED, _now(state)))
         runs[run_id] = evolve(run, histories=histories, error=None, lost=0, retry_at=None, ticket=tail)
         ready[tail] = run_id
         tail += 1

@@ -91,17 +91,18 @@ class _Tree:
 
 
 def after_failure(state: ExecutionState) -> Reopening:
-    """Return what a restart of the execution touches. Raises NothingToRestartError."""
+    """Return what a restart of the execution touches: what failed or is paused, unless its failure was allowed.
+
+    An allowed failure is past, and what came after it in its lane has run. Raises NothingToRestartError.
+    """
     tree = _Tree(state)
     restarted: dict[str, TaskRun] = {}
     finals: set[str | None] = set()  # flowables (None: the execution) whose finally failed: that alone runs again
     for run in reversed(tree.runs):  # children before parents
-        if run.state not in RESTARTABLE:
+        if run.state not in RESTARTABLE or any(up.state.is_success for up in state.ancestors(run)):
             continue
         if tree.is_aside(run):
-            owner = next(state.ancestors(run), None)
-            is_allowed = owner is not None and owner.state not in RESTARTABLE
-            if run.phase == "finally" and not is_allowed and not any(map(tree.is_aside, state.ancestors(run))):
+            if run.phase == "finally" and not any(map(tree.is_aside, state.ancestors(run))):
                 finals.add(run.parent_id)
             continue
         if run.id in finals and tree.kind(run) is not Kind.WORKING_DIRECTORY:

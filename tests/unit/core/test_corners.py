@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from datetime import timedelta
 from typing import Any
 
@@ -293,6 +294,23 @@ def test_when_only_the_finally_of_a_flowable_failed_a_restart_keeps_its_tasks() 
     run.send(Restart())
     assert run.states == {"o": "SUCCESS", "s": "SUCCESS", "a": "SUCCESS", "f": "SUCCESS", "n": "SUCCESS"}
     assert run.find("a").id == first
+
+
+def test_a_restart_leaves_an_allowed_failure_alone() -> None:
+    allowing = task("s", Kind.ALLOW_FAILURE, tasks=[task("a")])
+    run = Run(flow(allowing, task("b"), task("c")), {"a": State.FAILED, "b": FAILS_ONCE}).start().send(Restart())
+    assert list(run.states.items()) == [("s", "WARNING"), ("a", "FAILED"), ("b", "SUCCESS"), ("c", "SUCCESS")]
+    assert run.history[-1] == "WARNING"
+    state = run.state
+    assert run.send(Restart()).state is state
+
+
+def test_a_replay_from_what_was_about_to_run_again() -> None:
+    source = Run(flow(task("s", Kind.SEQUENTIAL, tasks=[task("a")])), {"a": State.FAILED}).start()
+    definition = replace(source.definition, concurrency=LIMIT)
+    source = Run(definition, {"a": State.FAILED, "slot": [GRANTED, REFUSED]}).start().send(Restart())
+    assert source.states["a"] == "RESTARTED"
+    assert replay(source, "a").states == {"s": "SUCCESS", "a": "SUCCESS"}
 
 
 def test_a_finally_whose_failure_was_allowed_is_left_alone_by_a_restart() -> None:
