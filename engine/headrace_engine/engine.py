@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections import ChainMap
 from collections.abc import Callable, Mapping, Sequence
+from concurrent import futures
 from dataclasses import replace
 from pathlib import Path
 from typing import Any, BinaryIO
@@ -65,15 +66,18 @@ class Engine:
         network: NetworkPolicy | None = None,
         answerer: Callable[[Engine], Answerer] = lambda engine: engine.preparer,
         refuse: Callable[[FlowDefinition], None] | None = None,
+        parse: Callable[..., FlowDefinition] = parse_flow,
     ) -> None:
         """Take the ports.
 
         answerer makes what answers the executors' questions, of this engine's parts. refuse raises UnsupportedError
-        for a flow that must not be executed; `refuse_unsupported` when None.
+        for a flow that must not be executed; `refuse_unsupported` when None. parse is parse_flow, or what remembers
+        for many engines what it returned.
         """
         self.stores = stores
         self.settings = settings
         self.registry = registry
+        self._parse = parse
         self.expressions = Expressions()
         self.payloads = Payloads(stores.storage)
         self.platform = PlatformServices(self)
@@ -113,6 +117,7 @@ class Engine:
         is_gone: Callable[[str], bool],
         on_step: Callable[[ExecutionState, Entry], None] = lambda _state, _entry: None,
         on_workspace: Callable[[str, str], None] = lambda _execution_id, _task_run_id: None,
+        light_pool: futures.Executor | None = None,
     ) -> Executor:
         """Return an executor of this engine; the arguments are the executor's own."""
         executor = Executor(
@@ -126,6 +131,7 @@ class Engine:
             is_gone=is_gone,
             on_step=on_step,
             on_workspace=on_workspace,
+            light_pool=light_pool,
         )
         self.platform.connect(channels.mailbox, executor.forget)
         return executor
@@ -139,7 +145,7 @@ class Engine:
 
     def save_flow(self, source: str, *, file: str | None = None) -> FlowDefinition:
         """Check and store a flow; return it with its revision. Raises FlowError with all that is wrong."""
-        definition = parse_flow(
+        definition = self._parse(
             source, file=file, registry=self.registry, plugin_defaults=self.settings.plugin_defaults
         )
         saved = self.stores.flows.save(definition.namespace, definition.id, source, self.stores.clock.now())
@@ -167,7 +173,7 @@ class Engine:
             raise NoSuchFlowError(wanted if revision is None else f"{wanted} with revision {revision}")
         key = (namespace, flow_id, source.revision)
         if key not in self._flows:
-            definition = parse_flow(
+            definition = self._parse(
                 source.source,
                 revision=source.revision,
                 registry=self.registry,

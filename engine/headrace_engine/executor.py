@@ -15,19 +15,29 @@ import logging
 import threading
 from collections import OrderedDict
 from collections.abc import Callable, Iterable, Sequence
+from concurrent import futures
 from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
+from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 from typing import Protocol, TypeVar
 
 import msgspec
 
-from headrace_engine.core.codec import decode_entry, encode_entry, encode_message
+from headrace_engine.core.codec import (
+    FormatError,
+    decode_entry,
+    decode_state,
+    encode_entry,
+    encode_message,
+    encode_state,
+)
 from headrace_engine.core.commands import (
     Announce,
     Command,
     JoinQueue,
     KillExecution,
+    KillItem,
     ReleaseSlot,
     ReleaseWorkspace,
     Reply,
@@ -48,7 +58,7 @@ from headrace_engine.core.events import (
     TaskRunMoved,
 )
 from headrace_engine.core.flow import FlowIndex
-from headrace_engine.core.fold import apply_entry, begin_entry, fold, item_id, mark_issued
+from headrace_engine.core.fold import apply_entry, begin_entry, item_id, mark_issued
 from headrace_engine.core.messages import (
     AttemptReported,
     Create,
@@ -56,6 +66,7 @@ from headrace_engine.core.messages import (
     JobReady,
     Kill,
     Message,
+    Poke,
     Prepare,
     Question,
     Restart,
@@ -124,6 +135,33 @@ class Answerer(Protocol):
         """See Preparer.concurrency_of."""
 
 
+@dataclass(frozen=True, slots=True)
+class _Known:
+    """What an executor knows of an execution."""
+
+    state: ExecutionState
+    unissued: tuple[Entry, ...] = ()
+    """The entries above the state's watermark: whether their commands went out is not known here."""
+    snapshot_seq: int = -1
+    """The entry that the newest snapshot known here reflects."""
+    snapshot_size: int = 0
+    """Its bytes."""
+    grown: int = 0
+    """The bytes of the entries after it."""
+
+    def after(self, entry: Entry, size: int) -> _Known:
+        """Return what is known with *entry*, somebody else's, of *size* bytes."""
+        state = apply_entry(self.state, entry)
+        unissued = tuple(each for each in (*self.unissued, entry) if each.seq > state.issued_through)
+        return replace(self, state=state, unissued=unissued, grown=self.grown + size)
+
+    def issued(self) -> _Known:
+        """Return what is known once the commands of all entries are out."""
+        if self.state.issued_through == self.state.seq:
+            return self
+        return replace(self, state=mark_issued(self.state, self.state.seq), unissued=())
+
+
 @dataclass(slots=True)
 class _Step:
     """What one entry will hold, while it is being decided."""
@@ -158,12 +196,13 @@ class Executor:
         is_gone: Callable[[str], bool],
         on_step: Callable[[ExecutionState, Entry], None] = lambda _state, _entry: None,
         on_workspace: Callable[[str, str], None] = lambda _execution_id, _task_run_id: None,
+        light_pool: futures.Executor | None = None,
     ) -> None:
         """Take the ports.
 
         is_gone(owner) tells whether the holder of a lease is known to be dead, so that nobody need wait for its
         deadline. on_step is told every entry this executor wrote; on_workspace, that a WorkingDirectory's
-        directory is free.
+        directory is free. light_pool runs light tasks; threads of this executor's own when None.
         """
         self.owner = new_id()
         """Names this executor in leases."""
@@ -177,44 +216,66 @@ class Executor:
         self._is_gone = is_gone
         self._on_step = on_step
         self._on_workspace = on_workspace
-        self._held: OrderedDict[str, ExecutionState] = OrderedDict()
+        self._held: OrderedDict[str, _Known] = OrderedDict()
         self._held_task_runs = 0
         self._held_lock = threading.Lock()
-        self._light_pool = ThreadPoolExecutor(_LIGHT_THREADS, thread_name_prefix="headrace-light")
+        self._light_pool = light_pool or ThreadPoolExecutor(_LIGHT_THREADS, thread_name_prefix="headrace-light")
 
     # -- Loading ------------------------------------------------------------------------------------
 
-    def load(self, execution_id: str, create: ExecutionCreated | None = None) -> ExecutionState | None:
-        """Return the execution's state, from what this executor holds or from the journal; None when it has no entries.
+    def load(self, execution_id: str) -> ExecutionState | None:
+        """Return the execution's state, from what this executor holds or from the journal; None without a journal."""
+        known = self._load(execution_id)
+        return known.state if known is not None else None
 
-        create, when given, makes the empty state of an execution that does not exist yet.
-        """
+    def _load(self, execution_id: str, created: ExecutionCreated | None = None) -> _Known | None:
+        """Return what is known of the execution; *created* makes the empty state of one that does not exist yet."""
         with self._held_lock:
             if execution_id in self._held:
                 self._held.move_to_end(execution_id)
                 return self._held[execution_id]
-        entries = [decode_entry(stored.data) for stored in self._stores.journal.entries(execution_id)]
-        created = entries[0].events[0] if entries else create
-        if not isinstance(created, ExecutionCreated):
-            return None
-        flow = self._flow_of(created.namespace, created.flow_id, created.flow_revision)
-        return self._hold(fold(execution_id, flow, entries))
+        known = self._from_snapshot(execution_id)
+        stored = self._stores.journal.entries(execution_id, after=known.state.seq if known is not None else -1)
+        entries = [decode_entry(each.data) for each in stored]
+        if known is None:
+            first = entries[0].events[0] if entries else created
+            if not isinstance(first, ExecutionCreated):
+                return None
+            known = _Known(empty(execution_id, self._flow_for(first)))
+        for entry, each in zip(entries, stored, strict=True):
+            known = known.after(entry, len(each.data))
+        return self._hold(known)
 
-    def _hold(self, state: ExecutionState) -> ExecutionState:
+    def _from_snapshot(self, execution_id: str) -> _Known | None:
+        """Return what the newest snapshot says; a newer version's, which cannot be read here, counts for nothing."""
+        snapshot = self._stores.journal.snapshot(execution_id)
+        if snapshot is None:
+            return None
+        seq, data = snapshot
+        try:
+            return _Known(decode_state(data, self._flow_for), snapshot_seq=seq, snapshot_size=len(data))
+        except FormatError:
+            return None
+
+    def _flow_for(self, created: ExecutionCreated) -> FlowIndex:
+        return self._flow_of(created.namespace, created.flow_id, created.flow_revision)
+
+    def _hold(self, known: _Known) -> _Known:
+        state = known.state
         with self._held_lock:
             self._drop(state.id)
-            self._held[state.id] = state
+            self._held[state.id] = known
             self._held_task_runs += state.created_task_runs
             while len(self._held) > 1 and (
                 len(self._held) > _HELD_EXECUTIONS or self._held_task_runs > _HELD_TASK_RUNS
             ):
                 self._drop(next(iter(self._held)))
-        return state
+        return known
 
     def _drop(self, execution_id: str) -> None:
         dropped = self._held.pop(execution_id, None)
         if dropped is not None:
-            self._held_task_runs -= dropped.created_task_runs
+            self._held_task_runs -= dropped.state.created_task_runs
 
     def forget(self, execution_id: str) -> None:
         """Drop what is held of an execution; the journal has it."""
@@ -228,60 +289,65 @@ class Executor:
     # -- The loop -----------------------------------------------------------------------------------
 
     def handle(self, execution_id: str, messages: Sequence[Message]) -> None:
-        """Take the execution as far as *messages* allow. Raises PortError when a store fails: then deliver again."""
-        create = next((message.created for message in messages if isinstance(message, Create)), None)
-        state = self.load(execution_id, create)
-        if state is None:
-            # Not created yet: its messages wait by being delivered again (DESIGN §3.4).
+        """Take the execution as far as *messages* allow. Raises PortError when a store fails: then deliver again.
+
+        FormatError: a newer version wrote its journal; only that can go on.
+        """
+        create = next((message for message in messages if isinstance(message, Create)), None)
+        created = next((each.created for each in messages if isinstance(each, Create | Kill) and each.created), None)
+        known = self._load(execution_id, created)
+        if known is None:
+            # Whoever sends to an execution has its id from its journal, or sends along what creates it: it was purged.
             _log.warning("Messages for execution %s, which has no journal, are dropped", execution_id)
             return
+        if any(isinstance(message, Poke) for message in messages):
+            known = self._newer(known) or known
+            self._issue(known.state, outstanding(known.state))
+        state = known.state
         if state.exists and state.state.is_terminal and any(isinstance(each, SlotGranted) for each in messages):
             # Granted to an execution that ended meanwhile: the next in the queue gets it.
             self._issue(state, [ReleaseSlot()])
-        if create is not None and create.reply_to is not None and state.exists and state.state.is_terminal:
-            if create.is_called_after(state.created) and state.closed and can_restart(state):
+        if create is not None and create.created.reply_to is not None and state.exists and state.state.is_terminal:
+            reply_to = create.created.reply_to
+            if create.created.is_called_after(state.created) and state.closed and can_restart(state):
                 # A later attempt of who started it: what failed runs again (reference §3.2, restartBehavior).
-                messages = [*messages, Restart(create.reply_to)]
+                messages = [*messages, Restart(reply_to)]
             else:
                 # Whoever started it asks again: the reply may have been lost.
-                self._reply(state, Reply(create.reply_to, state.state))
-        self._advance(state, messages, create)
+                self._reply(state, Reply(reply_to, state.state))
+        self._advance(known, messages, created)
 
     def recover(self, execution_id: str) -> None:
         """Issue every command the execution still calls for: for a runtime whose timers and workers died with it."""
-        state = self.load(execution_id)
-        if state is None:
-            return
-        self._issue(state, outstanding(state))
-        self._advance(self._catch_up(state), ())
+        self.handle(execution_id, [Poke()])
 
-    def _advance(
-        self, state: ExecutionState, messages: Iterable[Message], create: ExecutionCreated | None = None
-    ) -> None:
+    def _advance(self, known: _Known, messages: Iterable[Message], created: ExecutionCreated | None = None) -> None:
         """Step until nothing is left to do here; then make sure that what was decided before is out, too."""
+        execution_id = known.state.id
         running: set[Future[Message]] = set()
-        waiting = [*messages, *self._orphaned_leases(state)]
+        waiting = [*messages, *self._orphaned_leases(known.state)]
         refused = False
         try:
             while True:
-                before = state
+                before = known
                 try:
-                    state, lights, stale = self._step(state, waiting)
+                    known, lights, stale = self._step(known, waiting)
                 except SeqTakenError:
                     # Another executor was here. The light tasks that run here are still ours, and so is what they give.
-                    self.forget(state.id)
-                    state = self._load_again(state.id, create)
+                    self.forget(execution_id)
+                    known = self._load_again(execution_id, created)
                     refused = True
                     continue
-                if stale and state is before and (newer := self._newer(state)) is not None:
+                if stale and known is before and (newer := self._newer(known)) is not None:
                     # What is held here was old: perhaps the message applies after all.
-                    state = newer
+                    known = newer
                     continue
-                self._set_again(state, waiting)
+                self._set_again(known.state, waiting)
                 waiting = []
                 if refused or stale:
-                    state = self._catch_up(state)
+                    known = self._catch_up(known)
                     refused = False
+                state = known.state
                 if len(lights) == 1 and not running and next_question(state) is None:
                     waiting.append(self._report(state, lights[0]))
                     continue
@@ -296,36 +362,33 @@ class Executor:
             # After an error, too: whoever comes next takes leases of this executor for abandoned.
             wait(running)
 
-    def _load_again(self, execution_id: str, create: ExecutionCreated | None) -> ExecutionState:
-        state = self.load(execution_id, create)
-        if state is None:
+    def _load_again(self, execution_id: str, created: ExecutionCreated | None) -> _Known:
+        known = self._load(execution_id, created)
+        if known is None:
             raise PortError(f"The journal of execution {execution_id} is gone")
-        return state
+        return known
 
-    def _newer(self, state: ExecutionState) -> ExecutionState | None:
-        """Return *state* with the entries that others wrote meanwhile; None when there are none."""
-        entries = self._stores.journal.entries(state.id, after=state.seq)
-        if not entries:
+    def _newer(self, known: _Known) -> _Known | None:
+        """Return *known* with the entries that others wrote meanwhile; None when there are none."""
+        stored = self._stores.journal.entries(known.state.id, after=known.state.seq)
+        if not stored:
             return None
-        for stored in entries:
-            state = apply_entry(state, decode_entry(stored.data))
-        return self._hold(state)
+        for each in stored:
+            known = known.after(decode_entry(each.data), len(each.data))
+        return self._hold(known)
 
-    def _catch_up(self, state: ExecutionState) -> ExecutionState:
+    def _catch_up(self, known: _Known) -> _Known:
         """Do what the writers of the last entries may have died before doing: copy their lines, issue their commands.
 
         Called when a message was found applied already, or an append was refused (DESIGN §3.3).
         """
+        state = known.state
         if state.issued_through == state.seq:
-            return state
-        then = empty(state.id, state.flow)
-        for stored in self._stores.journal.entries(state.id):
-            entry = decode_entry(stored.data)
-            then = apply_entry(then, entry)
-            if entry.seq > state.issued_through:
-                self._keep_lines(then, entry)
+            return known
+        for entry in known.unissued:
+            self._keep_lines(state, entry)
         self._issue(state, outstanding(state, above=state.issued_through))
-        return self._hold(mark_issued(state, state.seq))
+        return self._hold(known.issued())
 
     def _set_again(self, state: ExecutionState, messages: Iterable[Message]) -> None:
         """Set timers again that came before they were due: a clock may be set back meanwhile."""
@@ -333,14 +396,12 @@ class Executor:
             if isinstance(message, TimerFired) and message.key in state.timers:
                 self._channels.timers.wake(state.id, message.key, state.timers[message.key][0])
 
-    def _step(
-        self, before: ExecutionState, messages: Iterable[Message]
-    ) -> tuple[ExecutionState, list[StartAttempt], bool]:
+    def _step(self, known: _Known, messages: Iterable[Message]) -> tuple[_Known, list[StartAttempt], bool]:
         """Decide and write one entry and issue its commands.
 
-        Return the state after it, the light tasks to run, and whether a message had been applied before.
+        Return what is known after it, the light tasks to run, and whether a message had been applied before.
         """
-        clock = self._stores.clock
+        clock, before = self._stores.clock, known.state
         at = clock.now()
         step = _Step(begin_entry(before, at), [], [], [])
         stale = False
@@ -353,24 +414,52 @@ class Executor:
         self._answer_questions(step)
         self._check_slas(step)
         if not step.events:
-            return before, [], stale
-        draft = step.state
+            return known, [], stale
+        draft = self._issue_earlier(known, step.state)
         begun = at if before.at is None else max(at, before.at)
         entry = Entry(
             draft.seq,
             begun,
             tuple(step.events),
-            before.issued_through,
+            before.seq,
             tuple(_named(step, record) for record in step.logs),
             tuple(_named(step, record) for record in step.metrics),
         )
-        self._append(draft.id, entry)
-        state = self._hold(draft)
-        self._keep_lines(state, entry)
-        lights = self._issue(state, commands_of(state, entry.events))
-        state = self._hold(mark_issued(state, entry.seq)) if before.issued_through == entry.seq - 1 else state
-        self._on_step(state, entry)
-        return state, lights, stale
+        size = self._append(draft.id, entry)
+        known = self._hold(replace(known, state=draft, unissued=(entry,), grown=known.grown + size))
+        self._keep_lines(draft, entry)
+        lights = self._issue(draft, commands_of(draft, entry.events))
+        known = self._hold(self._snapshot(known.issued()))
+        self._on_step(known.state, entry)
+        return known, lights, stale
+
+    def _issue_earlier(self, known: _Known, draft: ExecutionState) -> ExecutionState:
+        """Issue what entries before the *draft* decided, if that is not known to be done and the draft still needs it.
+
+        So every entry can say that the commands of all before it are out, and whoever reads the journal afresh has
+        the last one's to repeat at most. Return the draft, knowing it.
+        """
+        before = known.state
+        if before.issued_through == before.seq:
+            return draft
+        for entry in known.unissued:
+            self._keep_lines(before, entry)
+        self._issue(before, outstanding(draft, above=before.issued_through, through=before.seq))
+        return mark_issued(draft, before.seq)
+
+    def _snapshot(self, known: _Known) -> _Known:
+        """Store a snapshot when what came since the last one has grown as large: the cost stays in proportion."""
+        state = known.state
+        since = state.seq - known.snapshot_seq
+        if since < self._settings.snapshot_entries or known.grown < known.snapshot_size:
+            return known
+        data = encode_state(state)
+        try:
+            self._stores.journal.save_snapshot(state.id, state.seq, data)
+        except PortError as error:
+            _log.warning("No snapshot of execution %s was stored: %s", state.id, error)
+            return known
+        return replace(known, snapshot_seq=state.seq, snapshot_size=len(data), grown=0)
 
     def _answer_questions(self, step: _Step) -> None:
         settings, clock = self._settings, self._stores.clock
@@ -402,7 +491,8 @@ class Executor:
             step.add(decision.state, decision.events)
             self._answer_questions(step)
 
-    def _append(self, execution_id: str, entry: Entry) -> None:
+    def _append(self, execution_id: str, entry: Entry) -> int:
+        """Append *entry* and return its bytes."""
         writer = new_id()
         stored = JournalEntry(execution_id, entry.seq, writer, encode_entry(entry))
         try:
@@ -410,20 +500,21 @@ class Executor:
         except SeqTakenError as taken:
             if taken.stored.writer != writer:  # else: ours, whose answer was lost
                 raise
+        return len(stored.data)
 
     def _keep_lines(self, state: ExecutionState, entry: Entry) -> None:
         """Copy the entry's log lines and metrics to where they are read; the entry itself is their safe place."""
         definition = state.flow.definition
         batch = f"#{entry.seq}"
         if entry.logs:
-            self._stores.logs.append(state.id, batch, log_lines(state, definition, entry.logs))
+            self._stores.logs.append(state.id, batch, log_lines(state.id, definition, entry.logs))
         if entry.metrics:
             points = [
                 MetricPoint(
                     state.id,
                     definition.namespace,
                     definition.id,
-                    record.task_id or state.task_runs[record.task_run_id].task_id,
+                    record.task_id,
                     record.task_run_id,
                     record.kind,
                     record.name,
@@ -459,7 +550,9 @@ class Executor:
                 case StartItems():
                     self._start_items(state, command)
                 case KillExecution():
-                    self._channels.mailbox.send(command.execution_id, encode_message(Kill()))
+                    self._channels.mailbox.send(command.execution_id, encode_message(Kill(command.created)))
+                case KillItem():
+                    self._kill_item(state, command)
                 case Reply():
                     self._reply(state, command)
                 case JoinQueue():
@@ -518,16 +611,25 @@ class Executor:
                 created = self._preparer.item(state, task_run.id, index, now)
             except ItemError as error:
                 text = f"The execution for part {index} cannot begin: {error}"
-                record = LogRecord(now, "ERROR", text, task_run.id, items.number)
+                record = LogRecord(now, "ERROR", text, task_run.id, items.number, task_run.task_id)
                 batch = f"{task_run.id}/{items.number}/item-{index}"
                 definition = state.flow.definition
-                self._stores.logs.append(state.id, batch, log_lines(state, definition, [record]))
+                self._stores.logs.append(state.id, batch, log_lines(state.id, definition, [record]))
                 if items.wait:
                     report = encode_message(ItemReported(task_run.id, items.number, index, State.FAILED))
                     self._channels.mailbox.send(state.id, report)
                 continue
             child_id = item_id(task_run.id, index, items.generation)
             self._channels.mailbox.send(child_id, encode_message(Create(created)))
+
+    def _kill_item(self, state: ExecutionState, command: KillItem) -> None:
+        """Stop the execution of one part, or keep it from beginning."""
+        created = None
+        if command.task_run_id in state.items:
+            with suppress(ItemError):  # then it could not begin, either
+                now = self._stores.clock.now()
+                created = self._preparer.item(state, command.task_run_id, command.index, now)
+        self._channels.mailbox.send(command.execution_id, encode_message(Kill(created)))
 
     def _job(self, state: ExecutionState, command: StartAttempt) -> Job:
         return job_of(state, command.task_run_id, command.number, self._payloads.load(command.job))
@@ -577,24 +679,24 @@ def ended_with_engine(claim: Claim, now: datetime, reason: str) -> AttemptResult
 
 
 def _named(step: _Step, record: Record) -> Record:
-    """Return *record* with its task's id, when the state after the entry will not know its task run."""
+    """Return *record* with its task's id: the state after the entry may not know the task run any more."""
     run_id = record.task_run_id
-    if run_id is None or run_id in step.state.task_runs:
+    if run_id is None:
         return record
-    return replace(record, task_id=step.asked[run_id])
+    return replace(record, task_id=step.asked.get(run_id) or step.state.task_runs[run_id].task_id)
 
 
-def log_lines(state: ExecutionState, definition: FlowDefinition, records: Iterable[LogRecord]) -> list[LogLine]:
+def log_lines(execution_id: str, definition: FlowDefinition, records: Iterable[LogRecord]) -> list[LogLine]:
     """Return *records* as the log store has them."""
     return [
         LogLine(
-            state.id,
+            execution_id,
             definition.namespace,
             definition.id,
             record.timestamp,
             Level(record.level),
             record.message,
-            record.task_id or (state.task_runs[record.task_run_id].task_id if record.task_run_id is not None else None),
+            record.task_id,
             record.task_run_id,
             record.attempt,
         )
@@ -636,8 +738,6 @@ def summary(state: ExecutionState) -> ExecutionSummary:
     created = state.created
     if created is None:
         raise ValueError(f"Execution {state.id} has no entries yet")
-    due = min((due for due, _ in state.timers.values()), default=None)
-    wake_by = None if state.closed else (due or state.histories[-1][1]) + _GRACE
     ended = state.state.is_terminal
     return ExecutionSummary(
         id=state.id,
@@ -648,8 +748,29 @@ def summary(state: ExecutionState) -> ExecutionSummary:
         seq=state.seq,
         start=state.histories[0][1],
         end=state.histories[-1][1] if ended else None,
-        wake_by=wake_by,
+        wake_by=_wake_by(state),
         labels=dict(reversed(state.labels)),
         parent_id=created.parent_id,
         trigger_id=created.trigger.get("id") if created.trigger is not None else None,
     )
+
+
+def _wake_by(state: ExecutionState) -> datetime | None:
+    """Return when the sweeper must look; None where nothing is left to do, or a person must do it (DESIGN §3.12)."""
+    if state.closed:
+        return None
+    dues = [due for due, _ in state.timers.values()]
+    is_owed = (
+        any(not _sleeps(state, task_run_id) for task_run_id in state.open_attempts)
+        or (state.ready and not state.held)
+        or state.state is State.QUEUED
+        or not (dues or state.paused or state.held)
+    )
+    if is_owed:
+        dues.append(state.histories[-1][1])
+    return min(dues) + _GRACE if dues else None
+
+
+def _sleeps(state: ExecutionState, task_run_id: str) -> bool:
+    attempt = state.task_runs[task_run_id].open_attempt
+    return attempt is not None and attempt.kind is Kind.SLEEP

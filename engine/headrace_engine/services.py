@@ -69,6 +69,8 @@ class Settings:
     """After so many task runs a step is written, whatever is left to do."""
     bytes_per_step: int = 64 * 1024
     """After about so many bytes of outputs and jobs a step is written."""
+    snapshot_entries: int = 64
+    """The least number of entries between two snapshots of an execution."""
     job_inline_limit: int = 64 * 1024
     """Bytes above which a job goes to internal storage (DESIGN §3.8)."""
     output_inline_limit: int = 32 * 1024

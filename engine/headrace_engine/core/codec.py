@@ -1,4 +1,4 @@
-"""Entries, messages and results as bytes: JSON with short cuts, compressed when that pays, with a format version.
+"""Entries, snapshots, messages and results as bytes: JSON with a format version, compressed when that pays.
 
 The shape of each class is worked out once from its annotations; nothing is registered by hand. Fields that hold
 their default are left out, unions are told apart by the class name. Instants are microseconds since 1970, UTC.
@@ -14,12 +14,17 @@ from dataclasses import MISSING, fields, is_dataclass
 from datetime import UTC, datetime, timedelta
 from enum import Enum
 from functools import cache
+from operator import itemgetter
 from typing import Any, NamedTuple, Union, cast, get_args, get_origin, get_type_hints
 
 import msgspec
+from immutables import Map
 
-from headrace_engine.core.events import Entry
+from headrace_engine.core.events import Entry, ExecutionCreated
+from headrace_engine.core.evolve import evolve
+from headrace_engine.core.flow import FlowIndex
 from headrace_engine.core.messages import Message
+from headrace_engine.core.state import ExecutionState
 from headrace_engine.core.windows import TriggerMemory
 from headrace_engine.model.attempt import AttemptResult
 
@@ -50,6 +55,19 @@ def encode_entry(entry: Entry) -> bytes:
 def decode_entry(data: bytes) -> Entry:
     """Return the entry that encode_entry made *data* of. Raises FormatError."""
     return cast("Entry", _decode(Entry, data))
+
+
+def encode_state(state: ExecutionState) -> bytes:
+    """Return *state* as bytes, its flow left out."""
+    return _encode(ExecutionState, state)
+
+
+def decode_state(data: bytes, flow_of: Callable[[ExecutionCreated], FlowIndex]) -> ExecutionState:
+    """Return the state that encode_state made *data* of, with the flow that it was created for. Raises FormatError."""
+    state = cast("ExecutionState", _decode(ExecutionState, data))
+    if state.created is None:
+        raise FormatError("a snapshot of an execution that was never created")
+    return evolve(state, flow=flow_of(state.created))
 
 
 def encode_message(message: Message) -> bytes:
@@ -119,6 +137,14 @@ def _coder(kind: Any) -> _Coder:
         )
     if origin is tuple:
         return _tuple(arguments)
+    if origin is Map:
+        return _map(arguments)
+    if origin is frozenset:
+        inner = _coder(arguments[0])
+        return _Coder(
+            lambda value: sorted(inner.pack(item) for item in value),
+            lambda value: frozenset(inner.unpack(item) for item in value),
+        )
     if isinstance(kind, type):
         if is_dataclass(kind):
             return _dataclass(kind)
@@ -149,6 +175,15 @@ def _tuple(arguments: tuple[Any, ...]) -> _Coder:
     )
 
 
+def _map(arguments: tuple[Any, ...]) -> _Coder:
+    """As pairs in the order of their keys: the order of a HAMT differs from process to process."""
+    key, item = (_coder(argument) for argument in arguments)
+    return _Coder(
+        lambda value: sorted(([key.pack(k), item.pack(v)] for k, v in value.items()), key=itemgetter(0)),
+        lambda value: Map((key.unpack(k), item.unpack(v)) for k, v in value),
+    )
+
+
 def _union(members: tuple[type, ...]) -> _Coder:
     by_name = {member.__name__: _coder(member) for member in members}
     return _Coder(
@@ -161,6 +196,8 @@ def _dataclass(kind: type) -> _Coder:
     hints = get_type_hints(kind)
     plan: list[tuple[str, _Coder, Any]] = []
     for field in fields(kind):
+        if hints[field.name] is FlowIndex:
+            continue  # found again by its revision
         default = field.default
         if default is MISSING and field.default_factory is not MISSING:
             default = field.default_factory()
@@ -176,7 +213,9 @@ def _dataclass(kind: type) -> _Coder:
 
     coders = {name: coder for name, coder, _ in plan}
 
+    given = {field.name: None for field in fields(kind) if hints[field.name] is FlowIndex}
+
     def unpack(packed: dict[str, Any]) -> Any:
-        return kind(**{name: coders[name].unpack(item) for name, item in packed.items()})
+        return kind(**given, **{name: coders[name].unpack(item) for name, item in packed.items()})
 
     return _Coder(pack, unpack)

@@ -61,6 +61,17 @@ class KillExecution:
     """Ask a child execution to stop."""
 
     execution_id: str
+    created: ExecutionCreated
+    """Its first event: the message that would create it may come later."""
+
+
+@dataclass(frozen=True, slots=True)
+class KillItem:
+    """Ask the execution for one part of a ForEachItem to stop."""
+
+    execution_id: str
+    task_run_id: str
+    index: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -104,6 +115,7 @@ Command = (
     | StartExecution
     | StartItems
     | KillExecution
+    | KillItem
     | Reply
     | JoinQueue
     | ReleaseSlot

@@ -14,6 +14,8 @@ itself, which is the end of a child of the scope above, up to the execution.
 
 from __future__ import annotations
 
+from collections import defaultdict
+from collections.abc import Iterable
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 
@@ -190,6 +192,8 @@ class _Step:
             ):
                 self.emit(CalledAgain(reply_to))
             return
+        if isinstance(message, Kill) and message.created is not None and not self.state.exists:
+            self.emit(message.created)
         if isinstance(message, Restart | ChangeState) and self.state.exists:
             self.take_back(message)
         if not self.state.exists or self.state.closed:
@@ -311,12 +315,11 @@ class _Step:
 
     def resume(self, message: Resume) -> None:
         """The first Pause that waits goes on (reference §5.5), or the one named; or an execution that was held."""
-        waiting = sorted(self.state.paused, key=self.order)
-        if message.task_run_id is not None:
-            waiting = [task_run_id for task_run_id in waiting if task_run_id == message.task_run_id]
-        if waiting:
+        named = message.task_run_id
+        first = min(self.state.paused, key=self.order, default=None) if named is None else named
+        if first in self.state.paused:
             self.wake_up()
-            self.pause_ended(self.state.task_runs[waiting[0]], message.to, message.outputs)
+            self.pause_ended(self.state.task_runs[first], message.to, message.outputs)
         elif self.state.held and message.task_run_id is None:
             self.wake_up()
 
@@ -346,6 +349,8 @@ class _Step:
             return
         reply_to = message.reply_to if isinstance(message, Restart) else None
         self.emit(ExecutionMoved(State.RESTARTED))
+        if isinstance(message, Restart):
+            self.emit(LabelsSet({"system.restarted": "true"}))
         by_hand = (message.task_run_id, message.to) if isinstance(message, ChangeState) else None
         self.reopen(Reopened(found.restarted, found.reopened, found.removed, reply_to), by_hand)
 
@@ -373,21 +378,28 @@ class _Step:
             for scope_id in self.state.scopes
             if scope_id != ROOT
         }
+        below: dict[str, list[TaskRun]] = defaultdict(list)
+        if self.state.winding_down is None:  # otherwise nothing starts any more
+            for run in self.state.in_order():
+                below[self.state.scope_of(run)].append(run)
         for scope_id in sorted(depths, key=lambda run_id: (-depths[run_id], self.order(run_id))):
             scope = self.state.scopes.get(scope_id)
             if scope is not None and scope.phase not in ASKING:
-                self.catch_up(scope_id)
+                self.catch_up(scope_id, below[scope_id])
         if not self.state.state.is_terminal and (self.state.finishing is None or self.state.winding_down is not None):
-            self.catch_up(ROOT)
+            self.catch_up(ROOT, below[ROOT])
 
-    def catch_up(self, scope_id: str) -> None:
-        """Start the tasks whose turn came while a failure elsewhere in the scope kept them from starting."""
+    def catch_up(self, scope_id: str, members: Iterable[TaskRun]) -> None:
+        """Start the tasks whose turn came while a failure elsewhere in the scope kept them from starting.
+
+        *members* are its task runs as they were before any scope caught up: what has ended since has gone on by itself.
+        """
         scope = self.state.scopes[scope_id]
         order = flowable.order_of(self.state, scope_id, scope.phase)
         if not scope.failed and self.state.winding_down is None and order.length > 1:
             last: dict[int, TaskRun] = {}
-            for run in self.state.in_order():
-                if self.state.scope_of(run) == scope_id and run.phase == scope.phase:
+            for run in members:
+                if run.phase == scope.phase:
                     last[run.lane] = run
             for lane, run in sorted(last.items()):
                 if run.state.is_success and run.position + 1 < order.length:
@@ -833,8 +845,12 @@ class _Step:
         if result is None:
             return
         if answer.error is not None:
-            # Outputs that cannot render fail a finished execution (reference §0.17); a failed one keeps its reason.
-            self.close(State.FAILED, answer.error if result is not State.FAILED else None)
+            # Outputs that cannot render fail a finished execution (reference §0.17); a failed one keeps its reason,
+            # and one that left early its end: what the outputs are made of may never have run.
+            if result is State.FAILED or self.state.winding_down is not None:
+                self.close(result, None)
+            else:
+                self.close(State.FAILED, answer.error)
             return
         self.emit(OutputsRendered(answer.outputs))
         self.close(result, None)
@@ -882,7 +898,7 @@ class _Step:
             task_run = self.state.task_runs[task_run_id]
             if task_run.state is State.PAUSED and to in (State.FAILED, State.CANCELLED):
                 self.move_to_end(task_run, to, None)
-            elif task_run.state is State.RESTARTED and to in (State.FAILED, State.CANCELLED):
+            elif to in (State.FAILED, State.CANCELLED) and (task_run.attempts or task_run.state is State.RESTARTED):
                 self.move_to_end(task_run, State.FAILED, None)  # as before; it may be restarted again
             elif task_run.state in (State.CREATED, State.RESTARTED, State.RETRYING, State.PAUSED):
                 self.end_task_run(task_run, State.KILLED if killed else State.SKIPPED)

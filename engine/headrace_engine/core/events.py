@@ -397,7 +397,7 @@ class LogRecord:
     task_run_id: str | None = None
     attempt: int | None = None
     task_id: str | None = None
-    """Only where the state after the entry does not know the task run any more: a round of a loop that is over."""
+    """Of the task run; a later state may not know that any more (a round of a loop that is over)."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -410,7 +410,7 @@ class MetricRecord:
     value: float
     timestamp: datetime
     tags: Mapping[str, str] = field(default_factory=dict)
-    task_id: str | None = None
+    task_id: str = ""
     """As in LogRecord."""
 
 

@@ -15,6 +15,7 @@ from headrace_engine.core.commands import (
     Command,
     JoinQueue,
     KillExecution,
+    KillItem,
     ReleaseSlot,
     ReleaseWorkspace,
     Reply,
@@ -757,10 +758,11 @@ def _task_run_moved(state: ExecutionState, event: TaskRunMoved) -> ExecutionStat
         if task_run.id in state.items:
             items = state.items[task_run.id]
             for index in sorted(items.open):
-                state = _pend(state, KillExecution(item_id(task_run.id, index, items.started.generation)))
+                child_id = item_id(task_run.id, index, items.started.generation)
+                state = _pend(state, KillItem(child_id, task_run.id, index))
             return state
-        if attempt.child_id is not None:
-            return _pend(state, KillExecution(attempt.child_id))
+        if task_run.id in state.children:
+            return _pend(state, KillExecution(*state.children[task_run.id]))
         return _pend(state, StopAttempt(task_run.id, attempt.number))
     return _child_ended(state, task_run, event.to) if event.to.is_terminal else state
 

@@ -54,6 +54,9 @@ class TimerFired:
 class Kill:
     """Stop everything and end KILLED."""
 
+    created: ExecutionCreated | None = None
+    """From who started the execution: what creates it, KILLED at once, when this comes before its Create."""
+
 
 @dataclass(frozen=True, slots=True)
 class Resume:

@@ -52,7 +52,7 @@ def _of_task_run(
     task_run = state.task_runs[event.task_run_id]
     match event:
         case AttemptStarted():
-            yield from _start(state, task_run.id, state.seq - 1)
+            yield from _start(state, task_run.id, range(state.seq, state.seq + 1))
             yield from _timer(state, sleep_timer(task_run))
         case PauseBegan():
             yield from _timer(state, pause_timer(task_run))
@@ -66,40 +66,41 @@ def _of_task_run(
             yield from _timer(state, items_timer(task_run.id, event.last))
 
 
-def outstanding(state: ExecutionState, above: int = -1) -> Iterator[Command]:
-    """Yield every command *state* still calls for that an entry later than *above* decided.
+def outstanding(state: ExecutionState, above: int = -1, through: int | None = None) -> Iterator[Command]:
+    """Yield every command *state* still calls for that an entry above *above*, up to *through*, decided.
 
     With the watermark as *above*: what may not have gone out. With -1: all, for a runtime whose timers and
     workers died with its process.
     """
+    decided = range(above + 1, (state.seq if through is None else through) + 1)
     for task_run_id in sorted(state.open_attempts, key=lambda run: state.task_runs[run].order):
-        yield from _start(state, task_run_id, above)
+        yield from _start(state, task_run_id, decided)
     for task_run_id in sorted(state.items, key=lambda run: state.task_runs[run].order):
-        yield from _open_items(state, task_run_id, above)
+        yield from _open_items(state, task_run_id, decided)
     for key, (due, since) in sorted(state.timers.items()):
-        if since > above:
+        if since in decided:
             yield SetTimer(key, due)
     for pending in state.pending:
-        if pending.since > above:
+        if pending.since in decided:
             yield pending.command
 
 
-def _start(state: ExecutionState, task_run_id: str, above: int) -> Iterator[Command]:
+def _start(state: ExecutionState, task_run_id: str, decided: range) -> Iterator[Command]:
     task_run = state.task_runs[task_run_id]
     attempt = task_run.open_attempt
     if attempt is None or attempt.kind is Kind.SLEEP:
         return
     if task_run_id in state.children:
-        if attempt.since > above:
+        if attempt.since in decided:
             yield StartExecution(*state.children[task_run_id])
-    elif attempt.job is not None and attempt.since > above:
+    elif attempt.job is not None and attempt.since in decided:
         yield StartAttempt(task_run.id, attempt.number, attempt.kind, attempt.job, attempt.owner, attempt.deadline)
 
 
-def _open_items(state: ExecutionState, task_run_id: str, above: int) -> Iterator[Command]:
+def _open_items(state: ExecutionState, task_run_id: str, decided: range) -> Iterator[Command]:
     """Yield the starts of the executions that go on, parts that follow one another together."""
     first = last = -1
-    for index in sorted(index for index, since in state.items[task_run_id].open.items() if since > above):
+    for index in sorted(index for index, since in state.items[task_run_id].open.items() if since in decided):
         if index != last:
             if first != last:
                 yield StartItems(task_run_id, first, last)

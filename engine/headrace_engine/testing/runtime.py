@@ -36,9 +36,10 @@ from headrace_engine.adapters.memory import (
     MemoryStorage,
     MemoryTriggers,
 )
+from headrace_engine.attempts import Attempts
 from headrace_engine.context import Surroundings
-from headrace_engine.core.codec import decode_message, decode_result, encode_result
-from headrace_engine.core.messages import AttemptReported, Create, Kill, Message, TimerFired
+from headrace_engine.core.codec import decode_message, encode_result
+from headrace_engine.core.messages import Create, Kill, Message, TimerFired
 from headrace_engine.core.state import ExecutionState
 from headrace_engine.engine import Engine, NoSuchExecutionError
 from headrace_engine.executor import ended_with_engine
@@ -47,9 +48,8 @@ from headrace_engine.language import Registry
 from headrace_engine.model.attempt import AttemptResult
 from headrace_engine.model.definition import FlowDefinition
 from headrace_engine.model.ids import new_id
-from headrace_engine.model.state import State
 from headrace_engine.operations import Operations
-from headrace_engine.ports import AttemptId, Claim, ClaimTakenError, Job, LogLine, StateChange
+from headrace_engine.ports import AttemptId, Job, LogLine, StateChange
 from headrace_engine.services import Channels, Settings, Stores
 
 START = datetime(2026, 1, 1, tzinfo=UTC)
@@ -162,6 +162,17 @@ class World:
         self.timers.clear()
 
 
+class _Posted:
+    """The mailbox for what recovery would find again."""
+
+    def __init__(self, world: World) -> None:
+        self._world = world
+
+    def send(self, execution_id: str, message: bytes) -> None:
+        """See Mailbox.send."""
+        self._world.post(execution_id, decode_message(message))
+
+
 class VirtualRuntime:
     """An engine in memory. Use it as a context manager; it keeps temporary directories for scripts."""
 
@@ -198,6 +209,7 @@ class VirtualRuntime:
             workspaces=self._folder / "workspaces",
         )
         self._run_job = run_job
+        self.attempts = Attempts(self.stores.claims, self.clock, _Posted(world))
         self._executor = self.engine.executor(world.channels, is_gone=is_gone)
         self.flow_triggers = FlowTriggers(self.engine, self._executor, world.channels.mailbox)
 
@@ -217,8 +229,10 @@ class VirtualRuntime:
     # -- What a test does ---------------------------------------------------------------------------
 
     def save_flow(self, source: str) -> FlowDefinition:
-        """Check and store a flow."""
-        return self.engine.save_flow(source)
+        """Check and store a flow; with a higher concurrency limit, those that wait for a slot get one."""
+        definition = self.engine.save_flow(source)
+        self._executor.settle_slots(definition.namespace, definition.id)
+        return definition
 
     def create(
         self,
@@ -280,7 +294,7 @@ class VirtualRuntime:
 
     def work(self, job: Job) -> None:
         """Run an attempt as a worker does (DESIGN §3.5), and take it out of the queue."""
-        self._run(job)
+        self.attempts.run(job, self.owner, self._execute)
         if job in self.world.jobs:
             self.world.jobs.remove(job)
 
@@ -337,24 +351,5 @@ class VirtualRuntime:
             raise NoSuchExecutionError(f"There is no execution `{execution_id}`")
         return state
 
-    def _run(self, job: Job) -> None:
-        claims = self.stores.claims
-        try:
-            claim = claims.claim(job.attempt, self.owner, self.clock.now())
-        except ClaimTakenError as taken:
-            self._report(taken.claim)
-            return
-        if claim.stop_requested:
-            now = self.clock.now()
-            result: AttemptResult = AttemptResult(State.KILLED, now, now, error="The attempt was stopped")
-        else:
-            result = self._run_job(job) or self.engine.worker.run(job)
-        self._report(claims.close(job.attempt, self.owner, encode_result(result), self.clock.now()))
-
-    def _report(self, claim: Claim) -> None:
-        """Report what the claim says; while it has no result, somebody else is at work on it."""
-        if claim.result is None:
-            return
-        attempt = claim.attempt
-        report = AttemptReported(attempt.task_run_id, attempt.number, decode_result(claim.result))
-        self.world.post(attempt.execution_id, report)
+    def _execute(self, job: Job) -> AttemptResult:
+        return self._run_job(job) or self.engine.worker.run(job)

@@ -10,10 +10,10 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
-from headrace_engine.core.codec import decode_entry, encode_entry
+from headrace_engine.core.codec import decode_entry, decode_state, encode_entry, encode_state
 from headrace_engine.core.decide import decide, next_question
 from headrace_engine.core.events import Entry, Event, ExecutionCreated
-from headrace_engine.core.flow import index
+from headrace_engine.core.flow import FlowIndex, index
 from headrace_engine.core.fold import begin_entry, fold
 from headrace_engine.core.messages import (
     Answer,
@@ -101,9 +101,13 @@ class Run:
             self.entries.append(decode_entry(encode_entry(Entry(state.seq, at, tuple(events)))))
             self.state = state
             assert fold(self.id, state.flow, self.entries) == state
+            assert decode_state(encode_state(state), self._flow) == state
             if next_question(state) is None:
                 return self
             message = Poke()
+
+    def _flow(self, _created: ExecutionCreated) -> FlowIndex:
+        return self.state.flow
 
     def answer(self, state: ExecutionState, question: Question) -> Answer:
         if isinstance(question, RenderOutputs):

@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from headrace_engine.core.commands import Command, KillExecution, StartItems
+from headrace_engine.core.commands import Command, KillItem, StartItems
 from headrace_engine.core.decide import decide, next_question
 from headrace_engine.core.events import ExecutionCreated, ItemsLaunched, ReplyTo
 from headrace_engine.core.flow import index as indexed
@@ -143,8 +143,8 @@ def test_a_kill_cascades_to_what_goes_on_and_waits_for_it() -> None:
     run = Run(flow(items(), task("after")), {"items": ready(9, 3)}).start()
     run_id = run.find("items").id
     reported(run, 1).send(Kill())
-    assert [command for command in last_commands(run) if isinstance(command, KillExecution)] == [
-        KillExecution(item_id(run_id, index, 0)) for index in (0, 2, 3)
+    assert [command for command in last_commands(run) if isinstance(command, KillItem)] == [
+        KillItem(item_id(run_id, index, 0), run_id, index) for index in (0, 2, 3)
     ]
     for index in (0, 2, 3):
         assert run.states == {"items": "KILLING"}

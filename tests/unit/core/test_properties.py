@@ -35,6 +35,7 @@ from headrace_engine.core.commands import (
     Command,
     JoinQueue,
     KillExecution,
+    KillItem,
     SetTimer,
     StartAttempt,
     StartExecution,
@@ -44,7 +45,7 @@ from headrace_engine.core.commands import (
 from headrace_engine.core.decide import decide, next_question
 from headrace_engine.core.events import ROOT, Entry, Event, ExecutionCreated, Reopened, Replayed, StateSet, WindingDown
 from headrace_engine.core.flow import index
-from headrace_engine.core.fold import apply_entry, begin_entry, fold, item_id, mark_issued
+from headrace_engine.core.fold import apply_entry, begin_entry, fold, mark_issued
 from headrace_engine.core.messages import (
     Abort,
     Answer,
@@ -500,8 +501,9 @@ class World:
                 case KillExecution():
                     if command.execution_id in self.children:
                         self.stops.add(self.children[command.execution_id])
+                case KillItem():
                     for key in self.items:
-                        if item_id(key[0], key[2], key[1]) == command.execution_id:
+                        if (key[0], key[2]) == (command.task_run_id, command.index):
                             self.stops.add((key[0], key[1]))
                 case JoinQueue():
                     self.queued = True

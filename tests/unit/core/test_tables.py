@@ -81,6 +81,14 @@ def _items() -> Run:
     return run.send(ItemReported(run.find("i").id, 0, 0, State.SUCCESS))
 
 
+def _items_that_are_killed() -> Run:
+    return (
+        Run(flow(task("i", Kind.ITEMS)), {"i": lambda it: ItemsReady(it.id, 1, 1, "n", "c", 1, "f")})
+        .start()
+        .send(Kill())
+    )
+
+
 def _queued_and_called_again() -> Run:
     definition = flow(task("a", D), concurrency=Concurrency(1))
     run = Run(definition, {"slot": [Slot(granted=False)]}).send(Create(CHILD_OF))
@@ -120,6 +128,7 @@ STORIES: tuple[Callable[[], Run], ...] = (
     _subflow_that_is_killed,
     _working_directory,
     _items,
+    _items_that_are_killed,
     _queued_and_called_again,
     _broken_sla,
     _replaced,

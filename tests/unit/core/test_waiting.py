@@ -286,3 +286,17 @@ def test_a_delayed_execution_starts_at_its_date() -> None:
     assert run.history == ["CREATED"]
     run.pass_time(SECOND)
     assert run.history == ["CREATED", "RUNNING", "SUCCESS"]
+
+
+def test_a_kill_that_comes_before_what_it_kills_keeps_it_from_starting() -> None:
+    created = ExecutionCreated("test", "flow", 1, Inline({}), reply_to=ReplyTo("parent", "task-run", 0))
+    run = Run(flow(task("a"))).send(Kill(created))
+    assert run.history == ["CREATED", "KILLED"]
+    assert run.states == {}
+    assert "Reply" in run.outstanding
+    state = run.state
+    assert run.send(Create(created)).state is state
+
+
+def test_a_kill_of_what_nobody_created_is_nothing() -> None:
+    assert not Run(flow(task("a"))).send(Kill()).state.exists

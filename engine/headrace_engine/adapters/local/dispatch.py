@@ -1,8 +1,6 @@
 """Dispatched attempts in the local runtime: a queue and worker threads.
 
 What runs people's code is a process of its own.
-
-The order is that of DESIGN §3.5: claim, run, close the claim with the result, report what the claim then says.
 """
 
 from __future__ import annotations
@@ -12,12 +10,10 @@ import threading
 from collections import deque
 from collections.abc import Callable
 
-from headrace_engine.core.codec import decode_result, encode_message, encode_result
-from headrace_engine.core.messages import AttemptReported
-from headrace_engine.executor import ended_with_engine
+from headrace_engine.attempts import Attempts
 from headrace_engine.model.attempt import AttemptResult
 from headrace_engine.model.state import State
-from headrace_engine.ports import AttemptId, Claim, Claims, ClaimTakenError, Clock, Job, Mailbox, PortError
+from headrace_engine.ports import AttemptId, Claims, Clock, Job, Mailbox, PortError
 from headrace_engine.run_context import WorkerContext
 from headrace_engine.worker import Worker
 
@@ -41,7 +37,7 @@ class LocalDispatch:
         """Take the ports. identify(process group) returns what tells the group from a later one of the same number."""
         self._claims = claims
         self._clock = clock
-        self._mailbox = mailbox
+        self._attempts = Attempts(claims, clock, mailbox)
         self._worker = worker
         self._owner = owner
         self._identify = identify
@@ -107,7 +103,7 @@ class LocalDispatch:
                     return
                 job = self._queue.popleft()
             try:
-                self._run(job)
+                self._attempts.run(job, self._owner, self._execute)
             except Exception:  # noqa: BLE001 - a thread that ended would be missing for ever
                 # The claim stands, or not; either way the next start, or the sweeper, finds the attempt again.
                 _log.exception("Attempt %s could not be run or reported", job.attempt)
@@ -115,30 +111,7 @@ class LocalDispatch:
                 with self._condition:
                     self._known.discard(job.attempt)
 
-    def _run(self, job: Job) -> None:
-        attempt = job.attempt
-        try:
-            claim = self._claims.claim(attempt, self._owner, self._clock.now())
-        except ClaimTakenError as taken:
-            claim = taken.claim
-            if claim.result is None and claim.owner == self._owner:
-                # Ours, and nobody is at work on it: its result could not be stored when it ended.
-                now = self._clock.now()
-                lost = ended_with_engine(claim, now, "The result of the attempt could not be stored")
-                claim = self._claims.close_lost(attempt, encode_result(lost), now)
-            self._report(claim)
-            return
-        if claim.stop_requested:
-            now = self._clock.now()
-            result = AttemptResult(State.KILLED, now, now, error="The attempt was stopped before it began")
-        else:
-            result = self._execute(job)
-            if self._closed and result.state is State.KILLED:
-                return
-        closed = self._claims.close(attempt, self._owner, encode_result(result), self._clock.now())
-        self._report(closed)
-
-    def _execute(self, job: Job) -> AttemptResult:
+    def _execute(self, job: Job) -> AttemptResult | None:
         attempt = job.attempt
 
         def begin(context: WorkerContext) -> None:
@@ -152,19 +125,7 @@ class LocalDispatch:
                 raise PortError(f"Attempt {attempt.number} of task run {attempt.task_run_id} is not ours any more")
 
         try:
-            return self._worker.run(job, on_context=begin, on_process_group=record)
-        except PortError:
-            raise
-        except Exception as error:  # noqa: BLE001 - a bug of ours must end the attempt, not leave it open
-            _log.exception("Attempt %s could not be run", attempt)
-            now = self._clock.now()
-            return AttemptResult(State.FAILED, now, now, error=f"The worker failed: {type(error).__name__}: {error}")
+            result = self._worker.run(job, on_context=begin, on_process_group=record)
         finally:
             self._running.pop(attempt, None)
-
-    def _report(self, claim: Claim) -> None:
-        if claim.result is None:
-            return
-        attempt = claim.attempt
-        message = AttemptReported(attempt.task_run_id, attempt.number, decode_result(claim.result))
-        self._mailbox.send(attempt.execution_id, encode_message(message))
+        return None if self._closed and result.state is State.KILLED else result

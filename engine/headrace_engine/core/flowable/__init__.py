@@ -32,7 +32,9 @@ ORDERS: Mapping[Kind, Callable[[TaskDefinition, tuple[TaskDefinition, ...], Scop
     Kind.PAUSE: lambda _, tasks, __: Sequential(tasks),
     Kind.LOOP_UNTIL: lambda _, tasks, __: Sequential(tasks),
     Kind.PARALLEL: lambda task, tasks, _: Parallel(tasks, task.concurrency),
-    Kind.DAG: lambda task, tasks, _: Dag(tasks, task.concurrency, task.depends_on),
+    Kind.DAG: lambda task, tasks, _: Dag(
+        tasks, task.concurrency, task.depends_on, frozenset(each.id for each in tasks)
+    ),
     Kind.FOR_EACH: lambda task, tasks, scope: ForEach(tasks, task.concurrency, scope.values or ()),
     Kind.EACH_PARALLEL: lambda task, tasks, scope: EachParallel(tasks, task.concurrency, scope.values or ()),
 }

@@ -17,6 +17,8 @@ class Dag(Parallel):
     """One task a lane, ordered by dependency. A dependency on a disabled task counts as done (reference §3)."""
 
     depends_on: Mapping[str, tuple[str, ...]]
+    enabled: frozenset[str]
+    """The ids of the tasks."""
 
     @property
     def is_graph(self) -> bool:
@@ -28,5 +30,4 @@ class Dag(Parallel):
         task = self.tasks[lane]
         if task.id in scope.created:
             return True
-        enabled = {other.id for other in self.tasks}
-        return any(name in enabled and name not in scope.done for name in self.depends_on.get(task.id, ()))
+        return any(name in self.enabled and name not in scope.done for name in self.depends_on.get(task.id, ()))

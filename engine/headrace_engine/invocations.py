@@ -1,0 +1,81 @@
+"""What the functions of a platform do that has no process of its own: one method for each kind of invocation.
+
+The Lambda handlers parse their events and call these; the simulator calls the same. Every one may be cut off at any
+point and be called again: what has been done already is found done.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Sequence
+from datetime import datetime
+
+from headrace_engine.attempts import Attempts, Execute
+from headrace_engine.core.codec import FormatError, decode_message, encode_message
+from headrace_engine.core.messages import Abort, Poke, TimerFired
+from headrace_engine.engine import Engine
+from headrace_engine.executor import Executor
+from headrace_engine.flow_triggers import FlowTriggers
+from headrace_engine.ports import AttemptId, Job, StateChange
+from headrace_engine.services import Channels
+
+_log = logging.getLogger(__name__)
+
+
+class Invocations:
+    """An engine's work, an invocation at a time. One for each process."""
+
+    def __init__(self, engine: Engine, channels: Channels, executor: Executor) -> None:
+        self._engine = engine
+        self._stores = engine.stores
+        self._channels = channels
+        self._executor = executor
+        self._attempts = Attempts(engine.stores.claims, engine.stores.clock, channels.mailbox)
+        self._flow_triggers = FlowTriggers(engine, executor, channels.mailbox)
+
+    def advance(self, execution_id: str, messages: Sequence[bytes]) -> None:
+        """Take an execution as far as its messages allow; they may be acknowledged when this returns.
+
+        Raises PortError, or FormatError for what a newer version wrote: then they must come again.
+        """
+        self._executor.handle(execution_id, [decode_message(message) for message in messages])
+
+    def work(self, job: Job, owner: str, execute: Execute, deadline: datetime | None = None) -> None:
+        """Run a dispatched attempt as *owner*, the name of this invocation alone, and report how it ended."""
+        self._attempts.run(job, owner, execute, deadline)
+
+    def lost(self, attempt: AttemptId, reason: str, owner: str | None = None) -> None:
+        """Report that the worker of an attempt vanished: the platform says that invocation *owner* failed."""
+        self._attempts.lost(attempt, reason, owner)
+
+    def ring(self, execution_id: str, key: str) -> None:
+        """Tell an execution that a timer may be due."""
+        self._channels.mailbox.send(execution_id, encode_message(TimerFired(key)))
+
+    def hear(self, change: StateChange) -> None:
+        """Start what a state change of an execution starts."""
+        self._flow_triggers.hear(change)
+
+    def sweep(self) -> int:
+        """Poke the executions that should have gone on by now; return how many."""
+        count = 0
+        for summary in self._stores.executions.due(self._stores.clock.now()):
+            self._channels.mailbox.send(summary.id, encode_message(Poke()))
+            count += 1
+        return count
+
+    def dead_letter(self, execution_id: str, message: bytes) -> None:
+        """Try a message that could not be handled once more; when that fails too, end its execution, visibly.
+
+        Raises FormatError for what a newer version wrote; PortError when the end cannot be recorded, either. Then
+        it must come again.
+        """
+        self._executor.forget(execution_id)
+        try:
+            self.advance(execution_id, [message])
+        except FormatError:
+            raise
+        except Exception as error:  # noqa: BLE001 - whatever it is, it stopped this execution
+            _log.exception("Execution %s: a message could not be handled", execution_id)
+            reason = f"The engine could not go on with this execution: {type(error).__name__}: {error}"
+            self._executor.handle(execution_id, [Abort(reason)])
