@@ -24,14 +24,7 @@ from typing import Protocol, TypeVar
 
 import msgspec
 
-from headrace_engine.core.codec import (
-    FormatError,
-    decode_entry,
-    decode_state,
-    encode_entry,
-    encode_message,
-    encode_state,
-)
+from headrace_engine.core.codec import encode_entry, encode_message, encode_state
 from headrace_engine.core.commands import (
     Announce,
     Command,
@@ -58,7 +51,7 @@ from headrace_engine.core.events import (
     TaskRunMoved,
 )
 from headrace_engine.core.flow import FlowIndex
-from headrace_engine.core.fold import apply_entry, begin_entry, item_id, mark_issued
+from headrace_engine.core.fold import begin_entry, item_id, mark_issued
 from headrace_engine.core.messages import (
     AttemptReported,
     Create,
@@ -76,7 +69,8 @@ from headrace_engine.core.messages import (
 )
 from headrace_engine.core.outstanding import commands_of, outstanding
 from headrace_engine.core.restart import can_restart
-from headrace_engine.core.state import ExecutionState, empty
+from headrace_engine.core.state import ExecutionState
+from headrace_engine.known import Known, read_journal
 from headrace_engine.model.attempt import AttemptResult
 from headrace_engine.model.definition import Concurrency, FlowDefinition, Kind
 from headrace_engine.model.ids import new_id
@@ -135,33 +129,6 @@ class Answerer(Protocol):
         """See Preparer.concurrency_of."""
 
 
-@dataclass(frozen=True, slots=True)
-class _Known:
-    """What an executor knows of an execution."""
-
-    state: ExecutionState
-    unissued: tuple[Entry, ...] = ()
-    """The entries above the state's watermark: whether their commands went out is not known here."""
-    snapshot_seq: int = -1
-    """The entry that the newest snapshot known here reflects."""
-    snapshot_size: int = 0
-    """Its bytes."""
-    grown: int = 0
-    """The bytes of the entries after it."""
-
-    def after(self, entry: Entry, size: int) -> _Known:
-        """Return what is known with *entry*, somebody else's, of *size* bytes."""
-        state = apply_entry(self.state, entry)
-        unissued = tuple(each for each in (*self.unissued, entry) if each.seq > state.issued_through)
-        return replace(self, state=state, unissued=unissued, grown=self.grown + size)
-
-    def issued(self) -> _Known:
-        """Return what is known once the commands of all entries are out."""
-        if self.state.issued_through == self.state.seq:
-            return self
-        return replace(self, state=mark_issued(self.state, self.state.seq), unissued=())
-
-
 @dataclass(slots=True)
 class _Step:
     """What one entry will hold, while it is being decided."""
@@ -216,7 +183,7 @@ class Executor:
         self._is_gone = is_gone
         self._on_step = on_step
         self._on_workspace = on_workspace
-        self._held: OrderedDict[str, _Known] = OrderedDict()
+        self._held: OrderedDict[str, Known] = OrderedDict()
         self._held_task_runs = 0
         self._held_lock = threading.Lock()
         self._light_pool = light_pool or ThreadPoolExecutor(_LIGHT_THREADS, thread_name_prefix="headrace-light")
@@ -228,39 +195,19 @@ class Executor:
         known = self._load(execution_id)
         return known.state if known is not None else None
 
-    def _load(self, execution_id: str, created: ExecutionCreated | None = None) -> _Known | None:
+    def _load(self, execution_id: str, created: ExecutionCreated | None = None) -> Known | None:
         """Return what is known of the execution; *created* makes the empty state of one that does not exist yet."""
         with self._held_lock:
             if execution_id in self._held:
                 self._held.move_to_end(execution_id)
                 return self._held[execution_id]
-        known = self._from_snapshot(execution_id)
-        stored = self._stores.journal.entries(execution_id, after=known.state.seq if known is not None else -1)
-        entries = [decode_entry(each.data) for each in stored]
-        if known is None:
-            first = entries[0].events[0] if entries else created
-            if not isinstance(first, ExecutionCreated):
-                return None
-            known = _Known(empty(execution_id, self._flow_for(first)))
-        for entry, each in zip(entries, stored, strict=True):
-            known = known.after(entry, len(each.data))
-        return self._hold(known)
-
-    def _from_snapshot(self, execution_id: str) -> _Known | None:
-        """Return what the newest snapshot says; a newer version's, which cannot be read here, counts for nothing."""
-        snapshot = self._stores.journal.snapshot(execution_id)
-        if snapshot is None:
-            return None
-        seq, data = snapshot
-        try:
-            return _Known(decode_state(data, self._flow_for), snapshot_seq=seq, snapshot_size=len(data))
-        except FormatError:
-            return None
+        known = read_journal(self._stores.journal, execution_id, self._flow_for, created)
+        return self._hold(known) if known is not None else None
 
     def _flow_for(self, created: ExecutionCreated) -> FlowIndex:
         return self._flow_of(created.namespace, created.flow_id, created.flow_revision)
 
-    def _hold(self, known: _Known) -> _Known:
+    def _hold(self, known: Known) -> Known:
         state = known.state
         with self._held_lock:
             self._drop(state.id)
@@ -288,9 +235,10 @@ class Executor:
 
     # -- The loop -----------------------------------------------------------------------------------
 
-    def handle(self, execution_id: str, messages: Sequence[Message]) -> None:
+    def handle(self, execution_id: str, messages: Sequence[Message], *, yield_at: datetime | None = None) -> None:
         """Take the execution as far as *messages* allow. Raises PortError when a store fails: then deliver again.
 
+        From *yield_at* on nothing new begins here; a message to itself has the execution taken further elsewhere.
         FormatError: a newer version wrote its journal; only that can go on.
         """
         create = next((message for message in messages if isinstance(message, Create)), None)
@@ -309,19 +257,26 @@ class Executor:
             self._issue(state, [ReleaseSlot()])
         if create is not None and create.created.reply_to is not None and state.exists and state.state.is_terminal:
             reply_to = create.created.reply_to
-            if create.created.is_called_after(state.created) and state.closed and can_restart(state):
+            is_later = create.created.is_called_after(state.created)
+            if is_later and state.closed and can_restart(state):
                 # A later attempt of who started it: what failed runs again (reference §3.2, restartBehavior).
                 messages = [*messages, Restart(reply_to)]
-            else:
+            elif is_later or state.state is not State.RETRIED:  # else the execution that took over replies
                 # Whoever started it asks again: the reply may have been lost.
                 self._reply(state, Reply(reply_to, state.state))
-        self._advance(known, messages, created)
+        self._advance(known, messages, created, yield_at)
 
     def recover(self, execution_id: str) -> None:
         """Issue every command the execution still calls for: for a runtime whose timers and workers died with it."""
         self.handle(execution_id, [Poke()])
 
-    def _advance(self, known: _Known, messages: Iterable[Message], created: ExecutionCreated | None = None) -> None:
+    def _advance(
+        self,
+        known: Known,
+        messages: Iterable[Message],
+        created: ExecutionCreated | None,
+        yield_at: datetime | None,
+    ) -> None:
         """Step until nothing is left to do here; then make sure that what was decided before is out, too."""
         execution_id = known.state.id
         running: set[Future[Message]] = set()
@@ -330,8 +285,11 @@ class Executor:
         try:
             while True:
                 before = known
+                yields = yield_at is not None and self._stores.clock.now() >= yield_at
                 try:
-                    known, lights, stale = self._step(known, waiting)
+                    known, lights, stale = self._step(
+                        known, waiting, 0 if yields else self._settings.questions_per_step
+                    )
                 except SeqTakenError:
                     # Another executor was here. The light tasks that run here are still ours, and so is what they give.
                     self.forget(execution_id)
@@ -352,9 +310,11 @@ class Executor:
                     waiting.append(self._report(state, lights[0]))
                     continue
                 running |= {self._light_pool.submit(self._report, state, light) for light in lights}
-                if next_question(state) is not None:
+                if next_question(state) is not None and not yields:
                     continue
                 if not running:
+                    if next_question(state) is not None:
+                        self._channels.mailbox.send(execution_id, encode_message(Poke()))
                     return
                 done, running = wait(running, return_when=FIRST_COMPLETED)
                 waiting += [future.result() for future in done]
@@ -362,22 +322,22 @@ class Executor:
             # After an error, too: whoever comes next takes leases of this executor for abandoned.
             wait(running)
 
-    def _load_again(self, execution_id: str, created: ExecutionCreated | None) -> _Known:
+    def _load_again(self, execution_id: str, created: ExecutionCreated | None) -> Known:
         known = self._load(execution_id, created)
         if known is None:
             raise PortError(f"The journal of execution {execution_id} is gone")
         return known
 
-    def _newer(self, known: _Known) -> _Known | None:
+    def _newer(self, known: Known) -> Known | None:
         """Return *known* with the entries that others wrote meanwhile; None when there are none."""
         stored = self._stores.journal.entries(known.state.id, after=known.state.seq)
         if not stored:
             return None
         for each in stored:
-            known = known.after(decode_entry(each.data), len(each.data))
+            known = known.after(each)
         return self._hold(known)
 
-    def _catch_up(self, known: _Known) -> _Known:
+    def _catch_up(self, known: Known) -> Known:
         """Do what the writers of the last entries may have died before doing: copy their lines, issue their commands.
 
         Called when a message was found applied already, or an append was refused (DESIGN §3.3).
@@ -396,8 +356,10 @@ class Executor:
             if isinstance(message, TimerFired) and message.key in state.timers:
                 self._channels.timers.wake(state.id, message.key, state.timers[message.key][0])
 
-    def _step(self, known: _Known, messages: Iterable[Message]) -> tuple[_Known, list[StartAttempt], bool]:
-        """Decide and write one entry and issue its commands.
+    def _step(
+        self, known: Known, messages: Iterable[Message], questions: int
+    ) -> tuple[Known, list[StartAttempt], bool]:
+        """Decide, answering so many *questions* at most, and write one entry and issue its commands.
 
         Return what is known after it, the light tasks to run, and whether a message had been applied before.
         """
@@ -411,8 +373,8 @@ class Executor:
             if isinstance(message, TimerFired):
                 step.logs += _failures(decision.events, at)
             stale |= not decision.events
-        self._answer_questions(step)
-        self._check_slas(step)
+        self._answer_questions(step, questions)
+        self._check_slas(step, questions)
         if not step.events:
             return known, [], stale
         draft = self._issue_earlier(known, step.state)
@@ -433,7 +395,7 @@ class Executor:
         self._on_step(known.state, entry)
         return known, lights, stale
 
-    def _issue_earlier(self, known: _Known, draft: ExecutionState) -> ExecutionState:
+    def _issue_earlier(self, known: Known, draft: ExecutionState) -> ExecutionState:
         """Issue what entries before the *draft* decided, if that is not known to be done and the draft still needs it.
 
         So every entry can say that the commands of all before it are out, and whoever reads the journal afresh has
@@ -447,7 +409,7 @@ class Executor:
         self._issue(before, outstanding(draft, above=before.issued_through, through=before.seq))
         return mark_issued(draft, before.seq)
 
-    def _snapshot(self, known: _Known) -> _Known:
+    def _snapshot(self, known: Known) -> Known:
         """Store a snapshot when what came since the last one has grown as large: the cost stays in proportion."""
         state = known.state
         since = state.seq - known.snapshot_seq
@@ -461,9 +423,9 @@ class Executor:
             return known
         return replace(known, snapshot_seq=state.seq, snapshot_size=len(data), grown=0)
 
-    def _answer_questions(self, step: _Step) -> None:
+    def _answer_questions(self, step: _Step, limit: int) -> None:
         settings, clock = self._settings, self._stores.clock
-        while step.questions < settings.questions_per_step and step.size < settings.bytes_per_step:
+        while step.questions < limit and step.size < settings.bytes_per_step:
             question = next_question(step.state)
             if question is None:
                 return
@@ -481,7 +443,7 @@ class Executor:
             decision = decide(step.state, answer, now)
             step.add(decision.state, decision.events)
 
-    def _check_slas(self, step: _Step) -> None:
+    def _check_slas(self, step: _Step, limit: int) -> None:
         """Look at the flow's assertions when the execution has changed (reference §5.7); the first broken one acts."""
         while step.events and not step.state.state.is_terminal:
             broken = self._preparer.broken_sla(step.state, self._stores.clock.now())
@@ -489,7 +451,7 @@ class Executor:
                 return
             decision = decide(step.state, SlaViolated(broken), self._stores.clock.now())
             step.add(decision.state, decision.events)
-            self._answer_questions(step)
+            self._answer_questions(step, limit)
 
     def _append(self, execution_id: str, entry: Entry) -> int:
         """Append *entry* and return its bytes."""
@@ -649,9 +611,9 @@ class Executor:
         """
         now = self._stores.clock.now()
         lost: list[Message] = []
-        for task_run_id in state.open_attempts:
+        for task_run_id in state.leases:
             attempt = state.task_runs[task_run_id].open_attempt
-            if attempt is None or attempt.kind is not Kind.LIGHT:
+            if attempt is None:
                 continue
             overdue = attempt.deadline is None or attempt.deadline <= now
             if overdue or attempt.owner is None or attempt.owner == self.owner or self._is_gone(attempt.owner):

@@ -33,12 +33,14 @@ class Invocations:
         self._attempts = Attempts(engine.stores.claims, engine.stores.clock, channels.mailbox)
         self._flow_triggers = FlowTriggers(engine, executor, channels.mailbox)
 
-    def advance(self, execution_id: str, messages: Sequence[bytes]) -> None:
+    def advance(self, execution_id: str, messages: Sequence[bytes], *, yield_at: datetime | None = None) -> None:
         """Take an execution as far as its messages allow; they may be acknowledged when this returns.
+
+        From *yield_at* on it only ends what it has begun; a message of its own has another invocation go on.
 
         Raises PortError, or FormatError for what a newer version wrote: then they must come again.
         """
-        self._executor.handle(execution_id, [decode_message(message) for message in messages])
+        self._executor.handle(execution_id, [decode_message(message) for message in messages], yield_at=yield_at)
 
     def work(self, job: Job, owner: str, execute: Execute, deadline: datetime | None = None) -> None:
         """Run a dispatched attempt as *owner*, the name of this invocation alone, and report how it ended."""

@@ -6,16 +6,19 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from datetime import datetime
 from typing import TYPE_CHECKING, Any
 
-from headrace_engine.core.codec import decode_entry, encode_message
+from headrace_engine.core.codec import encode_message
 from headrace_engine.core.events import ExecutionCreated
-from headrace_engine.core.fold import fold
+from headrace_engine.core.flow import FlowIndex
 from headrace_engine.core.messages import Message
 from headrace_engine.core.state import ExecutionState
+from headrace_engine.known import read_journal
+from headrace_engine.language import FlowError
 from headrace_engine.model.state import State
 from headrace_engine.operations import Operations
 from headrace_engine.plugin import FoundExecution, FoundLine, Purged, TaskFailure
 from headrace_engine.ports import ExecutionSummary, Level, Mailbox
 from headrace_engine.run_stores import execution_folder, purge_files
+from headrace_engine.trigger_switch import switch_trigger
 
 if TYPE_CHECKING:
     from headrace_engine.engine import Engine
@@ -49,12 +52,12 @@ class PlatformServices:
 
     def state(self, execution_id: str) -> ExecutionState | None:
         """Return an execution's state, from its journal."""
-        entries = [decode_entry(stored.data) for stored in self.stores.journal.entries(execution_id)]
-        created = entries[0].events[0] if entries else None
-        if not isinstance(created, ExecutionCreated):
-            return None
-        flow = self.engine.flow_of(created.namespace, created.flow_id, created.flow_revision)
-        return fold(execution_id, flow, entries)
+
+        def flow_for(created: ExecutionCreated) -> FlowIndex:
+            return self.engine.flow_of(created.namespace, created.flow_id, created.flow_revision)
+
+        known = read_journal(self.stores.journal, execution_id, flow_for)
+        return known.state if known is not None else None
 
     def forget(self, execution_id: str) -> None:
         """Have all executors drop what they hold of an execution."""
@@ -183,6 +186,17 @@ class RunPlatform:
         self._check(summary.namespace)
         return self._stores.logs.purge(execution_id, levels=[Level(level) for level in levels], start=start, end=end)
 
+    def switch_trigger(self, namespace: str, flow_id: str, trigger_id: str, *, enabled: bool) -> None:
+        """See plugin.Platform."""
+        self._check(namespace, "flows")
+        try:
+            flow = self._services.engine.flow_of(namespace, flow_id).definition
+        except (FlowError, ValueError) as error:
+            raise TaskFailure(str(error)) from None
+        if all(trigger.id != trigger_id for trigger in flow.triggers):
+            raise TaskFailure(f"There is no trigger `{trigger_id}` in the flow `{flow_id}` of `{namespace}`")
+        switch_trigger(self._stores.triggers, namespace, flow_id, trigger_id, disabled=not enabled)
+
     def _existing(self, execution_id: str) -> ExecutionState:
         state = self._services.state(execution_id)
         if state is None:
@@ -194,10 +208,10 @@ class RunPlatform:
         settings = self._services.engine.settings
         return namespace == self._namespace or settings.may_reach(self._namespace, namespace)
 
-    def _check(self, namespace: str) -> None:
+    def _check(self, namespace: str, what: str = "executions") -> None:
         if not self._may_reach(namespace):
             raise TaskFailure(
-                f"The namespace '{self._namespace}' may not deal with executions of the namespace '{namespace}'"
+                f"The namespace '{self._namespace}' may not deal with {what} of the namespace '{namespace}'"
             )
 
 

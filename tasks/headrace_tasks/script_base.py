@@ -76,6 +76,7 @@ class ScriptTask(RunnableTask):
     """Base of the script tasks."""
 
     KIND: ClassVar[Kind] = Kind.DISPATCHED
+    RUNS_CODE: ClassVar[bool] = True
     Outputs: ClassVar[type[TaskOutputs]] = ScriptOutputs
 
     before_commands: list[str] = Field(

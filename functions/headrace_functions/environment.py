@@ -1,0 +1,63 @@
+"""What the functions are told by their environment variables. The CDK app sets them."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+
+class MissingVariableError(Exception):
+    """A variable that a function needs is not set."""
+
+
+@dataclass(frozen=True, slots=True)
+class Environment:
+    """The stack's parts, by name. A function is given what it needs; what it has not is empty."""
+
+    stack: str
+    table: str
+    bucket: str = ""
+    mailbox_url: str = ""
+    delays_url: str = ""
+    delays_arn: str = ""
+    worker_function: str = ""
+    script_function: str = ""
+    bus: str = ""
+    secrets_prefix: str = ""
+    signing_secret: str = ""
+    key: str = ""
+    """The KMS key that seals."""
+    schedule_group: str = ""
+    schedule_role: str = ""
+    api_url: str = ""
+    variables: Mapping[str, str] = field(default_factory=dict)
+    """All of them, for `envs` in expressions."""
+
+    @classmethod
+    def of(cls, variables: Mapping[str, str]) -> Environment:
+        """Read environment variables. Raises MissingVariableError when one that every function needs is missing."""
+
+        def get(name: str) -> str:
+            return variables.get(f"HEADRACE_{name}", "")
+
+        for name in ("STACK", "TABLE"):
+            if not get(name):
+                raise MissingVariableError(f"The environment variable HEADRACE_{name} is not set")
+        return cls(
+            stack=get("STACK"),
+            table=get("TABLE"),
+            bucket=get("BUCKET"),
+            mailbox_url=get("MAILBOX_URL"),
+            delays_url=get("DELAYS_URL"),
+            delays_arn=get("DELAYS_ARN"),
+            worker_function=get("WORKER_FUNCTION"),
+            script_function=get("SCRIPT_FUNCTION"),
+            bus=get("BUS"),
+            secrets_prefix=get("SECRETS_PREFIX"),
+            signing_secret=get("SIGNING_SECRET"),
+            key=get("KEY"),
+            schedule_group=get("SCHEDULE_GROUP"),
+            schedule_role=get("SCHEDULE_ROLE"),
+            api_url=get("API_URL"),
+            variables=dict(variables),
+        )

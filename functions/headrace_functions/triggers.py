@@ -1,0 +1,100 @@
+"""The `triggers` function: all that reaches the engine besides messages and HTTP.
+
+Timers out of the delay queue, state changes of executions, invocations that failed, messages that could not be
+handled, and the sweep.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import msgspec
+
+from headrace_engine.adapters.aws.events import (
+    EventError,
+    ExecutionAlarm,
+    FailedInvocation,
+    ScheduledEvent,
+    SqsBatch,
+    SqsRecord,
+    decode_alarm,
+    failed_invocation,
+    read_event,
+)
+from headrace_engine.adapters.aws.signing import ForgedError
+from headrace_engine.ports import StateChange
+from headrace_functions.observability import logger
+from headrace_functions.wiring import Wiring, wiring
+
+
+def handler(event: Mapping[str, Any], context: Any) -> Any:
+    """Do what an event calls for."""
+    return handle(wiring(), event, context)
+
+
+def handle(wired: Wiring, event: Mapping[str, Any], _context: Any) -> Any:
+    """Do what `handler` does, on *wired*. Raises EventError for what is no event of this stack."""
+    match read_event(event):
+        case SqsBatch(records):
+            left = [each for each in records if not _taken(wired, each)]
+            return {"batchItemFailures": [{"itemIdentifier": each.message_id} for each in left]}
+        case StateChange() as change:
+            wired.invocations.hear(change)
+        case FailedInvocation() as failed:
+            _lost(wired, failed)
+        case ScheduledEvent():
+            poked = wired.invocations.sweep()
+            logger.info("Swept", extra={"poked": poked})
+        case other:
+            raise EventError(f"Nothing listens to {type(other).__name__} yet")
+    return None
+
+
+def _taken(wired: Wiring, record: SqsRecord) -> bool:
+    """Return whether a record of a queue is done with."""
+    try:
+        _take(wired, record)
+    except ForgedError as forged:
+        logger.error("A forged message was refused", extra={"why": str(forged)})
+    except EventError as error:
+        logger.error("A message that nobody can read was dropped", extra={"queue": record.queue, "why": str(error)})
+    except Exception:  # noqa: BLE001  # whatever it is, it must not stop the other records of the batch
+        logger.exception("A message could not be handled", extra={"queue": record.queue})
+        return False
+    return True
+
+
+def _take(wired: Wiring, record: SqsRecord) -> None:
+    if record.group is not None:  # out of the mailbox's dead-letter queue
+        mail = wired.inbox.open(record)
+        wired.invocations.dead_letter(mail.execution_id, mail.message)
+        return
+    body = _object(record)
+    if "requestPayload" not in body:
+        _ring(wired, record.body)
+    elif "attempt" in body["requestPayload"]:
+        _lost(wired, failed_invocation(body))
+    else:  # an event that this function could not handle when it came
+        handle(wired, body["requestPayload"], None)
+
+
+def _ring(wired: Wiring, text: str) -> None:
+    alarm = decode_alarm(text)
+    if not wired.timers.settle(alarm):
+        return  # not due yet: its rest is set
+    if not isinstance(alarm, ExecutionAlarm):
+        raise EventError("No trigger has dates yet")
+    wired.invocations.ring(alarm.execution_id, alarm.key)
+
+
+def _lost(wired: Wiring, failed: FailedInvocation) -> None:
+    logger.warning("An invocation failed", extra={"execution": failed.attempt.execution_id, "why": failed.reason})
+    wired.invocations.lost(failed.attempt, failed.reason, failed.request_id)
+
+
+def _object(record: SqsRecord) -> Mapping[str, Any]:
+    try:
+        return msgspec.json.decode(record.body, type=dict[str, Any])
+    except msgspec.DecodeError:
+        raise EventError("A message is a JSON object") from None

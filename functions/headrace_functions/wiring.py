@@ -1,0 +1,185 @@
+"""Builds the adapters, once for each process, and puts the engine together on them."""
+
+from __future__ import annotations
+
+import os
+import tempfile
+from collections.abc import Callable
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from functools import cache
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from headrace_engine.adapters.aws.bus import EventBridgeBus
+from headrace_engine.adapters.aws.cipher import KmsCipher
+from headrace_engine.adapters.aws.claims import DynamoClaims
+from headrace_engine.adapters.aws.content import Content
+from headrace_engine.adapters.aws.dispatch import Functions, LambdaDispatch
+from headrace_engine.adapters.aws.errors import calling
+from headrace_engine.adapters.aws.executions import DynamoExecutions
+from headrace_engine.adapters.aws.flows import DynamoFlows
+from headrace_engine.adapters.aws.journal import DynamoJournal
+from headrace_engine.adapters.aws.kv import DynamoKV
+from headrace_engine.adapters.aws.logs import DynamoLogs, DynamoMetrics
+from headrace_engine.adapters.aws.mailbox import SqsInbox, SqsMailbox
+from headrace_engine.adapters.aws.overflow import Overflow
+from headrace_engine.adapters.aws.secrets import ParameterStoreSecrets
+from headrace_engine.adapters.aws.signing import Keyring, PlatformSigner, Verifier
+from headrace_engine.adapters.aws.slots import DynamoSlots
+from headrace_engine.adapters.aws.storage import S3Storage
+from headrace_engine.adapters.aws.table import Table
+from headrace_engine.adapters.aws.timers import ScheduleTarget, SqsTimers
+from headrace_engine.adapters.aws.triggers import DynamoTriggers
+from headrace_engine.adapters.local.clock import SystemClock
+from headrace_engine.context import Surroundings
+from headrace_engine.engine import Engine
+from headrace_engine.executor import Executor
+from headrace_engine.invocations import Invocations
+from headrace_engine.language import Registry
+from headrace_engine.plugin import NetworkPolicy
+from headrace_engine.ports import Clock, Job
+from headrace_engine.services import Channels, Settings, Stores
+from headrace_functions.environment import Environment
+from headrace_tasks.http_function import http_function
+
+if TYPE_CHECKING:
+    from concurrent import futures
+
+_SECRETS_HOLD = timedelta(minutes=5)
+_NETWORK = NetworkPolicy(
+    allow_loopback=False,
+    allow_link_local=False,
+    # Where a function's credentials could be used, or asked for, by a flow's request.
+    refused_hosts=frozenset({"169.254.169.254", "169.254.170.2", "localhost"}),
+)
+
+Client = Callable[[str], Any]
+"""Returns the boto3 client of a service, the same one each time."""
+
+
+@dataclass(frozen=True)
+class Wiring:
+    """An engine on AWS, and what the handlers need beside it."""
+
+    environment: Environment
+    clock: Clock
+    engine: Engine
+    executor: Executor
+    invocations: Invocations
+    channels: Channels
+    mailbox: SqsMailbox
+    inbox: SqsInbox
+    timers: SqsTimers
+    content: Content
+    keyring: Keyring
+    claims: DynamoClaims
+
+
+def wire(
+    environment: Environment,
+    client: Client,
+    *,
+    clock: Clock | None = None,
+    folder: Path | None = None,
+    light_pool: futures.Executor | None = None,
+    settings: Settings | None = None,
+    registry: Registry | None = None,
+) -> Wiring:
+    """Return an engine on the stack that *environment* names. folder holds what attempts leave for a moment."""
+    clock = clock or SystemClock()
+    folder = folder or Path(tempfile.gettempdir()) / "headrace"
+    folder.mkdir(parents=True, exist_ok=True)
+    table = Table(client("dynamodb"), environment.table)
+    overflow = Overflow(client("s3"), environment.bucket)
+    content = Content(client("s3"), environment.bucket)
+    keyring = _keyring(client("secretsmanager"), environment.signing_secret)
+    claims = DynamoClaims(table)
+    stores = Stores(
+        clock=clock,
+        journal=DynamoJournal(table, overflow, clock),
+        flows=DynamoFlows(table, overflow),
+        executions=DynamoExecutions(table, overflow),
+        kv=DynamoKV(table, overflow),
+        slots=DynamoSlots(table),
+        triggers=DynamoTriggers(table, overflow),
+        claims=claims,
+        storage=S3Storage(client("s3"), environment.bucket),
+        logs=DynamoLogs(table, overflow, clock),
+        metrics=DynamoMetrics(table, overflow, clock),
+        secrets=ParameterStoreSecrets(client("ssm"), environment.secrets_prefix, clock, _SECRETS_HOLD),
+        cipher=KmsCipher(client("kms"), environment.key, {"headrace:stack": environment.stack}),
+    )
+    engine = Engine(
+        stores,
+        settings or Settings(surroundings=Surroundings.of(environment.variables), http=http_function(_NETWORK)),
+        registry or Registry.load(),
+        temporary_root=folder,
+        workspaces=folder / "workspaces",
+        network=_NETWORK,
+    )
+    mailbox = SqsMailbox(client("sqs"), environment.mailbox_url, PlatformSigner(keyring), content)
+    target = ScheduleTarget(environment.schedule_group, environment.delays_arn, environment.schedule_role)
+    timers = SqsTimers(client("sqs"), client("scheduler"), clock, queue_url=environment.delays_url, target=target)
+    dispatch = LambdaDispatch(
+        client("lambda"),
+        claims,
+        clock,
+        content,
+        keyring,
+        functions=Functions(environment.worker_function, environment.script_function),
+        is_script=_is_script(engine),
+    )
+    channels = Channels(mailbox, timers, dispatch, EventBridgeBus(client("events"), environment.bus))
+    executor = engine.executor(channels, is_gone=lambda _owner: False, light_pool=light_pool)
+    return Wiring(
+        environment=environment,
+        clock=clock,
+        engine=engine,
+        executor=executor,
+        invocations=Invocations(engine, channels, executor),
+        channels=channels,
+        mailbox=mailbox,
+        inbox=SqsInbox(Verifier(keyring), content.get),
+        timers=timers,
+        content=content,
+        keyring=keyring,
+        claims=claims,
+    )
+
+
+@cache
+def wiring() -> Wiring:
+    """Return this process's engine; the first call builds it."""
+    return wire(Environment.of(os.environ), client)
+
+
+@cache
+def client(service: str) -> Any:
+    """Return the boto3 client of *service*, the same one each time."""
+    import boto3  # noqa: PLC0415  # a test's wiring brings clients of its own
+    from botocore.config import Config  # noqa: PLC0415
+
+    # Time-outs below every function's own: a call that hangs must not take the invocation with it.
+    return boto3.client(
+        service, config=Config(retries={"mode": "standard", "max_attempts": 4}, connect_timeout=3, read_timeout=15)
+    )  # type: ignore[call-overload]
+
+
+def _keyring(secrets: Any, secret_id: str) -> Keyring:
+    with calling("Secrets Manager", "GetSecretValue"):
+        return Keyring.from_text(secrets.get_secret_value(SecretId=secret_id)["SecretString"])
+
+
+def _is_script(engine: Engine) -> Callable[[Job], bool]:
+    def is_script(job: Job) -> bool:
+        found = engine.task_class(job.type)
+        return found is not None and found.RUNS_CODE
+
+    return is_script
+
+
+def remaining(context: Any, now: datetime, margin: timedelta) -> datetime:
+    """Return the instant by which an invocation with Lambda's *context* must be done, *margin* before its end."""
+    left: int = context.get_remaining_time_in_millis()
+    return now + timedelta(milliseconds=left) - margin
