@@ -67,12 +67,13 @@ class Engine:
         answerer: Callable[[Engine], Answerer] = lambda engine: engine.preparer,
         refuse: Callable[[FlowDefinition], None] | None = None,
         parse: Callable[..., FlowDefinition] = parse_flow,
+        archive_workspaces: bool = False,
     ) -> None:
         """Take the ports.
 
         answerer makes what answers the executors' questions, of this engine's parts. refuse raises UnsupportedError
         for a flow that must not be executed; `refuse_unsupported` when None. parse is parse_flow, or what remembers
-        for many engines what it returned.
+        for many engines what it returned. archive_workspaces is the worker's.
         """
         self.stores = stores
         self.settings = settings
@@ -90,6 +91,7 @@ class Engine:
             workspaces=workspaces,
             network=network,
             platform=self.platform.of,
+            archive_workspaces=archive_workspaces,
         )
         self.preparer: Preparer = Preparer(
             stores,

@@ -50,6 +50,10 @@ class Invocations:
         """Report that the worker of an attempt vanished: the platform says that invocation *owner* failed."""
         self._attempts.lost(attempt, reason, owner)
 
+    def start_again(self, execution_id: str) -> None:
+        """Have an execution send its attempts to workers again: one was turned away before it was claimed."""
+        self._channels.mailbox.send(execution_id, encode_message(Poke()))
+
     def ring(self, execution_id: str, key: str) -> None:
         """Tell an execution that a timer may be due."""
         self._channels.mailbox.send(execution_id, encode_message(TimerFired(key)))

@@ -95,7 +95,7 @@ class RunFiles:
         """Open for reading."""
         local = self._local(uri)
         try:
-            return local.open("rb") if local else self._storage.open(self._readable(uri))
+            return local.open("rb") if local else self._storage.open(self.readable(uri))
         except (NotFoundError, FileNotFoundError):
             raise TaskFailure(f"The file '{uri}' does not exist") from None
 
@@ -106,7 +106,7 @@ class RunFiles:
             if not local.is_file():
                 raise TaskFailure(f"The file '{uri}' does not exist")
             return local.stat().st_size
-        stored = self._storage.stat(self._readable(uri))
+        stored = self._storage.stat(self.readable(uri))
         if stored is None:
             raise TaskFailure(f"The file '{uri}' does not exist")
         return stored.size
@@ -114,11 +114,11 @@ class RunFiles:
     def exists(self, uri: str) -> bool:
         """Tell whether there is such a file."""
         local = self._local(uri)
-        return local.is_file() if local else self._storage.stat(self._readable(uri)) is not None
+        return local.is_file() if local else self._storage.stat(self.readable(uri)) is not None
 
     def delete(self, uri: str) -> bool:
         """Remove a file of this execution, or a namespace file that may be written."""
-        target = self._readable(uri)
+        target = self.readable(uri)
         if not self._is_own(target):
             namespace, is_namespace_file = _owner(target)
             if not is_namespace_file or namespace is None or not self._policy.may_write(namespace):
@@ -199,7 +199,7 @@ class RunFiles:
             raise TaskFailure(f"The file '{uri}' is not in one of the allowed local paths")
         return path
 
-    def _readable(self, uri: str) -> str:
+    def readable(self, uri: str) -> str:
         """Return the storage URI that *uri* names, if this attempt may read it."""
         target = self._resolve(uri)
         if self._is_own(target):
@@ -208,6 +208,11 @@ class RunFiles:
         if namespace is None or (namespace != self._namespace and not self._policy.may_read(namespace)):
             raise TaskFailure(f"Unable to read the file '{uri}' as it didn't belong to the current execution")
         return target
+
+    def is_writable(self, uri: str) -> bool:
+        """Tell whether *uri* is where this attempt's own files lie, or its outputs for the engine."""
+        plain = all(part not in ("", ".", "..") for part in uri.removeprefix(f"{SCHEME}/").split("/"))
+        return plain and (uri == self._engine_file or uri.startswith(f"{self._folder}/"))
 
     def _is_own(self, uri: str) -> bool:
         own = uri.startswith(self._execution + "/")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 from collections.abc import Callable, Mapping
 from datetime import timedelta
 from pathlib import Path
@@ -16,6 +17,7 @@ from headrace_engine.ports import Job
 from headrace_engine.prepare import TaskClasses
 from headrace_engine.run_context import WorkerContext, run_attempt
 from headrace_engine.services import Settings, Stores
+from headrace_engine.workspace_archive import archive_of, pack, unpack
 
 
 class Worker:
@@ -32,8 +34,13 @@ class Worker:
         workspaces: Path,
         network: NetworkPolicy | None = None,
         platform: Callable[[str], Platform] | None = None,
+        archive_workspaces: bool = False,
     ) -> None:
-        """Take the stores; platform returns what tasks of a namespace may do with other executions."""
+        """Take the stores; platform returns what tasks of a namespace may do with other executions.
+
+        archive_workspaces: the tasks of a WorkingDirectory run on different machines.
+        """
+        self._archive_workspaces = archive_workspaces
         self._platform = platform
         self._stores = stores
         self._settings = settings
@@ -55,15 +62,19 @@ class Worker:
 
         on_context is given the context before anything runs, so that the attempt can be stopped.
         """
+        stores = self._stores
         task_class = self._task_class(job.type)
         if task_class is None:
-            now = self._stores.clock.now()
+            now = stores.clock.now()
             return AttemptResult(State.FAILED, now, now, error=f"This worker has no task type `{job.type}`")
         workspace = None
+        archive = archive_of(job) if self._archive_workspaces else None
         if job.workspace is not None:
             workspace = self.workspace(job.attempt.execution_id, job.workspace)
             workspace.mkdir(parents=True, exist_ok=True)
-        stores = self._stores
+        if workspace is not None and archive is not None:
+            shutil.rmtree(workspace)  # what an attempt left here before is not what the last one left
+            unpack(stores.storage, archive, workspace)
         context = WorkerContext(
             job,
             storage=stores.storage,
@@ -80,7 +91,11 @@ class Worker:
             on_process_group=on_process_group,
         )
         on_context(context)
-        return run_attempt(task_class, job, context, lease=lease, inline_limit=self._settings.output_inline_limit)
+        result = run_attempt(task_class, job, context, lease=lease, inline_limit=self._settings.output_inline_limit)
+        if workspace is not None and archive is not None:
+            pack(stores.storage, archive, workspace)
+            shutil.rmtree(workspace)
+        return result
 
     def workspace(self, execution_id: str, task_run_id: str) -> Path:
         """Return the directory that the tasks of a WorkingDirectory share."""

@@ -1,39 +1,69 @@
-"""The `api` function: the REST API behind API Gateway's HTTP API (payload 2.0)."""
+"""The `api` function: the REST API behind API Gateway's HTTP API (payload 2.0), and what attempts ask for."""
 
 from __future__ import annotations
 
 import base64
+import re
 import time
 from collections.abc import Mapping
 from functools import cache
 from typing import Any
 from urllib.parse import parse_qs
 
-from headrace_engine.api import Api, Request, Response
+from headrace_engine.adapters.aws.signing import is_token_of
+from headrace_engine.api import Api, ApiError, Request, Response
+from headrace_engine.api.http import error_response, json_response
+from headrace_engine.attempt_access import AttemptAccess, RefusedError
+from headrace_engine.ports import AttemptId, PortError
+from headrace_functions.observability import logger
 from headrace_functions.wiring import Wiring, wiring
 
 LARGEST_ANSWER = 6 * 1024 * 1024 - 64 * 1024
 """Bytes of an answer that Lambda passes on, with room for what is around it."""
+_ATTEMPT = re.compile(r"/api/v1/attempts/(?P<execution>\w+)/(?P<run>\w+)/(?P<number>\d{1,9})/(?P<operation>\w+)")
 
 
-def handler(event: Mapping[str, Any], context: Any) -> dict[str, Any]:
+class ApiFunction:
+    """Answers API Gateway's events."""
+
+    def __init__(self, wired: Wiring) -> None:
+        self._wired = wired
+        self._api = Api(wired.engine, wired.mailbox, wait=time.sleep)
+        self._access = AttemptAccess(wired.engine, wired.storage)
+
+    def __call__(self, event: Mapping[str, Any]) -> dict[str, Any]:
+        """Answer a request."""
+        request = _request(event)
+        asked = _ATTEMPT.fullmatch(request.path)
+        return _answer(self._for_attempt(request, asked) if asked else self._api(request))
+
+    def _for_attempt(self, request: Request, asked: re.Match[str]) -> Response:
+        """Answer an attempt that runs apart; API Gateway lets everybody through here, the attempt's token counts."""
+        attempt = AttemptId(asked["execution"], asked["run"], int(asked["number"]))
+        scheme, _, token = request.headers.get("authorization", "").partition(" ")
+        if request.method != "POST":
+            return error_response(ApiError(405, f"Method {request.method} is not allowed; allowed: POST"))
+        if scheme != "Bearer" or not is_token_of(self._wired.keyring, attempt, token):
+            logger.error("An attempt's token was refused", extra={"execution": attempt.execution_id})
+            return error_response(ApiError(401, "Unauthorized"))
+        try:
+            return json_response(self._access.answer(attempt, asked["operation"], request.body))
+        except RefusedError as refused:
+            logger.warning("An attempt was refused something", extra={"execution": attempt.execution_id})
+            return error_response(ApiError(403, str(refused)))
+        except PortError:
+            logger.exception("An attempt's request failed", extra={"execution": attempt.execution_id})
+            return error_response(ApiError(503, "A store did not answer; try again"))
+
+
+def handler(event: Mapping[str, Any], _context: Any) -> dict[str, Any]:
     """Answer a request."""
-    return handle(_api(), event, context)
-
-
-def handle(api: Api, event: Mapping[str, Any], _context: Any) -> dict[str, Any]:
-    """Do what `handler` does, with *api*."""
-    return _answer(api(_request(event)))
-
-
-def build(wired: Wiring) -> Api:
-    """Return the API of an engine on AWS."""
-    return Api(wired.engine, wired.mailbox, wait=time.sleep)
+    return _function()(event)
 
 
 @cache
-def _api() -> Api:
-    return build(wiring())
+def _function() -> ApiFunction:
+    return ApiFunction(wiring())
 
 
 def _request(event: Mapping[str, Any]) -> Request:
@@ -41,8 +71,7 @@ def _request(event: Mapping[str, Any]) -> Request:
     body = event.get("body") or ""
     return Request(
         method=http["method"],
-        # Not rawPath: that is decoded, and a slash in a name would be two segments.
-        path=_below_stage(http["path"], event["requestContext"].get("stage", "$default")),
+        path=_below_stage(event["rawPath"], event["requestContext"].get("stage", "$default")),
         query=parse_qs(event.get("rawQueryString", ""), keep_blank_values=True),
         headers={name.lower(): value for name, value in (event.get("headers") or {}).items()},
         body=base64.b64decode(body) if event.get("isBase64Encoded") else body.encode(),

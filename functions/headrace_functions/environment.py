@@ -5,6 +5,9 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
+ELSEWHERE = 75
+"""The exit status of a sandbox that was given another namespace's attempt: it is to run in another one."""
+
 
 class MissingVariableError(Exception):
     """A variable that a function needs is not set."""

@@ -24,6 +24,7 @@ from headrace_engine.adapters.aws.events import (
 )
 from headrace_engine.adapters.aws.signing import ForgedError
 from headrace_engine.ports import StateChange
+from headrace_functions.environment import ELSEWHERE
 from headrace_functions.observability import logger
 from headrace_functions.wiring import Wiring, wiring
 
@@ -89,7 +90,12 @@ def _ring(wired: Wiring, text: str) -> None:
 
 
 def _lost(wired: Wiring, failed: FailedInvocation) -> None:
-    logger.warning("An invocation failed", extra={"execution": failed.attempt.execution_id, "why": failed.reason})
+    extra = {"execution": failed.attempt.execution_id, "why": failed.reason}
+    if failed.error.endswith(f"exit status {ELSEWHERE}"):
+        logger.info("An attempt goes to another sandbox", extra=extra)
+        wired.invocations.start_again(failed.attempt.execution_id)
+        return
+    logger.warning("An invocation failed", extra=extra)
     wired.invocations.lost(failed.attempt, failed.reason, failed.request_id)
 
 

@@ -74,6 +74,7 @@ class Wiring:
     content: Content
     keyring: Keyring
     claims: DynamoClaims
+    storage: S3Storage
 
 
 def wire(
@@ -95,6 +96,7 @@ def wire(
     content = Content(client("s3"), environment.bucket)
     keyring = _keyring(client("secretsmanager"), environment.signing_secret)
     claims = DynamoClaims(table)
+    storage = S3Storage(client("s3"), environment.bucket)
     stores = Stores(
         clock=clock,
         journal=DynamoJournal(table, overflow, clock),
@@ -104,7 +106,7 @@ def wire(
         slots=DynamoSlots(table),
         triggers=DynamoTriggers(table, overflow),
         claims=claims,
-        storage=S3Storage(client("s3"), environment.bucket),
+        storage=storage,
         logs=DynamoLogs(table, overflow, clock),
         metrics=DynamoMetrics(table, overflow, clock),
         secrets=ParameterStoreSecrets(client("ssm"), environment.secrets_prefix, clock, _SECRETS_HOLD),
@@ -117,6 +119,7 @@ def wire(
         temporary_root=folder,
         workspaces=folder / "workspaces",
         network=_NETWORK,
+        archive_workspaces=True,
     )
     mailbox = SqsMailbox(client("sqs"), environment.mailbox_url, PlatformSigner(keyring), content)
     target = ScheduleTarget(environment.schedule_group, environment.delays_arn, environment.schedule_role)
@@ -145,6 +148,7 @@ def wire(
         content=content,
         keyring=keyring,
         claims=claims,
+        storage=storage,
     )
 
 

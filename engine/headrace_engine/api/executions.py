@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+import tempfile
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from datetime import timedelta
+from pathlib import Path
 from typing import Any
 
 import msgspec
@@ -40,13 +43,14 @@ class Executions:
 
         One that goes on longer than 25 seconds is answered with 202 and where to look.
         """
-        execution_id, created = self._engine.new_execution(
-            namespace,
-            flow_id,
-            _inputs(request),
-            labels=_labels(request),
-            revision=request.number("revision", 0) or None,
-        )
+        with _inputs(request) as inputs:
+            execution_id, created = self._engine.new_execution(
+                namespace,
+                flow_id,
+                inputs,
+                labels=_labels(request),
+                revision=request.number("revision", 0) or None,
+            )
         self._mailbox.send(execution_id, encode_message(Create(created)))
         waits = request.flag("wait")
         state = self._until(execution_id, _WAITS if waits else _BEGINS, lambda state: state.closed or not waits)
@@ -101,8 +105,8 @@ class Executions:
 
     def resume(self, request: Request, execution_id: str) -> Response:
         """POST /executions/{id}/resume: the body holds the onResume inputs."""
-        given = _inputs(request)
-        self._ask(execution_id, lambda state: self._operations.resume(state, given))
+        with _inputs(request) as given:
+            self._ask(execution_id, lambda state: self._operations.resume(state, given))
         return Response(204)
 
     def logs(self, request: Request, execution_id: str) -> Response:
@@ -151,15 +155,23 @@ class Executions:
         return json_response({"results": [_summary(each) for each in found], "total": total})
 
 
-def _inputs(request: Request) -> dict[str, Any]:
-    """Return the inputs a body gives: a part each; a file's part has the input's id as its name, or as its file's."""
+@contextmanager
+def _inputs(request: Request) -> Iterator[dict[str, Any]]:
+    """Give the inputs of a body, a part each; files as paths that are there until the block is left.
+
+    A file's part has the input's id as its name; or the name `files`, and the input's id as its file's.
+    """
     given: dict[str, Any] = {}
-    for part in parts(request):
-        if part.filename is None:
-            given[part.name] = part.content.decode("utf-8", "replace")
-        else:
-            given[part.filename if part.name == "files" else part.name] = part.content
-    return given
+    with tempfile.TemporaryDirectory(prefix="headrace-") as folder:
+        for number, part in enumerate(parts(request)):
+            if part.filename is None:
+                given[part.name] = part.content.decode("utf-8", "replace")
+                continue
+            path = Path(folder) / str(number) / (Path(part.filename).name or "file")
+            path.parent.mkdir()
+            path.write_bytes(part.content)
+            given[part.filename if part.name == "files" else part.name] = path
+        yield given
 
 
 def _labels(request: Request) -> dict[str, str]:

@@ -1,0 +1,1 @@
+"""The ports that an attempt needs, asked of the platform by its token (headrace_engine.attempt_access)."""

@@ -1,0 +1,172 @@
+"""The `script` function: people's code, an attempt for each invocation, apart from the platform (DESIGN §6).
+
+Its role reaches claims and the mailbox only. All else that an attempt needs (its secrets, files, logs) it asks the API
+for, with the attempt's token. The code runs in processes that see neither credentials nor this one's memory; when an
+attempt has ended nothing of it is left, and a sandbox runs the code of one namespace only.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import os
+import shutil
+import signal
+import sys
+import tempfile
+from collections.abc import Callable, Mapping
+from contextlib import suppress
+from dataclasses import dataclass
+from datetime import timedelta
+from functools import cache
+from pathlib import Path
+from typing import Any, cast
+
+import httpx
+
+from headrace_engine.adapters.aws.claims import DynamoClaims
+from headrace_engine.adapters.aws.dispatch import invocation
+from headrace_engine.adapters.aws.mailbox import SqsMailbox
+from headrace_engine.adapters.aws.signing import AttemptSigner
+from headrace_engine.adapters.aws.table import Table
+from headrace_engine.adapters.local.clock import SystemClock
+from headrace_engine.adapters.remote.client import AttemptClient
+from headrace_engine.adapters.remote.stores import Absent, RemoteCipher, RemoteLogs, RemoteMetrics, RemoteStorage
+from headrace_engine.attempts import Attempts
+from headrace_engine.expressions import Expressions
+from headrace_engine.language import Registry
+from headrace_engine.model.attempt import AttemptResult
+from headrace_engine.plugin import RunnableTask
+from headrace_engine.ports import Clock, Job
+from headrace_engine.services import Settings, Stores
+from headrace_engine.worker import Worker
+from headrace_functions.environment import ELSEWHERE, Environment
+from headrace_functions.observability import logger
+from headrace_functions.wiring import client, remaining
+from headrace_functions.worker import run_watched
+
+_MARGIN = timedelta(seconds=20)
+_PR_SET_DUMPABLE = 4
+_SECRET = ("AWS_", "_X_AMZN", "_HANDLER", "HEADRACE_", "LAMBDA_")
+"""How the names of variables begin that are the function's own."""
+
+
+@dataclass
+class Sandbox:
+    """What one process of the function keeps from an attempt to the next."""
+
+    environment: Environment
+    claims: DynamoClaims
+    send: Any
+    """The SQS client."""
+    registry: Registry
+    clock: Clock
+    folder: Path
+    namespace: str | None = None
+    """Whose code has run here."""
+    transport: httpx.BaseTransport | None = None
+
+
+def handler(event: Mapping[str, Any], context: Any) -> None:
+    """Run the attempt the event holds, unless somebody has."""
+    handle(_sandbox(), event, context, leave=os._exit)
+
+
+def handle(sandbox: Sandbox, event: Mapping[str, Any], context: Any, *, leave: Callable[[int], Any]) -> None:
+    """Do what `handler` does, in *sandbox*; *leave* ends the process."""
+    called = invocation(event, fetch_address=_fetch)
+    job, token = called.job, called.token or ""
+    if sandbox.namespace not in (None, job.namespace):
+        logger.warning("A sandbox ends: another namespace's attempt came", extra={"namespace": job.namespace})
+        leave(ELSEWHERE)
+        return
+    sandbox.namespace = job.namespace
+    end = remaining(context, sandbox.clock.now(), timedelta(0))
+    remote = AttemptClient(sandbox.environment.api_url, job.attempt, token, transport=sandbox.transport)
+    mailbox = SqsMailbox(sandbox.send, sandbox.environment.mailbox_url, AttemptSigner(job.attempt, token))
+    attempts = Attempts(sandbox.claims, sandbox.clock, mailbox)
+
+    def execute(job: Job) -> AttemptResult:
+        worker = _worker(sandbox, remote)
+        return run_watched(worker, job, sandbox.claims, end - _MARGIN - sandbox.clock.now())
+
+    try:
+        attempts.run(job, context.aws_request_id, execute, deadline=end)
+    finally:
+        remote.close()
+        clean(sandbox.folder)
+
+
+def _worker(sandbox: Sandbox, remote: AttemptClient) -> Worker:
+    absent = cast("Any", Absent())
+    stores = Stores(
+        clock=sandbox.clock,
+        journal=absent,
+        flows=absent,
+        executions=absent,
+        kv=absent,
+        slots=absent,
+        triggers=absent,
+        claims=sandbox.claims,
+        storage=RemoteStorage(remote),
+        logs=RemoteLogs(remote),
+        metrics=RemoteMetrics(remote),
+        secrets=absent,
+        cipher=RemoteCipher(remote),
+    )
+
+    def task_class(name: str) -> type[RunnableTask] | None:
+        found = sandbox.registry.task(name)
+        return found if found is not None and issubclass(found, RunnableTask) and found.RUNS_CODE else None
+
+    return Worker(
+        stores,
+        Settings(),
+        Expressions(),
+        task_class,
+        temporary_root=sandbox.folder,
+        workspaces=sandbox.folder / "workspaces",
+        archive_workspaces=True,
+    )
+
+
+def clean(folder: Path) -> None:
+    """Leave nothing of an attempt: no file it may have written, no process it may have left behind."""
+    if sys.platform == "linux" and "AWS_LAMBDA_RUNTIME_API" in os.environ:
+        with suppress(ProcessLookupError, PermissionError):
+            os.kill(-1, signal.SIGKILL)  # every process this user may signal, but this one
+    for path in folder.iterdir():
+        if path.is_dir() and not path.is_symlink():
+            shutil.rmtree(path, ignore_errors=True)
+        else:
+            path.unlink(missing_ok=True)
+
+
+def shut() -> None:
+    """Keep this process's memory and environment from the processes it starts (prctl(2), PR_SET_DUMPABLE)."""
+    if sys.platform == "linux" and ctypes.CDLL(None, use_errno=True).prctl(_PR_SET_DUMPABLE, 0, 0, 0, 0) != 0:
+        raise OSError(ctypes.get_errno(), "prctl(PR_SET_DUMPABLE) failed")
+
+
+@cache
+def _sandbox() -> Sandbox:
+    """Return this process's sandbox; the first call takes the credentials out of the environment people's code gets."""
+    environment = Environment.of(os.environ)
+    table, sqs = client("dynamodb"), client("sqs")
+    # Both have their credentials now: from here on nobody finds them in the environment.
+    shut()
+    for name in [name for name in os.environ if name.startswith(_SECRET) and name != "AWS_LAMBDA_RUNTIME_API"]:
+        del os.environ[name]
+    return Sandbox(
+        environment=environment,
+        claims=DynamoClaims(Table(table, environment.table)),
+        send=sqs,
+        registry=Registry.load(),
+        clock=SystemClock(),
+        folder=Path(tempfile.gettempdir()),
+    )
+
+
+def _fetch(address: str) -> bytes:
+    response = httpx.get(address, timeout=30, trust_env=False)
+    response.raise_for_status()
+    return response.content
