@@ -26,6 +26,8 @@ from pathlib import Path
 from statistics import median, quantiles
 from typing import Any, Self, TextIO, cast
 
+import scale
+
 HERE = Path(__file__).resolve().parent
 CACHE = HERE.parent / ".cache" / "benchmarks"
 
@@ -33,6 +35,8 @@ DBOS = ("dbos==3.4.0", "sqlalchemy==2.1.9")
 """What the comparison is made with. Newer releases may be faster or slower: change it here and measure again."""
 
 TASKS = 40
+WIDE_ROUNDS = 3
+"""Loops of 10,000 iterations a kind: each takes seconds."""
 
 INLINE_GOAL = 4.0
 """Inline tasks a second, at least this many times DBOS's steps."""
@@ -255,6 +259,19 @@ def by_size(place: Workplace, repetitions: int, report: Report) -> None:
     report.results["scale"] = {"ms a task of 100": small, "ms a task of 1000": large}
 
 
+def by_width(place: Workplace, report: Report) -> None:
+    """Put what is promised about size beside what it comes to."""
+    print(f"\nWide loops, waiting executions, many items; {machine()}\n")
+    print(f"  {'':8}{'goal':10}{'measured'}\n")
+
+    def show(row: scale.Row) -> None:
+        print(f"  {'met' if row.met else 'MISSED':8}{row.what}\n{'':10}{row.goal:10}{row.measured}", flush=True)
+        if not row.met:
+            report.missed.append(row.what)
+
+    report.results["width"] = scale.measure(place.folder, WIDE_ROUNDS, show)
+
+
 def script_start(place: Workplace, repetitions: int, report: Report) -> None:
     """Compare a python.Script task with starting the interpreter on the same script."""
     script = place.folder / "script.py"
@@ -289,7 +306,7 @@ def main() -> int:
     """Measure what was asked for; return the exit code."""
     parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
     parser.add_argument("--vs", choices=["dbos"], help="40 sequential tasks against another engine, in one run")
-    parser.add_argument("--scale", action="store_true", help="the cost of a task in executions of 100 and 1,000")
+    parser.add_argument("--scale", action="store_true", help="how cost and memory grow with size")
     parser.add_argument("--script", action="store_true", help="a python.Script task against the bare interpreter")
     parser.add_argument("--repetitions", type=int, default=15, metavar="N", help="executions measured a side (15)")
     parser.add_argument("--check", action="store_true", help="exit 1 when a goal is missed")
@@ -302,6 +319,7 @@ def main() -> int:
             against_dbos(place, options.repetitions, report)
         if options.scale or everything:
             by_size(place, options.repetitions, report)
+            by_width(place, report)
         if options.script or everything:
             script_start(place, options.repetitions, report)
     if options.json:

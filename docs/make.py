@@ -11,6 +11,7 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 
 import make_cli
+import make_compatibility
 import make_expressions
 import make_flow_reference
 import make_states
@@ -20,6 +21,7 @@ HERE = Path(__file__).resolve().parent
 PAGES: Mapping[str, Callable[[], str]] = {
     "states.md": make_states.page,
     "cli.md": make_cli.page,
+    "compatibility.md": make_compatibility.page,
     "expressions.md": make_expressions.page,
     "flow-reference.md": make_flow_reference.page,
 }

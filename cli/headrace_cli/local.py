@@ -163,8 +163,13 @@ class LocalRuntime:
     # -- Flows and executions -----------------------------------------------------------------------
 
     def save_flow(self, source: str, *, file: str | None = None) -> FlowDefinition:
-        """Check and store a flow; return it with its revision. Raises FlowError with all that is wrong."""
-        return self._engine.save_flow(source, file=file)
+        """Check and store a flow; return it with its revision. Raises FlowError with all that is wrong.
+
+        With a higher concurrency limit, executions that wait for a slot get one.
+        """
+        definition = self._engine.save_flow(source, file=file)
+        self._executor.settle_slots(definition.namespace, definition.id)
+        return definition
 
     def create(
         self,

@@ -251,10 +251,16 @@ class Executor:
         if any(isinstance(message, Poke) for message in messages):
             known = self._newer(known) or known
             self._issue(known.state, outstanding(known.state))
+        known = self._without_slot(known)
         state = known.state
-        if state.exists and state.state.is_terminal and any(isinstance(each, SlotGranted) for each in messages):
-            # Granted to an execution that ended meanwhile: the next in the queue gets it.
-            self._issue(state, [ReleaseSlot()])
+        if (
+            state.follower is not None
+            and state.state is State.RETRIED
+            and any(isinstance(each, Kill) for each in messages)
+        ):
+            # Who asks does not know that another execution took over.
+            follower = state.follower
+            self._channels.mailbox.send(follower.execution_id, encode_message(Kill(follower.created)))
         if create is not None and create.created.reply_to is not None and state.exists and state.state.is_terminal:
             reply_to = create.created.reply_to
             is_later = create.created.is_called_after(state.created)
@@ -265,6 +271,19 @@ class Executor:
                 # Whoever started it asks again: the reply may have been lost.
                 self._reply(state, Reply(reply_to, state.state))
         self._advance(known, messages, created, yield_at)
+
+    def _without_slot(self, known: Known) -> Known:
+        """Give back the slot of an execution that has ended: the next in the queue gets it.
+
+        It was granted meanwhile, or taken by an executor that was too late with its entry.
+        """
+        state = known.state
+        if state.flow.definition.concurrency is None or not (state.exists and state.state.is_terminal):
+            return known
+        known = self._newer(known) or known  # it may have been restarted, and hold one by right
+        if known.state.state.is_terminal:
+            self._issue(known.state, [ReleaseSlot()])
+        return known
 
     def recover(self, execution_id: str) -> None:
         """Issue every command the execution still calls for: for a runtime whose timers and workers died with it."""
@@ -293,7 +312,7 @@ class Executor:
                 except SeqTakenError:
                     # Another executor was here. The light tasks that run here are still ours, and so is what they give.
                     self.forget(execution_id)
-                    known = self._load_again(execution_id, created)
+                    known = self._without_slot(self._load_again(execution_id, created))
                     refused = True
                     continue
                 if stale and known is before and (newer := self._newer(known)) is not None:

@@ -34,11 +34,9 @@ from headrace_engine.model.trigger import FLOW_TRIGGER, ConditionDefinition, Gat
 from headrace_engine.ports import Mailbox, NotFoundError, PortError, StateChange, TriggerChangedError, TriggerRecord
 from headrace_engine.run_stores import execution_folder
 from headrace_engine.sealing import ENCRYPTED, Mask, is_sealed
+from headrace_engine.trigger_switch import TRIES, switch_trigger
 
 FROM_LABEL = "system.from"
-_TRIES = 50
-"""How often a write that lost a race is tried again; each time somebody else got on."""
-
 _log = logging.getLogger(__name__)
 
 
@@ -104,17 +102,7 @@ class FlowTriggers:
 
     def set_disabled(self, namespace: str, flow_id: str, trigger_id: str, *, disabled: bool) -> None:
         """Switch a trigger off or on; returns when that is stored."""
-        triggers = self._engine.stores.triggers
-        for _ in range(_TRIES):
-            record = triggers.get(namespace, flow_id, trigger_id)
-            if record.disabled is disabled:
-                return
-            try:
-                triggers.put(replace(record, disabled=disabled))
-            except TriggerChangedError:
-                continue
-            return
-        raise PortError(f"The trigger {namespace}.{flow_id}.{trigger_id} is written too often to be switched")
+        switch_trigger(self._engine.stores.triggers, namespace, flow_id, trigger_id, disabled=disabled)
 
 
 def _name(listener: Listener) -> str:
@@ -229,7 +217,7 @@ class _Hearing:
     def counted(self, gatherings: Mapping[str, Gathering], members: Mapping[str, list[str]]) -> bool:
         """Count the change once, whoever else counts it or others at the same time; return whether it fired."""
         change = self.booked_change()
-        for _ in range(_TRIES):
+        for _ in range(TRIES):
             record = self.record()
             if record.disabled:
                 return False

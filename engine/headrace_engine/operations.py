@@ -44,8 +44,10 @@ class UnprocessableError(ValueError):
 class Operations:
     """The operations on executions of one engine."""
 
-    def __init__(self, engine: Engine) -> None:
+    def __init__(self, engine: Engine, make_id: Callable[[], str] = new_id) -> None:
+        """Take the engine; make_id names the executions that a replay makes."""
         self._engine = engine
+        self._make_id = make_id
 
     def kill(self, state: ExecutionState) -> Message:
         """Stop everything. Raises IllegalStateError when it has ended."""
@@ -81,7 +83,7 @@ class Operations:
         if task_run_id is not None and task_run_id not in waiting:
             raise UnprocessableError(f"Illegal argument: no task run `{task_run_id}` is paused")
         if not waiting:
-            return Resume(to=to)
+            return ForceRun()  # not Resume: coming twice, that would end the next Pause
         task_run = state.task_runs[task_run_id or waiting[0]]
         definitions = state.flow.tasks[task_run.task_id].inputs
         read = self._engine.read_task_inputs(state, task_run, definitions, inputs or {})
@@ -107,14 +109,14 @@ class Operations:
         if to is State.RUNNING:
             return ForceRun()
         if to in (State.CANCELLED, State.FAILED):
-            return ChangeState(to)
+            return ChangeState(to, moves=len(state.histories))
         raise UnprocessableError(f"Illegal argument: an execution cannot be unqueued to {to}")
 
     def restart(self, state: ExecutionState) -> Message:
         """Run again what failed. Raises IllegalStateError while it goes on, UnprocessableError when nothing failed."""
         self._must_rest(state)
         self._reopening(lambda: after_failure(state))
-        return Restart()
+        return Restart(moves=len(state.histories))
 
     def change_state(self, state: ExecutionState, task_run_id: str, to: State) -> Message:
         """Set a task run's state and go on from there. Raises as restart."""
@@ -122,13 +124,13 @@ class Operations:
         if not to.is_terminal:
             raise UnprocessableError(f"Illegal argument: a task run cannot be set to {to}")
         self._reopening(lambda: from_task_run(state, task_run_id, keep=True))
-        return ChangeState(to, task_run_id)
+        return ChangeState(to, task_run_id, len(state.histories))
 
     def change_status(self, state: ExecutionState, to: State) -> Message:
         """Set the end state by hand. Raises IllegalStateError unless both are ends."""
         if not state.state.is_terminal or not to.is_terminal:
             raise IllegalStateError(f"Illegal state: the state cannot be changed by hand from {state.state} to {to}")
-        return ChangeState(to)
+        return ChangeState(to, moves=len(state.histories))
 
     def restart_on(self, state: ExecutionState, revision: int) -> tuple[str, Create]:
         """Run again what failed, as a new execution on another revision (reference §5.2)."""
@@ -149,7 +151,7 @@ class Operations:
         """
         self._must_rest(state)
         if task_run_id is None:
-            execution_id = new_id()
+            execution_id = self._make_id()
             return execution_id, Create(self._follower(state, execution_id, revision, inputs))
         return self._copy(state, self._reopening(lambda: from_task_run(state, task_run_id)), revision, inputs)
 
@@ -160,7 +162,7 @@ class Operations:
         revision: int | None,
         inputs: Mapping[str, Any] | None,
     ) -> tuple[str, Create]:
-        execution_id = new_id()
+        execution_id = self._make_id()
         created = self._follower(state, execution_id, revision, inputs)
         flow = self._engine.flow_of(created.namespace, created.flow_id, created.flow_revision)
         same = flow if created.flow_revision != state.flow.definition.revision else state.flow

@@ -311,7 +311,7 @@ class Purged:
 
 
 class Platform(Protocol):
-    """Other executions, those that the task's namespace may reach. Raises TaskFailure for the rest."""
+    """Other executions and flows, those that the task's namespace may reach. Raises TaskFailure for the rest."""
 
     def executions(
         self,
@@ -356,6 +356,9 @@ class Platform(Protocol):
         end: datetime | None = None,
     ) -> int:
         """Remove log lines of an execution (of these levels; between the dates) and return how many."""
+
+    def switch_trigger(self, namespace: str, flow_id: str, trigger_id: str, *, enabled: bool) -> None:
+        """Switch a trigger of a flow on or off; stored when this returns."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -441,6 +444,8 @@ class RunnableTask(Task):
     Outputs: ClassVar[type[TaskOutputs]] = TaskOutputs
     RENDERS: ClassVar[tuple[str, ...]] = ()
     """Roots of the expression context (``taskrun``) that the task's own code names in ``context.render``."""
+    RUNS_CODE: ClassVar[bool] = False
+    """Runs code of the flow's author: on AWS apart from the platform's own (DESIGN §6)."""
     ASKS_FOR_WORKER: ClassVar[str] = ""
     """LIGHT: what to write so that kind_of says DISPATCHED; told when the executor's time ran out."""
 

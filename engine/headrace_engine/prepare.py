@@ -513,13 +513,17 @@ class _TaskRunStep:
     def child_to_restart(self) -> str | None:
         """Return the id of the execution that a restart of this one restarts (reference §3.2, restartBehavior).
 
-        A replay starts a new one: the old one is not its own.
+        It is the one that replied: an execution that was RETRIED is not restarted, the one that took over is. A replay
+        starts a new one: the old one is not its own.
         """
-        last = self.run.attempts[-1].child_id if self.run.attempts else None
         if self.run.state is not State.RESTARTED or self.task.properties.get("restartBehavior") == "NEW_EXECUTION":
             return None
-        own = [derived_id("subflow", self.run.id, number) for number in range(len(self.run.attempts))]
-        return last if last in own else None
+        children = [attempt.child_id for attempt in self.run.attempts]
+        own = [derived_id("subflow", self.run.id, number) for number in range(len(children))]
+        if not any(child in own for child in children):
+            return None
+        outputs = self.payloads.load(self.run.outputs) if self.run.outputs is not None else {}
+        return outputs.get("executionId") or children[-1]
 
     def items(self) -> Prepared:
         """The flow, and its revision, are fixed here for all parts."""

@@ -28,7 +28,7 @@ class ApiFunction:
 
     def __init__(self, wired: Wiring) -> None:
         self._wired = wired
-        self._api = Api(wired.engine, wired.mailbox, wait=time.sleep)
+        self._api = Api(wired.engine, wired.executor, wired.mailbox, wait=time.sleep)
         self._access = AttemptAccess(wired.engine, wired.storage)
 
     def __call__(self, event: Mapping[str, Any]) -> dict[str, Any]:

@@ -50,6 +50,7 @@ from headrace_tasks.storage import (
 from headrace_tasks.storage import Delete as StorageDelete
 from headrace_tasks.storage_items import DeduplicateItems, FilterItems
 from headrace_tasks.templating import TemplatedTask
+from headrace_tasks.trigger import Toggle
 from headrace_tasks.working_directory import CollectWorkingDirectory, PrepareWorkingDirectory
 
 __all__ = [
@@ -111,6 +112,7 @@ __all__ = [
     "StateSet",
     "StorageDelete",
     "TemplatedTask",
+    "Toggle",
     "UnsetVariables",
     "UploadFiles",
     "Write",

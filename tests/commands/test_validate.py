@@ -41,6 +41,41 @@ def test_warnings_are_told_and_change_nothing(headrace: Headrace, flow: Write) -
     assert ok == f"{file}: OK (demo.x)"
 
 
+def test_what_a_run_would_refuse_is_told_at_its_place(headrace: Headrace, flow: Write) -> None:
+    file = flow(
+        "workerGroup: {key: big}\n"
+        "tasks:\n"
+        "  - {id: a, type: io.kestra.plugin.core.log.Log, message: x, logToFile: true}\n"
+        "  - {id: b, type: io.kestra.plugin.scripts.r.Script, script: x}\n"
+        "  - {id: c, type: io.kestra.plugin.scripts.r.Script, script: x, disabled: true}\n"
+        "  - id: d\n"
+        "    type: io.kestra.plugin.core.flow.Parallel\n"
+        "    failFast: true\n"
+        "    tasks: [{id: e, type: io.kestra.plugin.core.log.Log, message: x}]\n"
+    )
+    result = headrace("validate", file)
+    assert result.exit_code == 0
+    *warnings, ok = result.stdout.splitlines()
+    places = [warning.partition(" is not supported by this version of Headrace: ")[0] for warning in warnings]
+    assert places == [
+        f"{file}:3:1: warning: workerGroup: `workerGroup`",
+        f"{file}:5:62: warning: tasks[0].logToFile: `logToFile`",
+        f"{file}:6:19: warning: tasks[1].type: `io.kestra.plugin.scripts.r.Script`",
+        f"{file}:9:11: warning: tasks[3].type: `failFast: true`",
+    ]
+    assert ok == f"{file}: OK (demo.x)"
+
+
+def test_a_trigger_that_does_not_fire_is_told(headrace: Headrace, flow: Write) -> None:
+    file = flow(f"{TASKS}triggers: [{{id: hourly, type: io.kestra.plugin.core.trigger.Schedule, cron: '@hourly'}}]\n")
+    result = headrace("validate", file)
+    assert (result.exit_code, result.stdout.splitlines()[0]) == (
+        0,
+        f"{file}:5:12: warning: triggers[0]: The trigger `hourly` will not fire: "
+        "triggers of its type start nothing in this version.",
+    )
+
+
 def test_json_holds_the_same_for_programs(headrace: Headrace, flow: Write) -> None:
     file = flow("tasks: []\n")
     result = headrace("validate", file, flow(OLD, "old"), "-o", "json")

@@ -222,7 +222,7 @@ def test_every_flow_and_task_in_the_pages_is_valid(block: Block) -> None:
 
 def as_flow(task: dict[str, object]) -> str:
     """Return a flow with nothing but this task or trigger."""
-    is_trigger = ".trigger." in str(task["type"])
+    is_trigger = Registry.load().trigger(str(task["type"])) is not None
     only = {"id": "only", "type": "io.kestra.plugin.core.log.Log", "message": "x"}
     flow = {"id": "x", "namespace": "demo", "tasks": [only if is_trigger else task]}
     return yaml.safe_dump(flow | ({"triggers": [task]} if is_trigger else {}))

@@ -20,12 +20,17 @@ FOLDER = Path(__file__).resolve().parent
 ANYTHING = "…"
 
 _GIVEN = {"inputs", "uploads", "labels", "now", "secrets", "environment", "kv", "files", "flows", "runs", "kill"}
-_EXPECTED = {
-    "state", "history", "error", "attempt", "labels", "variables", "tasks", "outputs", "log", "duration", "follower",
-    "refused",
+_OUTCOME = {"history", "error", "attempt", "revision", "labels", "variables", "tasks", "outputs", "log", "duration"}
+_EXPECTED = {"state", "follower", "executions", "refused", *_OUTCOME}
+_FOLLOWER = {"inputs", *_EXPECTED}
+_OTHER = {"inputs", *_OUTCOME}
+VERBS = {
+    "save", "execute", "kill", "pause", "resume", "restart", "restart-on", "replay", "change", "force-run", "unqueue",
 }  # fmt: skip
+_STEP = {"after", "inputs", "labels", "to", "by", "task", "value", "revision", "refused"}
 _TASK_RUN = {"in", "value", "iteration", "history", "attempts", "outputs", "error", "starts", "duration"}
 _TIMES = ("starts", "duration")
+_UNATTENDED = re.compile(r"wait: false|core\.trigger\.")
 _QUIET = ("TRACE", "DEBUG")
 
 
@@ -54,6 +59,8 @@ class FlowCase:
     source: str
     given: Mapping[str, Any] = field(default_factory=dict)
     expected: Mapping[str, Any] = field(default_factory=dict)
+    steps: Sequence[Mapping[str, Any]] = ()
+    """What is done to the execution while it goes on."""
 
     @property
     def name(self) -> str:
@@ -62,9 +69,17 @@ class FlowCase:
 
     @property
     def needs_virtual_time(self) -> bool:
-        """True when the outcome names instants or waits, which only the virtual clock repeats."""
+        """True when the outcome names instants or waits, which only the virtual clock repeats.
+
+        So too when it waits for ever for another execution, or when there are executions that it does not wait for:
+        only where time is virtual is it known that nothing is left to do.
+        """
         expected = self.expected
         timed = bool({"now", "kill"} & self.given.keys() or {"duration", "follower"} & expected.keys())
+        timed = timed or any({"after", "execute"} & step.keys() for step in self.steps)
+        timed = timed or expected.get("state") == "RUNNING"
+        if "executions" in expected and (self.steps or _UNATTENDED.search(self.source + str(self.given.get("flows")))):
+            return True
         return timed or any(time in task for task in expected.get("tasks") or () for time in _TIMES)
 
 
@@ -79,15 +94,19 @@ def read_case(path: Path) -> FlowCase:
     if not source.startswith("# "):
         raise CorpusError(f"{path}: the first line is not a comment that says what the flow shows")
     said = (yaml.load(second, _Loader) if cut else None) or {}  # noqa: S506 - a safe loader of our own
-    _only(path, said, {"given", "expect"})
-    given, expected = said.get("given") or {}, said.get("expect") or {}
+    _only(path, said, {"given", "steps", "expect"})
+    given, steps, expected = said.get("given") or {}, said.get("steps") or [], said.get("expect") or {}
     _only(path, given, _GIVEN)
+    for step in steps:
+        _only(path, step, VERBS | _STEP)
+        if len(step.keys() & VERBS) != 1:
+            raise CorpusError(f"{path}: a step does one of {sorted(VERBS)}: {step}")
     _check_expected(path, expected)
-    return FlowCase(path, source + "\n", given, expected)
+    return FlowCase(path, source + "\n", given, expected, steps)
 
 
-def _check_expected(path: Path, expected: Mapping[str, Any]) -> None:
-    _only(path, expected, _EXPECTED)
+def _check_expected(path: Path, expected: Mapping[str, Any], known: set[str] = _EXPECTED) -> None:
+    _only(path, expected, known)
     for task in expected.get("tasks") or ():
         named = task.keys() - _TASK_RUN
         if len(named) != 1:
@@ -95,7 +114,12 @@ def _check_expected(path: Path, expected: Mapping[str, Any]) -> None:
     if not all(isinstance(line, str) for line in expected.get("log") or ()):
         raise CorpusError(f"{path}: a log line is a text, `LEVEL message`")
     if "follower" in expected:
-        _check_expected(path, expected["follower"])
+        _check_expected(path, expected["follower"], _FOLLOWER)
+    for other in expected.get("executions") or ():
+        named = other.keys() - _OTHER
+        if len(named) != 1:
+            raise CorpusError(f"{path}: an execution is `<flow id>: <STATE>` and words of {sorted(_OTHER)}: {other}")
+        _check_expected(path, {word: value for word, value in other.items() if word in _OTHER}, _OTHER)
 
 
 def _only(path: Path, said: Mapping[str, Any], known: set[str]) -> None:
@@ -113,14 +137,40 @@ class Actual:
 
     view: Mapping[str, Any]
     logs: Sequence[LogLine]
+    flow: Mapping[str, Any]
+    """The source of its revision."""
     follower: Actual | None = None
+    others: Sequence[Actual] = ()
+    """All other executions there are."""
 
 
-def outcome(actual: Actual, given: Mapping[str, Any], flow: Mapping[str, Any]) -> dict[str, Any]:
+def outcome(actual: Actual, given: Mapping[str, Any]) -> dict[str, Any]:
     """Return the whole outcome; what is as a reader expects it by default is left out."""
+    told = {"state": actual.view["state"]["current"], **_told(actual, given)}
+    if actual.follower is not None:
+        told["follower"] = outcome(actual.follower, given)
+        for word, name in (("inputs", "inputs"), ("flowRevision", "revision")):
+            if actual.follower.view[word] != actual.view[word]:
+                told["follower"][name] = actual.follower.view[word]
+    if actual.others:
+        told["executions"] = [each for _, each in sorted(map(_other, actual.others), key=lambda other: other[0])]
+    return told
+
+
+def _other(actual: Actual) -> tuple[tuple[str, ...], dict[str, Any]]:
+    """Return an execution beside the first, and its place among the others: by start, flow, inputs, all the rest."""
     view = actual.view
+    told: dict[str, Any] = {view["flowId"]: view["state"]["current"]}
+    if view["inputs"]:
+        told["inputs"] = view["inputs"]
+    told |= _told(actual, {})
+    return (view["state"]["startDate"], view["flowId"], dump({"": view["inputs"]}), dump(told)), told
+
+
+def _told(actual: Actual, given: Mapping[str, Any]) -> dict[str, Any]:
+    view, flow = actual.view, actual.flow
     state = view["state"]["current"]
-    told: dict[str, Any] = {"state": state}
+    told: dict[str, Any] = {}
     history = _history(view)
     if history != _usual(state):
         told["history"] = history
@@ -128,6 +178,8 @@ def outcome(actual: Actual, given: Mapping[str, Any], flow: Mapping[str, Any]) -
         told["error"] = view["error"]["message"]
     if view["metadata"]["attemptNumber"] != 1:
         told["attempt"] = view["metadata"]["attemptNumber"]
+    if view["flowRevision"] != 1:
+        told["revision"] = view["flowRevision"]
     labels = [f"{label['key']}={label['value']}" for label in view["labels"] if label["key"] != CORRELATION_LABEL]
     if labels != _usual_labels(flow, given):
         told["labels"] = labels
@@ -141,8 +193,6 @@ def outcome(actual: Actual, given: Mapping[str, Any], flow: Mapping[str, Any]) -
     log = [f"{line.level.value} {line.message}" for line in actual.logs if line.level.value not in _QUIET]
     if log:
         told["log"] = log
-    if actual.follower is not None:
-        told["follower"] = outcome(actual.follower, given, flow)
     return told
 
 
@@ -203,7 +253,7 @@ def differences(expected: Mapping[str, Any], actual: Mapping[str, Any], *, in_or
 
     in_order is false where threads decide which of two parallel task runs comes first.
     """
-    wanted = {"tasks": [], **expected}
+    wanted = _completed(expected)
     found = _comparable(wanted, actual)
     if not in_order:
         wanted, found = _sorted(wanted), _sorted(found)
@@ -223,12 +273,28 @@ def _comparable(expected: Mapping[str, Any], actual: Mapping[str, Any]) -> dict[
     found |= {name: value for name, value in actual.items() if name not in found and name != "duration"}
     tasks = []
     for index, task in enumerate(actual.get("tasks") or ()):
-        asked = expected["tasks"][index] if index < len(expected["tasks"]) else {}
+        asked = expected["tasks"][index] if index < len(expected.get("tasks", ())) else {}
         tasks.append({name: value for name, value in task.items() if name not in _TIMES or name in asked})
     found["tasks"] = tasks
     if "follower" in expected and "follower" in actual:
-        found["follower"] = _comparable({"tasks": [], **expected["follower"]}, actual["follower"])
+        found["follower"] = _comparable(expected["follower"], actual["follower"])
+    others = expected.get("executions") or []
+    if "executions" in actual:
+        padded = [*others, *[{}] * (len(actual["executions"]) - len(others))]
+        found["executions"] = [
+            _comparable(wanted, other) for wanted, other in zip(padded, actual["executions"], strict=False)
+        ]
     return found
+
+
+def _completed(expected: Mapping[str, Any]) -> dict[str, Any]:
+    """Return *expected* with the task runs it does not mention: none."""
+    completed = {"tasks": [], **expected}
+    if "follower" in expected:
+        completed["follower"] = _completed(expected["follower"])
+    if "executions" in expected:
+        completed["executions"] = [_completed(other) for other in expected["executions"]]
+    return completed
 
 
 def _sorted(told: Mapping[str, Any]) -> dict[str, Any]:
@@ -238,6 +304,8 @@ def _sorted(told: Mapping[str, Any]) -> dict[str, Any]:
     told = {**told, "tasks": sorted(told["tasks"], key=key)}
     if "log" in told:
         told["log"] = sorted(told["log"])
+    if "executions" in told:
+        told["executions"] = sorted((_sorted(other) for other in told["executions"]), key=str)
     return told
 
 

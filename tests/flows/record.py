@@ -40,6 +40,8 @@ def _kept(told: dict[str, Any], *, timed: bool) -> dict[str, Any]:
         told.pop("duration", None)
     if "follower" in told:
         told["follower"] = _kept(told["follower"], timed=timed)
+    if "executions" in told:
+        told["executions"] = [_kept(other, timed=timed) for other in told["executions"]]
     return {name: _blurred(value) for name, value in told.items()}
 
 

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import base64
 import os
-from collections.abc import Callable, Mapping
+import threading
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import closing
 from datetime import datetime
 from pathlib import Path
@@ -13,10 +14,10 @@ from typing import Any
 import yaml
 
 from flows.corpus import Actual, FlowCase, outcome
+from flows.steps import REFUSALS, Course
 from headrace_cli.local import LocalRuntime
-from headrace_engine.engine import UnsupportedError
-from headrace_engine.inputs import InputError
 from headrace_engine.plugin import parse_duration
+from headrace_engine.ports import LogLine
 from headrace_engine.run_stores import RunKV, namespace_folder
 from headrace_engine.services import Stores
 from headrace_engine.testing.runtime import START, Letter, VirtualRuntime
@@ -24,6 +25,8 @@ from headrace_engine.testing.runtime import START, Letter, VirtualRuntime
 _LONGEST_WAIT = 30.0
 
 _DEATHS = 25
+
+_RESTS = ("PAUSED", "QUEUED")
 
 
 class FrailRuntime(VirtualRuntime):
@@ -34,14 +37,14 @@ class FrailRuntime(VirtualRuntime):
     def deliver(self, letter: Letter) -> None:
         """Handle the message, again without a memory of it, and then, for a while, die."""
         super().deliver(letter)
-        self._executor.forget(letter.execution_id)
-        self._executor.handle(letter.execution_id, [letter.message])
-        self._executor.forget(letter.execution_id)
+        self.executor.forget(letter.execution_id)
+        self.executor.handle(letter.execution_id, [letter.message])
+        self.executor.forget(letter.execution_id)
         if self.deaths < _DEATHS:
             self.deaths += 1
             self.world.forget()
-            self._executor.close()
-            self._executor = self.engine.executor(self.world.channels, is_gone=lambda _owner: True)
+            self.executor.close()
+            self.executor = self.engine.executor(self.world.channels, is_gone=lambda _owner: True)
             self.recover()
 
 
@@ -54,28 +57,41 @@ def run_virtually(case: FlowCase, folder: Path, make: type[VirtualRuntime] = Vir
     ) as runtime:
         _save_flows(case, runtime.save_flow)
         _preset(runtime.stores, given, flow["namespace"])
-        execution_id = ""
+        before: list[str] = []
         for _ in range(given.get("runs", 1)):
             try:
                 execution_id = runtime.create(
                     flow["namespace"], flow["id"], _inputs(given, folder), labels=given.get("labels")
                 )
-            except (UnsupportedError, InputError) as refused:
+            except REFUSALS as refused:
                 return {"refused": str(refused), "tasks": []}
             if "kill" in given:
                 runtime.settle(parse_duration(given["kill"]))
                 runtime.kill(execution_id)
-            runtime.settle()
+            if not case.steps:
+                runtime.settle()
+            before.append(execution_id)
+        course = Course(case, runtime, flow["namespace"], flow["id"], before.pop())
+        for step in case.steps:
+            _pass(runtime, step.get("after"))
+            course.take(step)
+        runtime.settle()
 
-        def actual(execution_id: str) -> Actual:
+        def shown(execution_id: str) -> tuple[Mapping[str, Any], Sequence[LogLine]]:
             came = runtime.outcome(execution_id)
-            follower = _follower(runtime.stores, execution_id, actual)
-            if follower is not None:
-                for same in ("originalId", "inputs", "trigger", "flowRevision"):
-                    assert follower.view[same] == came.view[same], f"the follower has another {same}"
-            return Actual(came.view, came.logs, follower)
+            return came.view, came.logs
 
-        return outcome(actual(execution_id), given, flow)
+        return outcome(_actual(runtime.stores, execution_id, before, shown), given)
+
+
+def _pass(runtime: VirtualRuntime, after: str | None) -> None:
+    """Let *after* go by; without it, do what is left to do now."""
+    if after is None:
+        runtime.settle(None)
+        return
+    then = runtime.clock.now() + parse_duration(after)
+    runtime.settle(parse_duration(after))
+    runtime.clock.set(then)
 
 
 def run_locally(case: FlowCase, folder: Path) -> dict[str, Any]:
@@ -87,16 +103,71 @@ def run_locally(case: FlowCase, folder: Path) -> dict[str, Any]:
     with closing(LocalRuntime.open(folder / "data", environment=environment)) as runtime:
         _save_flows(case, runtime.save_flow)
         _preset(runtime.stores, given, flow["namespace"])
-        execution_id = ""
+        before: list[str] = []
         for _ in range(given.get("runs", 1)):
             try:
                 execution_id = runtime.create(
                     flow["namespace"], flow["id"], _inputs(given, folder), labels=given.get("labels")
                 )
-            except (UnsupportedError, InputError) as refused:
+            except REFUSALS as refused:
                 return {"refused": str(refused), "tasks": []}
-            assert runtime.wait(execution_id, _LONGEST_WAIT), "the execution did not end"
-        return outcome(Actual(runtime.view(execution_id), runtime.logs(execution_id)), given, flow)
+            _wait_for_rest(runtime, execution_id)
+            before.append(execution_id)
+        course = Course(case, runtime, flow["namespace"], flow["id"], before.pop())
+        for step in case.steps:
+            _wait_for_rest(runtime, execution_id)
+            course.take(step)
+        _wait_for_rest(runtime, execution_id)
+        for summary in runtime.stores.executions.search(limit=1000)[0]:
+            _wait_for_rest(runtime, summary.id)
+
+        def shown(execution_id: str) -> tuple[Mapping[str, Any], Sequence[LogLine]]:
+            return runtime.view(execution_id), runtime.logs(execution_id)
+
+        return outcome(_actual(runtime.stores, execution_id, before, shown), given)
+
+
+def _wait_for_rest(runtime: LocalRuntime, execution_id: str) -> None:
+    """Return when the execution has ended, or waits for a person or for another execution's end."""
+    changed = threading.Event()
+    runtime.subscribe(execution_id, lambda _id: changed.set(), lambda _line: None)
+    while not runtime.wait(execution_id, 0):
+        view = runtime.view(execution_id)
+        pauses_after = view["state"]["endDate"] and any(
+            run["state"]["current"] == "PAUSED" for run in view["taskRunList"]
+        )
+        if view["state"]["current"] in _RESTS or pauses_after:
+            return
+        assert changed.wait(_LONGEST_WAIT), "the execution did not end"
+        changed.clear()
+
+
+def _actual(
+    stores: Stores,
+    execution_id: str,
+    before: Sequence[str],
+    shown: Callable[[str], tuple[Mapping[str, Any], Sequence[LogLine]]],
+) -> Actual:
+    """Return how the execution stands, with those that took it over and all others but the ones *before*."""
+    found, _ = stores.executions.search(limit=1000)
+    followers = {summary.parent_id: summary.id for summary in found}
+    followers.pop(None, None)
+    chain = [execution_id]
+    while chain[-1] in followers:
+        chain.append(followers[chain[-1]])
+    others = [summary.id for summary in found if summary.id not in {*chain, *before}]
+
+    def actual(execution_id: str, followed_by: Sequence[str], others: Sequence[Actual]) -> Actual:
+        view, logs = shown(execution_id)
+        source = stores.flows.get(view["namespace"], view["flowId"], view["flowRevision"])
+        assert source is not None
+        follower = actual(followed_by[0], followed_by[1:], ()) if followed_by else None
+        if follower is not None:
+            for same in ("originalId", "trigger"):
+                assert follower.view[same] == view[same], f"the follower has another {same}"
+        return Actual(view, logs, yaml.safe_load(source.source), follower, others)
+
+    return actual(execution_id, chain[1:], [actual(other, (), ()) for other in others])
 
 
 def _save_flows(case: FlowCase, save: Callable[[str], object]) -> None:
@@ -119,9 +190,3 @@ def _inputs(given: Mapping[str, Any], folder: Path) -> dict[str, Any]:
         path.write_text(content, encoding="utf-8")
         inputs[name] = path
     return inputs
-
-
-def _follower(stores: Stores, execution_id: str, actual: Callable[[str], Actual]) -> Actual | None:
-    found, _ = stores.executions.search(limit=1000)
-    follower = next((summary.id for summary in found if summary.parent_id == execution_id), None)
-    return None if follower is None else actual(follower)

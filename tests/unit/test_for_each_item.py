@@ -7,6 +7,7 @@ import os
 import subprocess
 import sys
 from collections.abc import Iterator
+from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
@@ -192,6 +193,13 @@ def test_a_failure_that_is_not_transmitted_is_merged_around(runtime: VirtualRunt
         "FAILED": 1,
     }
     assert [line[0] for line in said(runtime, outcome)] == ["0", "1", "2"]
+
+
+def test_the_executions_begin_at_their_schedule_date(runtime: VirtualRuntime) -> None:
+    start = runtime.clock.now()
+    outcome = runtime.run(parent(more="scheduleDate: \"{{ execution.startDate | dateAdd(1, 'HOURS') }}\""))
+    assert outcome.state == "SUCCESS"
+    assert runtime.clock.now() - start >= timedelta(hours=1)
 
 
 def test_allow_failure_sits_on_the_parent(runtime: VirtualRuntime) -> None:

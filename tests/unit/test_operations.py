@@ -8,7 +8,7 @@ import pytest
 
 from headrace_engine.inputs import InputError
 from headrace_engine.model.state import State
-from headrace_engine.operations import IllegalStateError, UnprocessableError
+from headrace_engine.operations import IllegalStateError, Operations, UnprocessableError
 from headrace_engine.testing.runtime import VirtualRuntime
 
 PAUSED = """
@@ -62,13 +62,14 @@ afterExecution:
   - {id: wait, type: io.kestra.plugin.core.flow.Pause}
 """
 
+NAPPING = SLEEPING.replace("id: sleeping", "id: napping") + "  - {id: wait, type: io.kestra.plugin.core.flow.Pause}\n"
 LIMITED = SLEEPING.replace("id: sleeping", "id: limited") + "concurrency: {limit: 1}\n"
 
 
 @pytest.fixture
 def runtime() -> Iterator[VirtualRuntime]:
     with VirtualRuntime() as runtime:
-        for source in (PAUSED, FAILING, SLEEPING, LIMITED, LATE):
+        for source in (PAUSED, FAILING, SLEEPING, NAPPING, LIMITED, LATE):
             runtime.save_flow(source)
         yield runtime
 
@@ -200,6 +201,17 @@ def test_pause_holds_and_resume_goes_on(runtime: VirtualRuntime) -> None:
     runtime.ask(execution_id, lambda operations, state: operations.resume(state))
     runtime.settle()
     assert runtime.outcome(execution_id).history[-3:] == ["RESTARTED", "RUNNING", "SUCCESS"]
+
+
+def test_the_end_of_a_hold_that_comes_twice_leaves_the_next_pause_waiting(runtime: VirtualRuntime) -> None:
+    execution_id = start(runtime, "napping")
+    runtime.ask(execution_id, lambda operations, state: operations.pause(state))
+    runtime.settle()
+    message = Operations(runtime.engine).resume(runtime.state(execution_id))
+    for _ in range(2):
+        runtime.world.post(execution_id, message)
+        runtime.settle()
+    assert runtime.outcome(execution_id).find("wait")["state"]["current"] == "PAUSED"
 
 
 def test_unqueue_and_force_run(runtime: VirtualRuntime) -> None:

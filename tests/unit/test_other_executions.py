@@ -237,3 +237,51 @@ def test_a_secret_of_the_spec_stays_sealed(runtime: VirtualRuntime) -> None:
 def test_what_is_no_task_is_refused(runtime: VirtualRuntime, spec: str, message: str) -> None:
     found = error(do(runtime, TEMPLATED + spec))
     assert message in found or "nope" in found
+
+
+LISTENING = """
+id: listening
+namespace: demo.team
+tasks: [{id: say, type: io.kestra.plugin.core.log.Log, message: heard}]
+triggers:
+  - id: after
+    type: io.kestra.plugin.core.trigger.Flow
+    conditions: [{type: io.kestra.plugin.core.condition.ExecutionFlow, namespace: demo.team, flowId: work}]
+"""
+TOGGLE = "type: io.kestra.plugin.core.trigger.Toggle\n"
+
+
+def heard(runtime: VirtualRuntime) -> int:
+    start(runtime, "work")
+    found, _ = runtime.stores.executions.search(namespace="demo.team", flow_id="listening")
+    return len(found)
+
+
+def test_a_trigger_is_switched_off_and_on_again(runtime: VirtualRuntime) -> None:
+    runtime.save_flow(LISTENING)
+    where = TOGGLE + "namespace: demo.team\nflowId: listening\ntrigger: after\n"
+    assert heard(runtime) == 1
+    outputs(do(runtime, where))
+    assert heard(runtime) == 1
+    outputs(do(runtime, where + "enabled: '{{ 1 == 1 }}'"))
+    assert heard(runtime) == 2
+
+
+def test_a_flow_switches_its_own_trigger_off(runtime: VirtualRuntime) -> None:
+    switching = "{id: t, type: io.kestra.plugin.core.trigger.Toggle, trigger: after}"
+    runtime.save_flow(LISTENING.replace("tasks: [", f"tasks: [{switching}, "))
+    assert [heard(runtime), heard(runtime)] == [1, 1]
+
+
+def test_a_trigger_that_is_not_there_cannot_be_switched(runtime: VirtualRuntime) -> None:
+    assert error(do(runtime, TOGGLE + "trigger: a")) == "There is no trigger `a` in the flow `admin` of `admin`"
+    unknown = TOGGLE + "namespace: demo.team\nflowId: nope\ntrigger: a"
+    assert error(do(runtime, unknown)) == "There is no flow `nope` in the namespace `demo.team`"
+
+
+def test_a_trigger_out_of_reach_cannot_be_switched() -> None:
+    with VirtualRuntime(settings=Settings(may_reach=lambda own, other: own == other)) as runtime:
+        runtime.save_flow(LISTENING)
+        found = do(runtime, TOGGLE + "namespace: demo.team\nflowId: listening\ntrigger: after")
+        assert error(found) == "The namespace 'admin' may not deal with flows of the namespace 'demo.team'"
+        assert not runtime.stores.triggers.get("demo.team", "listening", "after").disabled

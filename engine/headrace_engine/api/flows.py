@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 import yaml
@@ -15,8 +16,9 @@ from headrace_engine.ports import FlowSource
 class Flows:
     """Answers requests about flows."""
 
-    def __init__(self, engine: Engine) -> None:
+    def __init__(self, engine: Engine, settle_slots: Callable[[str, str], None]) -> None:
         self._engine = engine
+        self._settle_slots = settle_slots
 
     def create(self, request: Request) -> Response:
         """POST /flows: the body is YAML."""
@@ -61,6 +63,7 @@ class Flows:
 
     def _saved(self, source: str) -> Response:
         definition = self._engine.save_flow(source)
+        self._settle_slots(definition.namespace, definition.id)  # its concurrency limit may be another
         return json_response(_view(self._existing(definition.namespace, definition.id), source=True))
 
     def _existing(

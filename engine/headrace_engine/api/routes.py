@@ -12,6 +12,7 @@ from headrace_engine.api.executions import Executions
 from headrace_engine.api.flows import Flows
 from headrace_engine.api.http import ApiError, Request, Response, error_response, json_response
 from headrace_engine.engine import CheckFailedError, Engine, NoSuchExecutionError, NoSuchFlowError, UnsupportedError
+from headrace_engine.executor import Executor
 from headrace_engine.inputs import InputError
 from headrace_engine.language import FlowError
 from headrace_engine.operations import IllegalStateError, UnprocessableError
@@ -47,9 +48,10 @@ class Route:
 class Api:
     """The API of one engine."""
 
-    def __init__(self, engine: Engine, mailbox: Mailbox, *, wait: Callable[[float], None]) -> None:
+    def __init__(self, engine: Engine, executor: Executor, mailbox: Mailbox, *, wait: Callable[[float], None]) -> None:
         """Take the engine; *wait* passes so many seconds (time.sleep, or a clock's own)."""
-        flows, executions = Flows(engine), Executions(engine, mailbox, wait)
+        flows = Flows(engine, executor.settle_slots)
+        executions = Executions(engine, mailbox, wait)
         self.routes: tuple[Route, ...] = (
             Route("POST", "/flows", flows.create),
             Route("GET", "/flows/{namespace}", flows.of_namespace),

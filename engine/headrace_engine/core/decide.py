@@ -114,6 +114,8 @@ LOST_IN_A_ROW = 3
 """After so many lost attempts in a row the task run fails (DESIGN §3.6)."""
 PAUSE_ENDS = {"RESUME": State.RUNNING, "WARN": State.WARNING, "FAIL": State.FAILED, "CANCEL": State.CANCELLED}
 """Pause: its behavior, when its time is over, to how it goes on."""
+LEAVES_UNDONE = frozenset({State.FAILED, State.CANCELLED})
+"""Ends of an execution that leaves early after which a restart takes up what it left."""
 SETTABLE = frozenset({State.SUCCESS, State.WARNING, State.FAILED, State.KILLED})
 """What a person may set by hand."""
 
@@ -147,10 +149,10 @@ def next_question(state: ExecutionState) -> Question | None:
     """Return what must be known before the execution can go on, the longest-waiting first; None when nothing is."""
     if not state.exists or state.closed:
         return None
-    if state.asking_slot is not None:
-        return AskSlot(state.asking_slot)
     if state.finishing is not None:  # also where its last task ended while it was held
         return RenderOutputs(state.finishing)
+    if state.asking_slot is not None:  # not where a restart was called off: that is about to end
+        return AskSlot(state.asking_slot)
     if state.held or state.state is State.QUEUED:
         return None
     if state.ready:
@@ -257,7 +259,7 @@ class _Step:
         """End before anything runs; the task runs that a restart opened end too."""
         if ROOT in self.state.scopes:
             self.wind_down(end, stop=True, error=error)
-            self.unwind()
+            self.unwind(fails=end is State.FAILED)
         else:
             self.emit(ExecutionMoved(end, error))
             self.emit(Closed())
@@ -317,7 +319,7 @@ class _Step:
         """The first Pause that waits goes on (reference §5.5), or the one named; or an execution that was held."""
         named = message.task_run_id
         first = min(self.state.paused, key=self.order, default=None) if named is None else named
-        if first in self.state.paused:
+        if first is not None and first in self.state.paused:
             self.wake_up()
             self.pause_ended(self.state.task_runs[first], message.to, message.outputs)
         elif self.state.held and message.task_run_id is None:
@@ -333,6 +335,8 @@ class _Step:
     def take_back(self, message: Restart | ChangeState) -> None:
         """Restart, or a state set by hand: only where nothing runs (reference §5.2, §5.4)."""
         state = self.state.state
+        if message.moves not in (None, len(self.state.histories)):
+            return
         if isinstance(message, ChangeState) and message.task_run_id is None:
             self.change_end(message.to)
             return
@@ -352,7 +356,9 @@ class _Step:
         if isinstance(message, Restart):
             self.emit(LabelsSet({"system.restarted": "true"}))
         by_hand = (message.task_run_id, message.to) if isinstance(message, ChangeState) else None
-        self.reopen(Reopened(found.restarted, found.reopened, found.removed, reply_to), by_hand)
+        # A paused execution has its slot still; what waits in it does not wait for another (reference §5.6).
+        has_slot = state is State.PAUSED
+        self.reopen(Reopened(found.restarted, found.reopened, found.removed, reply_to), by_hand, has_slot=has_slot)
 
     def change_end(self, to: State) -> None:
         """Take the execution out of the queue, or set its end state by hand."""
@@ -363,13 +369,15 @@ class _Step:
             self.emit(ExecutionMoved(to))
             self.emit(Closed())
 
-    def reopen(self, reopened: Reopened, by_hand: tuple[str | None, State] | None = None) -> None:
+    def reopen(
+        self, reopened: Reopened, by_hand: tuple[str | None, State] | None = None, *, has_slot: bool = False
+    ) -> None:
         """Open again what *reopened* says, and start what a failure kept from starting."""
         if by_hand is not None and by_hand[0] is not None:
             # Before the scopes are counted, so that they count the new state.
             self.emit(StateSet(by_hand[0], by_hand[1]))
         self.emit(reopened)
-        self.start()
+        self.start(force=has_slot)
 
     def catch_up_all(self) -> None:
         """Every open scope takes up what its turn is, the innermost first."""
@@ -877,17 +885,17 @@ class _Step:
                 if task_run.attempts[-1].kind is Kind.SLEEP:
                     self.sleep_ended(task_run)
 
-    def unwind(self) -> None:
-        """After wind_down: what waits ends, and with it whatever is empty then.
+    def unwind(self, *, fails: bool = False) -> None:
+        """After wind_down: what waits ends, and with it whatever is empty then; *fails*: also what has not begun fails.
 
         Nothing is left to do when the execution has ended by now: what waits then is its afterExecution.
         """
         if self.state.winding_down is not None:
-            self.leave_nothing_waiting()
+            self.leave_nothing_waiting(fails=fails)
         if self.state.winding_down is not None and not self.state.open_attempts:
             self.catch_up_all()  # all had ended before: it was queued, or about to render its outputs
 
-    def leave_nothing_waiting(self) -> None:
+    def leave_nothing_waiting(self, *, fails: bool) -> None:
         """End every task run that has not begun, or waits to be tried again; then whatever is empty now ends itself."""
         to = self.state.winding_down
         killed = to is State.KILLED
@@ -896,12 +904,13 @@ class _Step:
         waiting += list(self.state.paused)
         for task_run_id in sorted(waiting, key=self.order):
             task_run = self.state.task_runs[task_run_id]
-            if task_run.state is State.PAUSED and to in (State.FAILED, State.CANCELLED):
+            if task_run.state is State.PAUSED and to in LEAVES_UNDONE:
                 self.move_to_end(task_run, to, None)
-            elif to in (State.FAILED, State.CANCELLED) and (task_run.attempts or task_run.state is State.RESTARTED):
-                self.move_to_end(task_run, State.FAILED, None)  # as before; it may be restarted again
             elif task_run.state in (State.CREATED, State.RESTARTED, State.RETRYING, State.PAUSED):
-                self.end_task_run(task_run, State.KILLED if killed else State.SKIPPED)
+                if to in LEAVES_UNDONE and (fails or task_run.attempts or task_run.state is State.RESTARTED):
+                    self.move_to_end(task_run, State.FAILED, None)  # so that a restart takes it up
+                else:
+                    self.end_task_run(task_run, State.KILLED if killed else State.SKIPPED)
             elif task_run.ticket is not None:  # a flowable about to be prepared once more, after its tasks
                 self.phase_done(task_run.id)
         for task_run_id in sorted(self.state.items, key=self.order):

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import replace
 from datetime import datetime
 from functools import reduce
@@ -294,7 +294,7 @@ def _execution_moved(state: ExecutionState, event: ExecutionMoved) -> ExecutionS
     state = _pend(state, Announce(event.to, len(state.histories) - 1))
     if event.to is State.RETRIED and state.follower is not None:
         state = _pend(state, state.follower)
-    if event.to.is_terminal:  # killed meanwhile, it has no follower
+    if event.to.is_terminal and event.to is not State.RETRIED:  # killed meanwhile, it has no follower
         state = evolve(state, follower=None)
     if state.flow.definition.concurrency is not None:
         if event.to is State.QUEUED:
@@ -310,7 +310,8 @@ def _execution_moved(state: ExecutionState, event: ExecutionMoved) -> ExecutionS
 def _closed(state: ExecutionState) -> ExecutionState:
     """Nothing waits any more, also where the engine gave up (Abort)."""
     state = evolve(state, closed=True, ready=Map(), ready_head=state.ready_tail, timers=Map(), paused=Map())
-    return _pend(evolve(state, open_attempts=Map(), children=Map(), items=Map()), Announce(state.state))
+    state = evolve(state, open_attempts=Map(), leases=Map(), children=Map(), items=Map())
+    return _pend(state, Announce(state.state))
 
 
 def _replaced(state: ExecutionState, event: Replaced) -> ExecutionState:
@@ -409,13 +410,9 @@ def _round_began(state: ExecutionState, event: RoundBegan) -> ExecutionState:
         histories = (*histories, (State.RUNNING, _now(state)))
     timer = loop_timer(task_run)
     runs, index = state.task_runs.mutate(), state.index.mutate()
-    gone = {task_run.id}
-    for run in state.in_order():
-        if run.parent_id in gone:
-            gone.add(run.id)
-            del runs[run.id]
-            if index.get((run.task_id, run.path)) == run.id:
-                del index[run.task_id, run.path]
+    for run in _below(state, task_run):
+        del runs[run.id]
+        del index[run.task_id, run.path]
     runs[task_run.id] = evolve(task_run, histories=histories, outputs=event.outputs)
     scope = evolve(
         state.scopes[task_run.id], tried=frozenset(), result=State.SUCCESS, done=frozenset(), created=frozenset()
@@ -427,6 +424,18 @@ def _round_began(state: ExecutionState, event: RoundBegan) -> ExecutionState:
         scopes=state.scopes.set(task_run.id, scope),
         timers=state.timers.delete(timer) if timer in state.timers else state.timers,
     )
+
+
+def _below(state: ExecutionState, owner: TaskRun) -> Iterator[TaskRun]:
+    """Yield the task runs in an open flowable by their places, so that what else there is costs nothing."""
+    paths = [owner.path, *((*owner.path, value) for value in owner.values or ())]
+    for name in state.flow.tasks[owner.task_id].branches:
+        for task in state.flow.branch(owner.task_id, name):
+            for path in paths:
+                run = state.task_runs.get(state.index.get((task.id, path), ""))
+                if run is not None:
+                    yield from _below(state, run)
+                    yield run
 
 
 # -- Restart and replay ----------------------------------------------------------------------------
@@ -677,7 +686,12 @@ def _attempt_started(state: ExecutionState, event: AttemptStarted) -> ExecutionS
     timers = state.timers
     if event.kind is Kind.SLEEP and event.deadline is not None:
         timers = timers.set(sleep_timer(task_run), (event.deadline, state.seq))
-    return evolve(_put(state, task_run), open_attempts=state.open_attempts.set(task_run.id, None), timers=timers)
+    return evolve(
+        _put(state, task_run),
+        open_attempts=state.open_attempts.set(task_run.id, None),
+        leases=state.leases.set(task_run.id, None) if event.kind is Kind.LIGHT else state.leases,
+        timers=timers,
+    )
 
 
 def _attempt_ended(state: ExecutionState, event: AttemptEnded) -> ExecutionState:
@@ -693,6 +707,8 @@ def _attempt_ended(state: ExecutionState, event: AttemptEnded) -> ExecutionState
             histories = (*histories, (State.RUNNING, max(started, histories[-1][1])))
     else:
         open_attempts = open_attempts.delete(task_run.id)
+        if task_run.id in state.leases:
+            state = evolve(state, leases=state.leases.delete(task_run.id))
         if attempts[-1].kind is Kind.SLEEP:
             timers = timers.delete(sleep_timer(task_run))
         if task_run.id in state.children:

@@ -73,6 +73,8 @@ class Restart:
     """Run again what failed, in an execution that ended or is paused."""
 
     reply_to: ReplyTo | None = None
+    moves: int | None = None
+    """How many states the execution had gone through when it was asked: coming twice, it counts once. None: any."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,6 +83,8 @@ class ChangeState:
 
     to: State
     task_run_id: str | None = None
+    moves: int | None = None
+    """As in Restart."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -53,9 +53,15 @@ class _Tree:
             yield from self.descendants(child)
 
     def is_after(self, sibling: TaskRun, run: TaskRun) -> bool:
-        """True for what starts because *run* ended: in the same lane, or, in a Dag, by dependency."""
+        """True for what starts because *run* ended: in the same lane, or, in a Dag, by dependency.
+
+        So do the later rounds of a ForEach that goes through its values one by one.
+        """
         parent = self.state.task_runs.get(run.parent_id or "")
         task = self.state.flow.tasks[parent.task_id] if parent is not None else None
+        in_turn = task is not None and task.kind is Kind.FOR_EACH and task.concurrency == 1
+        if in_turn and run.phase == "tasks" and sibling.lane > run.lane:
+            return True
         if task is None or task.kind is not Kind.DAG or run.phase != "tasks":
             return sibling.lane == run.lane and sibling.position > run.position
         waits, seen = [sibling.task_id], {sibling.task_id}

@@ -96,6 +96,8 @@ class ExecutionState:
     ready_tail: int = 0
     open_attempts: Map[str, None] = field(default_factory=Map)
     """The task runs with an attempt that has not ended."""
+    leases: Map[str, None] = field(default_factory=Map)
+    """Those of them whose attempt an executor runs: light ones."""
     children: Map[str, tuple[str, ExecutionCreated]] = field(default_factory=Map)
     """Subflow task runs that wait, to their child execution's id and first event."""
     items: Map[str, Items] = field(default_factory=Map)

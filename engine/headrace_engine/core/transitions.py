@@ -44,7 +44,7 @@ TASK_RUN: Table = {
         State.RUNNING: "its attempt starts, or a flowable opens",
         State.RESTARTED: "a replay takes it along from an execution that was held",
         State.SKIPPED: "runIf is falsy, or the execution is leaving before it started",
-        State.FAILED: "runIf or a flowable's expression cannot be evaluated",
+        State.FAILED: "runIf or a flowable's expression cannot be evaluated, or an SLA fails the execution",
         State.WARNING: "as FAILED, with allowFailure",
         State.SUCCESS: "as FAILED, with allowFailure and allowWarning",
         State.KILLED: "kill came before it started",
@@ -93,7 +93,7 @@ TASK_RUN: Table = {
         State.CREATED: "the wait before the next attempt is over",
         State.KILLED: "kill came during the wait",
         State.SKIPPED: "the execution is leaving during the wait",
-        State.FAILED: "the engine cannot go on with the execution",
+        State.FAILED: "the execution fails or is cancelled during the wait",
         State.RESTARTED: "a replay takes it along from an execution that was held",
     },
     State.KILLING: {

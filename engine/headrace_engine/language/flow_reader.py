@@ -76,7 +76,7 @@ class FlowReader:
             checks=_checks(data.get("checks")),
             triggers=triggers,
             disabled=flag(data, "disabled"),
-            unsupported=_unsupported(checked),
+            unsupported=self._unsupported(checked),
         )
         self._defaults.tell_unused(self._report)
         return flow
@@ -108,6 +108,18 @@ class FlowReader:
             self._typed.conditions(checked.node.entries.get("conditions"))
             reader.tasks(checked.node.entries.get("tasks"), required=True)
 
+    def _unsupported(self, checked: Checked) -> tuple[str, ...]:
+        """Return, and warn of, a sentence for each property that is there and whose behaviour is not."""
+        present = checked.node.entries
+        found = {
+            name: not_supported(f"`{name}`", why)
+            for name, why in UNSUPPORTED_FLOW_PROPERTIES.items()
+            if name in present and not _is_empty(present[name])
+        }
+        for name, sentence in found.items():
+            self._report.warn_at_key(checked.node, name, sentence)
+        return tuple(found.values())
+
 
 def _checks(data: Any) -> tuple[Check, ...]:
     found = []
@@ -126,16 +138,6 @@ def _concurrency(data: Any) -> Concurrency | None:
     except ValidationError:
         return None  # absent, or told of as a problem already
     return Concurrency(read.limit, LimitBehavior(read.behavior))
-
-
-def _unsupported(checked: Checked) -> tuple[str, ...]:
-    """Return a sentence for each property that is there and whose behaviour is not."""
-    present = checked.node.entries
-    return tuple(
-        not_supported(f"`{name}`", why)
-        for name, why in UNSUPPORTED_FLOW_PROPERTIES.items()
-        if name in present and not _is_empty(present[name])
-    )
 
 
 def _is_empty(node: Node) -> bool:

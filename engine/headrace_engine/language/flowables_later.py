@@ -196,7 +196,7 @@ class Approval(Later):
     """Waits for a person to approve or deny."""
 
     TYPE: ClassVar[str] = "io.kestra.plugin.core.flow.Approval"
-    UNSUPPORTED: ClassVar[str | None] = "executions cannot wait for a person"
+    UNSUPPORTED: ClassVar[str | None] = "there are no approvals; use a Pause with `onResume`"
 
     inputs: InputList | None = Field(default=None, description="What the person is asked for.")
     decisions: list[Any] | None = Field(default=None, description="The decisions to choose from.")

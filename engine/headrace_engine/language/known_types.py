@@ -38,13 +38,13 @@ _CORE_TASKS = frozenset(
         "log.Fetch",
         "log.Log",
         "log.PurgeLogs",
+        "metric.Publish",
         "namespace.DeleteFiles",
         "namespace.DownloadFiles",
         "namespace.PurgeFiles",
         "namespace.UploadFiles",
         "namespace.Version",
         "output.OutputValues",
-        "purge.Purge",
         "state.Delete",
         "state.Get",
         "state.Set",
@@ -69,6 +69,26 @@ _SCRIPTS = {
 }
 TASKS: frozenset[str] = _CORE_TASKS | _SCRIPTS
 
+REASONS: dict[str, str] = {
+    _CORE + name: why
+    for name, why in {
+        "flow.PurgeFlows": "flows and their revisions are kept",
+        "http.SseRequest": "an answer is read once and whole; use http.Request",
+        "kv.PurgeKV": "an expired key counts as absent; use kv.Delete for others",
+        "kv.Version": "a key has one version",
+        "metric.Publish": "a script reports its metrics on its standard output",
+        "namespace.PurgeFiles": "a namespace file has one version; use namespace.DeleteFiles",
+        "namespace.Version": "a namespace file has one version",
+    }.items()
+}
+"""Why one is not there, and what is to be used instead."""
+
+
+def reason(name: str) -> str:
+    """Return why there is no task type *name*, which is one of TASKS."""
+    return REASONS.get(name, "Kestra has this type of task, Headrace has not yet")
+
+
 OLD_TASKS: dict[str, str] = {
     _OLD + old: _CORE + new
     for old, new in (
@@ -92,7 +112,7 @@ OLD_TASKS: dict[str, str] = {
         storages.Delete storage.Delete
         storages.FilterItems storage.FilterItems
         storages.LocalFiles storage.LocalFiles
-        storages.Purge purge.Purge
+        storages.Purge execution.PurgeExecutions
         storages.PurgeExecution storage.PurgeCurrentExecutionFiles
         storages.Reverse storage.Reverse
         storages.Size storage.Size

@@ -24,7 +24,7 @@ class Validation:
     """The flows, one a document; empty when there are errors."""
     errors: tuple[Problem, ...]
     warnings: tuple[Problem, ...]
-    """Deprecated names and the like: the flow runs all the same."""
+    """Deprecated names and the like, and what is valid but refused when the flow is run."""
 
 
 def parse_flow(

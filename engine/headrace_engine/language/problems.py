@@ -76,6 +76,7 @@ def nearest(word: str, candidates: Iterable[str], *, limit: int = 1) -> list[str
 
 _LIKE = 0.7
 _PREFIX_LIKENESS = 0.8
+_SWAPPED_LIKENESS = 0.9
 _LEAST_PREFIX = 3
 
 
@@ -84,10 +85,24 @@ def _likeness(left: str, right: str) -> float:
         return 1.0
     if min(len(left), len(right)) >= _LEAST_PREFIX and (left.startswith(right) or right.startswith(left)):
         return _PREFIX_LIKENESS
+    if _are_swapped(left, right):
+        return _SWAPPED_LIKENESS
     matcher = SequenceMatcher(None, left, right, autojunk=False)
     if matcher.real_quick_ratio() < _LIKE or matcher.quick_ratio() < _LIKE:
         return 0.0
     return matcher.ratio()
+
+
+def _are_swapped(left: str, right: str) -> bool:
+    """True when the words differ by two neighbouring letters that changed places, the commonest slip of fingers."""
+    if len(left) != len(right):
+        return False
+    apart = [place for place, (one, other) in enumerate(zip(left, right, strict=True)) if one != other]
+    match apart:
+        case [first, second]:
+            return second == first + 1 and left[first] == right[second] and left[second] == right[first]
+        case _:
+            return False
 
 
 def did_you_mean(word: str, candidates: Iterable[str]) -> str:

@@ -103,9 +103,10 @@ class Registry:
 
     def task(self, name: str) -> type[Task] | None:
         """Return the class of the task type *name*, old names resolved; those that no flow can name, too."""
+        was_complete = self._is_complete  # asked first: another thread may complete it while this one looks
         names = (name, known_types.OLD_TASKS.get(name, ""))
         found = next((self._tasks[known] for known in names if known in self._tasks), None)
-        if found is None and not self._is_complete:
+        if found is None and not was_complete:
             self._complete()
             return self.task(name)
         return found

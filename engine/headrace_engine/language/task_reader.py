@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any
 
@@ -83,7 +83,8 @@ class TaskReader:
         node = self._typed.defaults.applied(node, name, None)
         if canonical in known_types.TASKS:
             task = self._common(node)
-            reason = not_supported(f"`{canonical}`", "Kestra has this type of task, Headrace has not yet")
+            reason = not_supported(f"`{canonical}`", known_types.reason(canonical))
+            self._warn_of_refusals(node, task, [reason])
             own = {key: plain(value) for key, value in node.entries.items() if key not in _COMMON}
             return replace(task, type=canonical, kind=Kind.UNSUPPORTED, properties=own, unsupported=reason)
         self._typed.unknown_type(node, name, "task", known_types.TASKS)
@@ -108,6 +109,7 @@ class TaskReader:
             properties, kind = {key: value for key, value in data.items() if key not in _STEERING}, cls.KIND
         there = {name: data.get(name) for name in checked.node.entries}
         refusals = self._refusals(cls, there) if is_sound else []
+        self._warn_of_refusals(node, task, refusals or runner_sentences)
         sentences = [task.unsupported, *(refusals or runner_sentences)]
         self._check_special(node, cls, checked)
         if task.cache is not None and not issubclass(cls, RunnableTask):
@@ -131,6 +133,11 @@ class TaskReader:
             concurrency=_count(concurrent) if is_sound and not issubclass(cls, RunnableTask) else 0,
             unsupported=" ".join(sentence for sentence in sentences if sentence) or None,
         )
+
+    def _warn_of_refusals(self, node: Entries, task: TaskDefinition, sentences: Iterable[str]) -> None:
+        """Warn of what a run refuses; a task that is switched off is never run."""
+        for sentence in () if task.disabled else sentences:
+            self._report.warn(node.entries["type"], sentence)
 
     def _parts_of(self, node: Entries, task: TaskDefinition, data: Mapping[str, Any]) -> tuple[TaskDefinition, ...]:
         """Return the three tasks that a ForEachItem consists of (reference §3.3)."""
@@ -173,11 +180,13 @@ class TaskReader:
         checked = self._typed.checker.check(node.without(*strange), TaskProperties)
         self.ids.add(checked.node)
         data = checked.data
-        refused = [
-            not_supported(f"`{key}`", why)
+        refused = {
+            key: not_supported(f"`{key}`", why)
             for key, why in UNSUPPORTED_TASK_PROPERTIES.items()
             if data.get(key) not in (None, False, "false") and not _is_switched_off(data[key])
-        ]
+        }
+        for key, sentence in {} if flag(data, "disabled") else refused.items():
+            self._report.warn_at_key(checked.node, key, sentence)
         retry = self._typed.retry(checked.node.entries.get("retry"))
         return TaskDefinition(
             id=str(data.get("id", "")),
@@ -192,7 +201,7 @@ class TaskReader:
             log_level=data.get("logLevel"),
             resubmit=data.get("resubmit") != "NEVER",
             cache=_cache(data.get("taskCache")),
-            unsupported=" ".join(refused) or None,
+            unsupported=" ".join(refused.values()) or None,
         )
 
     # -- what a flowable holds

@@ -97,6 +97,7 @@ def compile_trigger(
     cls: type[Trigger], data: Mapping[str, Any], conditions: Sequence[ConditionDefinition]
 ) -> TriggerDefinition:
     """Return a trigger of *cls*, its properties in *data*."""
+    from headrace_engine.language.triggers import UNSUPPORTED_TRIGGER_PROPERTIES as REFUSED  # noqa: PLC0415 - see below
     from headrace_engine.language.triggers import Trigger as Base  # noqa: PLC0415 - most flows have no triggers
 
     unsupported = None
@@ -106,6 +107,8 @@ def compile_trigger(
             gathering, unsupported = _gathering(data)
         except (ValueError, KeyError, TypeError, AttributeError) as error:
             unsupported = f"its conditions cannot be read: {error}"
+        refused = (f"`{name}` is not supported: {why}" for name, why in REFUSED.items() if data.get(name))
+        unsupported = unsupported or next(refused, None)
     when, inputs = data.get("when"), data.get("inputs")
     if when is not None:
         conditions = (*conditions, ConditionDefinition("Expression", {"expression": str(when)}))

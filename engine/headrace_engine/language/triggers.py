@@ -81,6 +81,17 @@ class Trigger(LanguageProperties):
     )
 
 
+UNSUPPORTED_TRIGGER_PROPERTIES: dict[str, str] = {
+    "failOnTriggerError": "an error of the trigger is logged and starts nothing",
+    "logToFile": "logs are kept in the log store",
+    "workerGroup": "there are no worker groups",
+    "workerSelector": "there are no worker groups",
+    "version": "the installed version of a plugin is the one that runs",
+    "assets": "lineage is not recorded",
+}
+"""Properties of Flow triggers that are read and checked, but whose behaviour is not there, and what is so instead."""
+
+
 class Schedule(Trigger):
     """Starts executions at the times of a cron expression."""
 

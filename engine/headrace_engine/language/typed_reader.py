@@ -37,8 +37,10 @@ from headrace_engine.model.definition import (
     Sla,
     SlaBehavior,
 )
-from headrace_engine.model.trigger import ConditionDefinition, TriggerDefinition
+from headrace_engine.model.trigger import FLOW_TRIGGER, ConditionDefinition, TriggerDefinition
 from headrace_engine.plugin import TaskRunnerProperties
+
+NOT_FIRED = "triggers of its type start nothing in this version"
 
 
 def label_pairs(data: Any) -> tuple[tuple[str, str], ...]:
@@ -285,8 +287,9 @@ class TypedReader:
         from headrace_engine.language.trigger_compiler import compile_trigger  # noqa: PLC0415 - see Registry
 
         trigger = compile_trigger(cls, checked.data, conditions)
-        if trigger.unsupported is not None:
-            self.report.warn(node, f"The trigger `{trigger.id}` will not fire: {trigger.unsupported}.")
+        why = trigger.unsupported if trigger.type == FLOW_TRIGGER else NOT_FIRED
+        if why is not None and not trigger.disabled:
+            self.report.warn(node, f"The trigger `{trigger.id}` will not fire: {why}.")
         return trigger
 
     def runner(self, node: Node, classes: Sequence[type[TaskRunnerProperties]] = ()) -> Any:

@@ -210,8 +210,8 @@ class VirtualRuntime:
         )
         self._run_job = run_job
         self.attempts = Attempts(self.stores.claims, self.clock, _Posted(world))
-        self._executor = self.engine.executor(world.channels, is_gone=is_gone)
-        self.flow_triggers = FlowTriggers(self.engine, self._executor, world.channels.mailbox)
+        self.executor = self.engine.executor(world.channels, is_gone=is_gone)
+        self.flow_triggers = FlowTriggers(self.engine, self.executor, world.channels.mailbox)
 
     def __enter__(self) -> Self:
         return self
@@ -223,7 +223,7 @@ class VirtualRuntime:
 
     def close(self) -> None:
         """Remove the temporary directories."""
-        self._executor.close()
+        self.executor.close()
         shutil.rmtree(self._folder, ignore_errors=True)
 
     # -- What a test does ---------------------------------------------------------------------------
@@ -231,7 +231,7 @@ class VirtualRuntime:
     def save_flow(self, source: str) -> FlowDefinition:
         """Check and store a flow; with a higher concurrency limit, those that wait for a slot get one."""
         definition = self.engine.save_flow(source)
-        self._executor.settle_slots(definition.namespace, definition.id)
+        self.executor.settle_slots(definition.namespace, definition.id)
         return definition
 
     def create(
@@ -282,7 +282,7 @@ class VirtualRuntime:
 
     def deliver(self, letter: Letter) -> None:
         """Handle a message and take it out of the queue."""
-        self._executor.handle(letter.execution_id, [letter.message])
+        self.executor.handle(letter.execution_id, [letter.message])
         if letter in self.world.letters:
             self.world.letters.remove(letter)
 
@@ -331,7 +331,7 @@ class VirtualRuntime:
         unfinished = [summary.id for summary in stores.executions.due(datetime.max.replace(tzinfo=UTC))]
         unfinished += self.world.journal.behind(stores.executions)
         for execution_id in dict.fromkeys(unfinished):
-            self._executor.recover(execution_id)
+            self.executor.recover(execution_id)
 
     def run(self, source: str, inputs: Mapping[str, Any] | None = None, **options: Any) -> Outcome:
         """Save a flow, execute it to its end and return what came of it."""
@@ -346,7 +346,7 @@ class VirtualRuntime:
 
     def state(self, execution_id: str) -> ExecutionState:
         """Return an execution's state. Raises NoSuchExecutionError."""
-        state = self._executor.load(execution_id)
+        state = self.executor.load(execution_id)
         if state is None:
             raise NoSuchExecutionError(f"There is no execution `{execution_id}`")
         return state

@@ -46,7 +46,7 @@ class Client:
         self.runtime = VirtualRuntime(registry=TASKS)
         self.asleep = False
         """While this is true, no executor is there."""
-        self.api = Api(self.runtime.engine, self, wait=self._wait)
+        self.api = Api(self.runtime.engine, self.runtime.executor, self, wait=self._wait)
 
     def send(self, execution_id: str, message: bytes) -> None:
         self.runtime.world.post(execution_id, decode_message(message))

@@ -13,6 +13,7 @@ from headrace_engine.core.events import ExecutionCreated, Reopened
 from headrace_engine.core.fold import begin_entry
 from headrace_engine.core.messages import (
     Abort,
+    AskSlot,
     ChangeState,
     Create,
     ForceRun,
@@ -71,6 +72,50 @@ def nothing_left(run: Run) -> bool:
     state = run.state
     assert all(task_run.state.is_terminal for task_run in state.in_order()), run.states
     return state.closed and not (state.ready or state.timers or state.paused or state.open_attempts or state.children)
+
+
+# -- Restarted after the execution left early ----------------------------------------------------------
+
+
+def test_what_waited_for_another_attempt_when_an_sla_failed_the_execution_runs_again_after_a_restart() -> None:
+    run = Run(flow(parallel(task("a", D), task("b", D, retry=RETRY)), slas=(FAIL_SLA,))).start()
+    run.report("b", State.FAILED).send(SlaViolated("sla")).report("a", State.KILLED)
+    assert run.states == {"par": "FAILED", "a": "FAILED", "b": "FAILED"}
+    run.send(Restart())
+    assert run.states == {"par": "RUNNING", "a": "RUNNING", "b": "RUNNING"}
+
+
+def test_a_retry_that_was_about_to_start_when_an_sla_failed_the_execution_runs_again_after_a_restart() -> None:
+    run = Run(flow(parallel(task("a", D), task("b", D, retry=RETRY)), slas=(FAIL_SLA,))).start()
+    run.report("b", State.FAILED).send(Hold()).pass_time(SECOND)
+    run.send(SlaViolated("sla")).report("a", State.KILLED)
+    assert run.states == {"par": "FAILED", "a": "FAILED", "b": "FAILED"}
+    assert run.send(Restart()).states == {"par": "RUNNING", "a": "RUNNING", "b": "RUNNING"}
+
+
+def test_a_lane_that_had_not_begun_when_an_sla_failed_the_execution_begins_after_a_restart() -> None:
+    loop = task("e", Kind.FOR_EACH, tasks=[task("a", D), task("b", D)])
+    run = Run(flow(loop, slas=(FAIL_SLA,)), {"e": opened("x", "y")}).start().send(Hold()).report("a", value="x")
+    assert run.states["b[x]"] == "CREATED"
+    run.send(SlaViolated("sla")).report("a", State.KILLED, value="y")
+    assert run.states == {"e": "FAILED", "a[x]": "SUCCESS", "a[y]": "FAILED", "b[x]": "FAILED"}
+    assert run.send(Restart()).states == {"e": "RUNNING", "a[x]": "SUCCESS", "a[y]": "RUNNING", "b[x]": "RUNNING"}
+
+
+def test_outputs_that_cannot_be_rendered_do_not_change_how_an_execution_left_early() -> None:
+    script = {"outputs": [Outputs(error="no x")]}
+    run = Run(flow(pause(), task("n"), outputs=OUTPUTS), script).start().send(Resume(to=State.CANCELLED))
+    assert run.history[-1] == "CANCELLED"
+    assert run.state.error is None
+    assert run.state.outputs is None
+    assert nothing_left(run)
+
+
+def test_a_restart_of_what_is_paused_takes_the_slot_it_has() -> None:
+    script = {"p": 5.0, "slot": [GRANTED, REFUSED]}
+    run = Run(flow(parallel(pause(), pause("q")), concurrency=LIMIT), script).start()
+    question = decide(begin_entry(run.state, run.now), ChangeState(State.SUCCESS, run.find("q").id), run.now)
+    assert next_question(question.state) == AskSlot(force=True)
 
 
 # -- Held -------------------------------------------------------------------------------------------

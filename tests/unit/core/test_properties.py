@@ -761,6 +761,10 @@ class Sound:
             assert run.open_attempt is None or run.state in (State.RUNNING, State.KILLING)
             if run.state is State.KILLING:
                 assert run.open_attempt is not None
+        attempts = [(run.id, run.open_attempt) for run in self.runs]
+        assert set(state.leases) == {
+            run_id for run_id, each in attempts if each is not None and each.kind is Kind.LIGHT
+        }
         assert set(state.children) <= set(state.open_attempts)
         assert set(state.items) <= set(state.open_attempts)
 

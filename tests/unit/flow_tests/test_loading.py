@@ -139,7 +139,10 @@ def test_a_type_nobody_has_is_let_in_for_a_fixture_but_no_misspelt_one(project: 
     put("x.yaml", flow.format("com.example.Task"))
     assert run_suite("s.yaml").is_success
     put("x.yaml", flow.format("io.kestra.plugin.core.log.Lgo"))
-    assert problems(Path("s.yaml")) == ["x.yaml:3:23: tasks[0].type: Unknown type `io.kestra.plugin.core.log.Lgo`."]
+    assert problems(Path("s.yaml")) == [
+        "x.yaml:3:23: tasks[0].type: Unknown type `io.kestra.plugin.core.log.Lgo`. "
+        "Did you mean `io.kestra.plugin.core.log.Log`?"
+    ]
 
 
 def test_where_there_is_no_suite_it_is_told(project: Path) -> None:

@@ -70,7 +70,7 @@ def test_old_type_names_resolve(old: str, new: str, registry: Registry) -> None:
             "tasks[0].delay: `delay` is the old name of `pauseDuration`.",
         ),
         (
-            f"triggers: [{{id: s, type: io.kestra.plugin.core.trigger.Schedule, cron: '@daily', minLogLevel: WARN}}]\n{TASKS}",
+            f"triggers: [{{id: s, type: io.kestra.plugin.core.trigger.Schedule, cron: '@daily', disabled: true, minLogLevel: WARN}}]\n{TASKS}",
             "triggers[0].minLogLevel: `minLogLevel` is the old name of `logLevel`.",
         ),
     ],
@@ -96,7 +96,8 @@ def test_deprecated_types_and_properties_are_warned_of(registry: Registry) -> No
     ]
     listeners = "listeners: [{tasks: [{id: u, type: io.kestra.plugin.core.log.Log, message: hi}]}]\n"
     assert warnings(listeners + TASKS, registry) == [
-        "listeners: `listeners` is deprecated: write `afterExecution` tasks with `runIf` instead."
+        "listeners: `listeners` is deprecated: write `afterExecution` tasks with `runIf` instead.",
+        "listeners: `listeners` is not supported by this version of Headrace: write `afterExecution` tasks instead.",
     ]
 
 
@@ -142,3 +143,15 @@ def test_names_of_all_kinds_and_the_nearest(registry: Registry) -> None:
     assert registry.nearest("io.kestra.plugin.core.flow.Foreach") == ["io.kestra.plugin.core.flow.ForEach"]
     assert registry.nearest("Schedule", kind="trigger") == ["io.kestra.plugin.core.trigger.Schedule"]
     assert registry.nearest("Schedule", kind="runner") == []
+
+
+@pytest.mark.parametrize(
+    ("written", "meant"),
+    [
+        ("core.log.Lgo", "io.kestra.plugin.core.log.Log"),
+        ("io.kestra.plugin.core.flow.Swicth", "io.kestra.plugin.core.flow.Switch"),
+        ("io.kestra.plugin.core.flow.fI", "io.kestra.plugin.core.flow.If"),
+    ],
+)
+def test_letters_that_changed_places_are_seen_through(written: str, meant: str, registry: Registry) -> None:
+    assert registry.nearest(written, kind="task") == [meant]

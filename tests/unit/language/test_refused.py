@@ -1,0 +1,271 @@
+"""What Kestra has and this version has not is refused by name, with the reason; old names stand for new ones."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+import pytest
+
+from headrace_engine.expressions import ExpressionError, Expressions
+from headrace_engine.language import Registry, Validation, check
+from headrace_engine.model.definition import Kind
+
+CORE = "io.kestra.plugin.core."
+
+
+def task(properties: dict[str, Any]) -> Validation:
+    return check(f"id: a\nnamespace: b\ntasks: [{json.dumps({'id': 't', **properties})}]\n", registry=Registry.load())
+
+
+def trigger(properties: dict[str, Any]) -> Validation:
+    log = {"id": "log", "type": CORE + "log.Log", "message": "x"}
+    flow = {"id": "a", "namespace": "b", "tasks": [log], "triggers": [{"id": "t", **properties}]}
+    return check(json.dumps(flow), registry=Registry.load())
+
+
+@pytest.mark.parametrize(
+    ("name", "why"),
+    [
+        ("io.kestra.plugin.core.flow.PurgeFlows", "flows and their revisions are kept"),
+        ("io.kestra.plugin.core.http.SseRequest", "an answer is read once and whole; use http.Request"),
+        ("io.kestra.plugin.core.kv.PurgeKV", "an expired key counts as absent; use kv.Delete for others"),
+        ("io.kestra.plugin.core.kv.Version", "a key has one version"),
+        ("io.kestra.plugin.core.metric.Publish", "a script reports its metrics on its standard output"),
+        (
+            "io.kestra.plugin.core.namespace.PurgeFiles",
+            "a namespace file has one version; use namespace.DeleteFiles",
+        ),
+        ("io.kestra.plugin.core.namespace.Version", "a namespace file has one version"),
+        ("io.kestra.plugin.scripts.deno.Commands", "Kestra has this type of task, Headrace has not yet"),
+        ("io.kestra.plugin.scripts.deno.Script", "Kestra has this type of task, Headrace has not yet"),
+        ("io.kestra.plugin.scripts.go.Commands", "Kestra has this type of task, Headrace has not yet"),
+        ("io.kestra.plugin.scripts.go.Script", "Kestra has this type of task, Headrace has not yet"),
+        ("io.kestra.plugin.scripts.groovy.Commands", "Kestra has this type of task, Headrace has not yet"),
+        ("io.kestra.plugin.scripts.groovy.Script", "Kestra has this type of task, Headrace has not yet"),
+        ("io.kestra.plugin.scripts.julia.Commands", "Kestra has this type of task, Headrace has not yet"),
+        ("io.kestra.plugin.scripts.julia.Script", "Kestra has this type of task, Headrace has not yet"),
+        ("io.kestra.plugin.scripts.jvm.Commands", "Kestra has this type of task, Headrace has not yet"),
+        ("io.kestra.plugin.scripts.jvm.Script", "Kestra has this type of task, Headrace has not yet"),
+        ("io.kestra.plugin.scripts.lua.Commands", "Kestra has this type of task, Headrace has not yet"),
+        ("io.kestra.plugin.scripts.lua.Script", "Kestra has this type of task, Headrace has not yet"),
+        ("io.kestra.plugin.scripts.perl.Commands", "Kestra has this type of task, Headrace has not yet"),
+        ("io.kestra.plugin.scripts.perl.Script", "Kestra has this type of task, Headrace has not yet"),
+        ("io.kestra.plugin.scripts.php.Commands", "Kestra has this type of task, Headrace has not yet"),
+        ("io.kestra.plugin.scripts.php.Script", "Kestra has this type of task, Headrace has not yet"),
+        ("io.kestra.plugin.scripts.powershell.Commands", "Kestra has this type of task, Headrace has not yet"),
+        ("io.kestra.plugin.scripts.powershell.Script", "Kestra has this type of task, Headrace has not yet"),
+        ("io.kestra.plugin.scripts.r.Commands", "Kestra has this type of task, Headrace has not yet"),
+        ("io.kestra.plugin.scripts.r.Script", "Kestra has this type of task, Headrace has not yet"),
+        ("io.kestra.plugin.scripts.ruby.Commands", "Kestra has this type of task, Headrace has not yet"),
+        ("io.kestra.plugin.scripts.ruby.Script", "Kestra has this type of task, Headrace has not yet"),
+    ],
+)
+def test_a_type_known_by_name_is_refused_with_the_reason(name: str, why: str) -> None:
+    found = task({"type": name, "anything": "goes"})
+    (read,) = found.flows[0].tasks
+    assert read.kind is Kind.UNSUPPORTED
+    assert read.unsupported == f"`{name}` is not supported by this version of Headrace: {why}."
+    assert [(each.path, each.message) for each in found.warnings] == [("tasks[0].type", read.unsupported)]
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        "io.kestra.plugin.ee.aws.runner.EcsFargate",
+        "io.kestra.plugin.ee.aws.runner.Batch",
+        "io.kestra.plugin.ee.kubernetes.runner.Kubernetes",
+        "io.kestra.plugin.scripts.runner.docker.Docker",
+        "io.kestra.plugin.aws.runner.Batch",
+        "io.kestra.plugin.azure.runner.Batch",
+        "io.kestra.plugin.ee.azure.runner.Batch",
+        "io.kestra.plugin.ee.gcp.runner.Batch",
+        "io.kestra.plugin.ee.gcp.runner.CloudRun",
+        "io.kestra.plugin.gcp.runner.Batch",
+        "io.kestra.plugin.gcp.runner.CloudRun",
+        "io.kestra.plugin.kubernetes.runner.KubernetesTaskRunner",
+    ],
+)
+def test_a_task_runner_that_is_not_there_is_refused(name: str) -> None:
+    found = task({"type": "io.kestra.plugin.scripts.shell.Commands", "commands": ["x"], "taskRunner": {"type": name}})
+    assert "is not supported by this version of Headrace: " in str(found.flows[0].tasks[0].unsupported)
+    assert found.warnings
+
+
+@pytest.mark.parametrize(
+    ("template", "sentence"),
+    [
+        ("{{ appLink() }}", "Apps are a feature of Kestra's Enterprise Edition"),
+        ("{{ assets() }}", "Assets are a feature of Kestra's Enterprise Edition"),
+        ("{{ credential('x') }}", "managed credentials are a feature of Kestra's Enterprise Edition"),
+        ("{{ i18n('x') }}", "there are no resource bundles"),
+        ("{{ parent() }}", "template inheritance is not part of Kestra's expressions"),
+        ("{{ subflow('x') }}", "start the other flow with a Subflow task"),
+        ("{% autoescape false %}", "The tag `autoescape` is not part of Kestra's expressions"),
+        ("{% cache 'x' %}", "The tag `cache` is not part of Kestra's expressions"),
+        ("{% embed 'x' %}", "The tag `embed` is not part of Kestra's expressions"),
+        ("{% extends 'x' %}", "The tag `extends` is not part of Kestra's expressions"),
+        ("{% flush %}", "The tag `flush` is not part of Kestra's expressions"),
+        ("{% from 'x' %}", "The tag `from` is not part of Kestra's expressions"),
+        ("{% import 'x' %}", "The tag `import` is not part of Kestra's expressions"),
+        ("{% include 'x' %}", "The tag `include` is not part of Kestra's expressions"),
+        ("{% parallel %}", "The tag `parallel` is not part of Kestra's expressions"),
+    ],
+)
+def test_an_expression_that_cannot_be_is_refused_with_the_reason(template: str, sentence: str) -> None:
+    with pytest.raises(ExpressionError) as caught:
+        Expressions().check(template)
+    assert sentence in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("properties", "why"),
+    [
+        ({"failOnTriggerError": True}, "an error of the trigger is logged and starts nothing"),
+        ({"logToFile": True}, "logs are kept in the log store"),
+        ({"workerGroup": {"key": "big"}}, "there are no worker groups"),
+        ({"workerSelector": {"tags": ["big"]}}, "there are no worker groups"),
+        ({"version": "1.0.0"}, "the installed version of a plugin is the one that runs"),
+        ({"assets": {"inputs": []}}, "lineage is not recorded"),
+    ],
+)
+def test_what_a_flow_trigger_cannot_do_is_refused(properties: dict[str, Any], why: str) -> None:
+    found = trigger({"type": "io.kestra.plugin.core.trigger.Flow", **properties})
+    (name,) = properties
+    assert found.flows[0].triggers[0].unsupported == f"`{name}` is not supported: {why}"
+    assert [each.message for each in found.warnings] == [
+        f"The trigger `t` will not fire: `{name}` is not supported: {why}."
+    ]
+
+
+def test_what_is_switched_off_needs_no_support() -> None:
+    found = trigger({"type": "io.kestra.plugin.core.trigger.Flow", "failOnTriggerError": False, "logToFile": False})
+    assert not found.warnings
+
+
+@pytest.mark.parametrize(
+    "properties",
+    [
+        {
+            "type": "io.kestra.plugin.core.http.Trigger", "uri": "http://127.0.0.1/x", "interval": "PT5M",
+            "method": "POST", "headers": {"a": "b"}, "params": {"q": "x"}, "body": "{}", "formData": {"a": "b"},
+            "contentType": "application/json", "options": {"allowFailed": True}, "sslOptions": {"insecureTrustAllCertificates": True},
+            "responseCondition": "{{ response.statusCode == 200 }}", "encryptBody": True,
+        },
+        {
+            "type": "io.kestra.plugin.core.trigger.McpToolTrigger", "toolName": "count", "title": "Count",
+            "toolDescription": "Counts", "mcpServer": "default", "annotations": {"readOnlyHint": True},
+        },
+        {
+            "type": "io.kestra.plugin.core.trigger.Schedule", "cron": "0 0 6 * * *", "withSeconds": True,
+            "timezone": "Europe/Paris", "lateMaximumDelay": "PT1H", "recoverMissedSchedules": "LAST",
+        },
+        {
+            "type": "io.kestra.plugin.core.trigger.ScheduleOnDates", "dates": ["2026-01-01T00:00:00Z"],
+            "timezone": "UTC", "recoverMissedSchedules": "NONE",
+        },
+        {
+            "type": "io.kestra.plugin.core.trigger.Webhook", "key": "s3cret", "wait": True, "returnOutputs": True,
+            "responseContentType": "text/plain", "responseCode": 202,
+        },
+    ],
+    ids=lambda properties: properties["type"].rpartition(".")[2],
+)  # fmt: skip
+def test_a_trigger_that_does_not_fire_yet_is_read_and_checked(properties: dict[str, Any]) -> None:
+    found = trigger(properties)
+    assert not found.errors
+    assert found.flows[0].triggers[0].properties == {key: value for key, value in properties.items() if key != "type"}
+    assert [each.message for each in found.warnings] == [
+        "The trigger `t` will not fire: triggers of its type start nothing in this version."
+    ]
+    broken = trigger({**properties, "intervall": "PT1S"})
+    assert [each.path for each in broken.errors] == ["triggers[0].intervall"]
+
+
+def test_a_backfill_is_not_a_property_of_a_flow() -> None:
+    found = trigger(
+        {
+            "type": "io.kestra.plugin.core.trigger.Schedule",
+            "cron": "@daily",
+            "disabled": True,
+            "backfill": {"start": "x"},
+        }
+    )
+    assert [each.message for each in found.warnings] == ["`backfill` is deprecated: a backfill is started by the API."]
+
+
+OLD = "io.kestra.core.tasks."
+CONDITIONS = "io.kestra.core.models.conditions.types."
+
+
+@pytest.mark.parametrize(
+    ("old", "new"),
+    [
+        (OLD + "debugs.Return", "debug.Return"),
+        (OLD + "debugs.Echo", "debug.Echo"),
+        (OLD + "executions.Counts", "execution.Count"),
+        (OLD + "executions.Fail", "execution.Fail"),
+        (OLD + "executions.Labels", "execution.Labels"),
+        (OLD + "executions.PurgeExecution", "execution.PurgeExecutions"),
+        (OLD + "executions.Resume", "execution.Resume"),
+        (OLD + "flows.AllowFailure", "flow.AllowFailure"),
+        (OLD + "flows.Dag", "flow.Dag"),
+        (OLD + "flows.EachParallel", "flow.EachParallel"),
+        (OLD + "flows.EachSequential", "flow.EachSequential"),
+        (OLD + "flows.Flow", "flow.Subflow"),
+        (OLD + "flows.ForEachItem", "flow.ForEachItem"),
+        (OLD + "flows.If", "flow.If"),
+        (OLD + "flows.Parallel", "flow.Parallel"),
+        (OLD + "flows.Pause", "flow.Pause"),
+        (OLD + "flows.Sequential", "flow.Sequential"),
+        (OLD + "flows.Subflow", "flow.Subflow"),
+        (OLD + "flows.Switch", "flow.Switch"),
+        (OLD + "flows.Template", "flow.Template"),
+        (OLD + "flows.WaitFor", "flow.LoopUntil"),
+        (OLD + "flows.Worker", "flow.WorkingDirectory"),
+        (OLD + "flows.WorkingDirectory", "flow.WorkingDirectory"),
+        (CORE + "flow.WaitFor", "flow.LoopUntil"),
+        (OLD + "log.Fetch", "log.Fetch"),
+        (OLD + "log.Log", "log.Log"),
+        (OLD + "states.Get", "state.Get"),
+        (OLD + "storages.Concat", "storage.Concat"),
+        (OLD + "storages.LocalFiles", "storage.LocalFiles"),
+        (OLD + "storages.Purge", "execution.PurgeExecutions"),
+        (OLD + "storages.PurgeExecution", "storage.PurgeCurrentExecutionFiles"),
+        (OLD + "templating.TemplatedTask", "templating.TemplatedTask"),
+        (OLD + "trigger.Toggle", "trigger.Toggle"),
+        ("io.kestra.plugin.fs.http.Request", "http.Request"),
+        ("io.kestra.core.models.triggers.types.Schedule", "trigger.Schedule"),
+        ("io.kestra.core.models.triggers.types.Flow", "trigger.Flow"),
+        ("io.kestra.core.models.triggers.types.Webhook", "trigger.Webhook"),
+        (CONDITIONS + "DateTimeBetweenCondition", "condition.DateTimeBetween"),
+        (CONDITIONS + "DayWeekCondition", "condition.DayWeek"),
+        (CONDITIONS + "DayWeekInMonthCondition", "condition.DayWeekInMonth"),
+        (CONDITIONS + "ExecutionFlowCondition", "condition.ExecutionFlow"),
+        (CONDITIONS + "ExecutionNamespaceCondition", "condition.ExecutionNamespace"),
+        (CONDITIONS + "ExecutionStatusCondition", "condition.ExecutionStatus"),
+        (CONDITIONS + "ExpressionCondition", "condition.Expression"),
+        (CONDITIONS + "VariableCondition", "condition.Expression"),
+        (CONDITIONS + "FlowCondition", "condition.FlowCondition"),
+        (CONDITIONS + "FlowNamespaceCondition", "condition.FlowNamespaceCondition"),
+        (CONDITIONS + "HasRetryAttemptCondition", "condition.HasRetryAttempt"),
+        (CONDITIONS + "MultipleCondition", "condition.MultipleCondition"),
+        (CONDITIONS + "NotCondition", "condition.Not"),
+        (CONDITIONS + "OrCondition", "condition.Or"),
+        (CONDITIONS + "PublicHolidayCondition", "condition.PublicHoliday"),
+        (CONDITIONS + "TimeBetweenCondition", "condition.TimeBetween"),
+        (CONDITIONS + "WeekendCondition", "condition.Weekend"),
+        (CORE + "condition.ExpressionCondition", "condition.Expression"),
+        (CORE + "condition.ExecutionFlowCondition", "condition.ExecutionFlow"),
+    ],
+)
+def test_a_name_of_0_x_stands_for_the_one_of_today(old: str, new: str) -> None:
+    assert Registry.load().canonical(old) == CORE + new
+
+
+@pytest.mark.parametrize("name", ["Count", "Resume", "Kill"])
+def test_a_type_that_2_0_moved_out_of_the_core_names_the_nearest(name: str) -> None:
+    (error,) = task({"type": f"io.kestra.plugin.kestra.executions.{name}"}).errors
+    assert error.message == (
+        f"Unknown type `io.kestra.plugin.kestra.executions.{name}`. Did you mean `{CORE}execution.{name}`?"
+    )
