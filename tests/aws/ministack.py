@@ -1,0 +1,114 @@
+"""An emulated AWS on a free loopback port, which takes requests of many threads and carries out each as a whole.
+
+It has a .venv of its own (`make test-emulator` makes it), runs for as long as the tests that ask for it, and keeps
+nothing. A twelve-digit access key is an account: each test has one to itself.
+"""
+
+from __future__ import annotations
+
+import itertools
+import os
+import socket
+import subprocess
+import time
+import urllib.error
+import urllib.request
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import boto3
+import pytest
+from botocore.config import Config
+
+from aws.resources import REGION
+from example_flows import CHECKOUT
+
+PYTHON = CHECKOUT / ".venv-emulator" / "bin" / "python"
+_START_SECONDS = 30
+_accounts = itertools.count(1)
+
+
+@dataclass(frozen=True, slots=True)
+class Emulator:
+    """A running emulator."""
+
+    endpoint: str
+
+    def account(self) -> Account:
+        """Return an account nobody used yet."""
+        return Account(self.endpoint, f"{next(_accounts):012d}")
+
+
+@dataclass(frozen=True, slots=True)
+class Account:
+    """An account of the emulator."""
+
+    endpoint: str
+    id: str
+
+    def client(self, service: str) -> Any:
+        """Return a client of *service* with as many connections as a race has contenders."""
+        return boto3.client(
+            service,
+            region_name=REGION,
+            endpoint_url=self.endpoint,
+            aws_access_key_id=self.id,
+            aws_secret_access_key="emulator",
+            config=Config(max_pool_connections=32, s3={"addressing_style": "path"}),
+        )
+
+
+@contextmanager
+def running(folder: Path) -> Iterator[Emulator]:
+    """Yield an emulator that writes its log to *folder*; skips when it is not installed."""
+    if not PYTHON.exists():
+        pytest.skip("the emulated AWS is not installed: `make test-emulator` does it")
+    port = _free_port()
+    environment = {name: value for name, value in os.environ.items() if not name.startswith("AWS_")}
+    environment |= {
+        "GATEWAY_PORT": str(port),
+        "BIND_HOST": "127.0.0.1",
+        "MINISTACK_HOST": "127.0.0.1",
+        "IOT_MTLS_ENABLED": "0",
+        "SFTP_ENABLED": "0",
+        "LOG_LEVEL": "WARNING",
+        "PYTHONDONTWRITEBYTECODE": "1",
+    }
+    log = folder / "ministack.log"
+    with log.open("wb") as output:
+        process = subprocess.Popen(
+            [str(PYTHON), "-m", "ministack"], env=environment, stdout=output, stderr=subprocess.STDOUT, cwd=folder
+        )
+    try:
+        endpoint = f"http://127.0.0.1:{port}"
+        _await(process, f"{endpoint}/_ministack/health", log)
+        yield Emulator(endpoint)
+    finally:
+        process.terminate()
+        try:
+            process.wait(10)
+        except subprocess.TimeoutExpired:
+            process.kill()
+            process.wait()
+
+
+def _free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return int(probe.getsockname()[1])
+
+
+def _await(process: subprocess.Popen[bytes], address: str, log: Path) -> None:
+    """Return when the emulator answers."""
+    for _ in range(_START_SECONDS * 20):
+        if process.poll() is not None:
+            pytest.fail(f"the emulated AWS ended at once: {log.read_text(errors='replace')[-2000:]}")
+        try:
+            with urllib.request.urlopen(address, timeout=1):  # noqa: S310  # the address above
+                return
+        except (urllib.error.URLError, OSError):
+            time.sleep(0.05)  # polls
+    pytest.fail(f"the emulated AWS did not answer in {_START_SECONDS} s: {log.read_text(errors='replace')[-2000:]}")
