@@ -6,15 +6,16 @@ SHELL := /bin/sh
 
 BIN := .venv/bin
 INSTALLED := .venv/.installed
+EMULATOR := .venv-emulator/.installed
 PYTHONS := $(or $(PYTHON),python3.13 python3.12 python3.11 python3)
 
 # The data of the ETL example ends with this day.
 RUN := $(BIN)/headrace run examples/etl.yaml --input date=2015-12-31 --input-file data=@examples/data/seattle-weather.csv
 
-.PHONY: help setup run test test-slow test-all lint format bench clean
+.PHONY: help setup run test test-slow test-emulator test-all lint format bench simulate mutants clean
 
 help: ## List the targets
-	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-10s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-14s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
 setup: $(INSTALLED) ## Make .venv with Headrace and all that its tests need
 	@echo "Ready: $(BIN)/headrace"
@@ -27,11 +28,14 @@ run: $(INSTALLED) ## Run the ETL example on four years of Seattle's weather
 	    END { for (year in days) printf "  %s: %d days, %.1f mm\n", year, days[year], rain[year] }' \
 	    examples/data/seattle-weather.csv | sort
 
-test: lint ## Lint, then every test but the slow ones
-	$(BIN)/pytest -n 2 -m "not slow"
+test: lint ## Lint, then every test but the slow ones and those of the emulator
+	$(BIN)/pytest -n 2 -m "not slow and not emulator"
 
 test-slow: $(INSTALLED) ## The slow tests: thousands of seeds, killed processes
 	$(BIN)/pytest -n 2 -m slow
+
+test-emulator: $(INSTALLED) $(EMULATOR) ## The tests against an emulated AWS, which they start on a free loopback port
+	$(BIN)/pytest -m emulator
 
 test-all: lint ## Lint, then every test
 	$(BIN)/pytest -n 2
@@ -49,8 +53,16 @@ format: $(INSTALLED) ## Format the code and repair what can be repaired by itsel
 bench: $(INSTALLED) ## Measure against DBOS, by size, and script start
 	$(BIN)/python benchmarks/local.py --vs dbos --scale --script
 
+SEEDS := 1000
+simulate: $(INSTALLED) ## The simulator: SEEDS=1000, or one told entry by entry: SEED=17 [FAULTS=…]
+	PYTHONPATH=tests $(BIN)/python -m simulation.simulate \
+	    $(if $(SEED),--seed $(SEED) $(if $(FAULTS),--faults $(FAULTS)),--seeds $(SEEDS))
+
+mutants: $(INSTALLED) ## Break the engine in named ways; the simulator must notice each
+	PYTHONPATH=tests $(BIN)/python -m simulation.mutants
+
 clean: ## Remove all that is not the source, .venv included
-	rm -rf .venv .cache .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache .headrace build dist
+	rm -rf .venv .venv-emulator .cache .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache .headrace build dist
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +
 
 # A .venv that works is kept; one whose Python is gone or too old is made anew. The stamp comes last, so
@@ -73,4 +85,11 @@ $(INSTALLED): pyproject.toml
 	@$(BIN)/python -m pip --version >/dev/null 2>&1 || $(BIN)/python -m ensurepip >/dev/null
 	@echo "Installing Headrace and its development tools into .venv"
 	@PIP_DISABLE_PIP_VERSION_CHECK=1 $(BIN)/python -m pip install --quiet --editable '.[dev]'
+	@touch $@
+
+# ministack pins its botocore, so it has a .venv of its own; its internals are relied on, so its version is pinned.
+$(EMULATOR): $(INSTALLED)
+	@echo "Installing the emulated AWS into .venv-emulator"
+	@$(BIN)/python -m venv --clear .venv-emulator
+	@PIP_DISABLE_PIP_VERSION_CHECK=1 .venv-emulator/bin/python -m pip install --quiet ministack==1.5.33
 	@touch $@

@@ -6,7 +6,7 @@ import logging
 from collections.abc import Callable
 from datetime import datetime
 
-from headrace_engine.core.codec import decode_result, encode_message, encode_result
+from headrace_engine.core.codec import NewerFormatError, decode_result, encode_message, encode_result
 from headrace_engine.core.messages import AttemptReported
 from headrace_engine.executor import ended_with_engine
 from headrace_engine.model.attempt import AttemptResult
@@ -19,10 +19,21 @@ Execute = Callable[[Job], AttemptResult | None]
 """Runs a job; None leaves its claim open, for whoever finds the attempt lost."""
 
 
+Vet = Callable[[AttemptId, bytes], str]
+"""Returns why an attempt may not report what an encoded message says; empty when it may."""
+
+
+def accept(_attempt: AttemptId, _message: bytes) -> str:
+    """Let every report pass: whoever writes claims is trusted."""
+    return ""
+
+
 class Attempts:
     """What whoever runs attempts does besides running them. Everything may be done again."""
 
-    def __init__(self, claims: Claims, clock: Clock, mailbox: Mailbox) -> None:
+    def __init__(self, claims: Claims, clock: Clock, mailbox: Mailbox, vet: Vet = accept) -> None:
+        """Take the ports; vet looks at what is reported, where people's code may have written the claim."""
+        self._vet = vet
         self._claims = claims
         self._clock = clock
         self._mailbox = mailbox
@@ -63,12 +74,30 @@ class Attempts:
         if claim.result is None:
             return
         attempt = claim.attempt
-        message = AttemptReported(attempt.task_run_id, attempt.number, decode_result(claim.result))
-        self._mailbox.send(attempt.execution_id, encode_message(message))
+        self._mailbox.send(attempt.execution_id, self._message(claim, claim.result))
+
+    def _message(self, claim: Claim, data: bytes) -> bytes:
+        attempt = claim.attempt
+        try:
+            result = decode_result(data)
+            message = encode_message(AttemptReported(attempt.task_run_id, attempt.number, result))
+            refusal = self._vet(attempt, message)
+        except NewerFormatError:
+            raise
+        except Exception as error:  # noqa: BLE001 - where people's code may write claims, anything can stand there
+            refusal = f"it cannot be read ({type(error).__name__})"
+        if refusal:
+            _log.error("The result of attempt %s is refused: %s", attempt, refusal)
+            ended = claim.closed or claim.claimed
+            result = AttemptResult(State.FAILED, claim.claimed, ended, error=f"The result is refused: {refusal}")
+            message = encode_message(AttemptReported(attempt.task_run_id, attempt.number, result))
+        return message
 
     def _look_after(self, claim: Claim, owner: str) -> None:
         if claim.result is not None:
             self.report(claim)
+        elif claim.closed is not None:
+            return  # its execution was purged
         elif claim.owner == owner:
             self.lost(claim.attempt, "The result of the attempt could not be stored", owner)
         elif _is_over(claim, self._clock.now()):

@@ -251,6 +251,8 @@ class Executor:
         if any(isinstance(message, Poke) for message in messages):
             known = self._newer(known) or known
             self._issue(known.state, outstanding(known.state))
+            if known.state.exists:  # what changed without a change of state: labels, the next timer
+                self._stores.executions.put(summary(known.state))
         known = self._without_slot(known)
         state = known.state
         if (
@@ -300,11 +302,13 @@ class Executor:
         execution_id = known.state.id
         running: set[Future[Message]] = set()
         waiting = [*messages, *self._orphaned_leases(known.state)]
-        refused = False
+        begun = refused = False
         try:
             while True:
                 before = known
-                yields = yield_at is not None and self._stores.clock.now() >= yield_at
+                # Not before the first step: an invocation that began late must get on, too.
+                yields = begun and yield_at is not None and self._stores.clock.now() >= yield_at
+                begun = True
                 try:
                     known, lights, stale = self._step(
                         known, waiting, 0 if yields else self._settings.questions_per_step

@@ -10,8 +10,8 @@ import logging
 from collections.abc import Sequence
 from datetime import datetime
 
-from headrace_engine.attempts import Attempts, Execute
-from headrace_engine.core.codec import FormatError, decode_message, encode_message
+from headrace_engine.attempts import Attempts, Execute, Vet, accept
+from headrace_engine.core.codec import NewerFormatError, decode_message, encode_message
 from headrace_engine.core.messages import Abort, Poke, TimerFired
 from headrace_engine.engine import Engine
 from headrace_engine.executor import Executor
@@ -25,12 +25,13 @@ _log = logging.getLogger(__name__)
 class Invocations:
     """An engine's work, an invocation at a time. One for each process."""
 
-    def __init__(self, engine: Engine, channels: Channels, executor: Executor) -> None:
+    def __init__(self, engine: Engine, channels: Channels, executor: Executor, vet: Vet = accept) -> None:
+        """Take the engine; vet is that of Attempts."""
         self._engine = engine
         self._stores = engine.stores
         self._channels = channels
         self._executor = executor
-        self._attempts = Attempts(engine.stores.claims, engine.stores.clock, channels.mailbox)
+        self._attempts = Attempts(engine.stores.claims, engine.stores.clock, channels.mailbox, vet)
         self._flow_triggers = FlowTriggers(engine, executor, channels.mailbox)
 
     def advance(self, execution_id: str, messages: Sequence[bytes], *, yield_at: datetime | None = None) -> None:
@@ -73,13 +74,13 @@ class Invocations:
     def dead_letter(self, execution_id: str, message: bytes) -> None:
         """Try a message that could not be handled once more; when that fails too, end its execution, visibly.
 
-        Raises FormatError for what a newer version wrote; PortError when the end cannot be recorded, either. Then
+        Raises NewerFormatError for what a newer version wrote; PortError when the end cannot be recorded, either. Then
         it must come again.
         """
         self._executor.forget(execution_id)
         try:
             self.advance(execution_id, [message])
-        except FormatError:
+        except NewerFormatError:
             raise
         except Exception as error:  # noqa: BLE001 - whatever it is, it stopped this execution
             _log.exception("Execution %s: a message could not be handled", execution_id)

@@ -145,7 +145,7 @@ class RunPlatform:
             metric_count = len(stores.metrics.fetch(execution_id))
             stores.metrics.delete(execution_id)
         if execution:
-            stores.claims.delete(execution_id)
+            stores.claims.delete(execution_id, stores.clock.now())
             stores.journal.purge(execution_id)
             stores.executions.delete(execution_id)
             self._services.forget(execution_id)

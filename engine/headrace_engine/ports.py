@@ -444,8 +444,12 @@ class Claims(Protocol):
     def open(self) -> Iterator[Claim]:
         """Yield the claims that are owned and not closed."""
 
-    def delete(self, execution_id: str) -> None:
-        """Forget all claims of an execution."""
+    def delete(self, execution_id: str, now: datetime) -> None:
+        """Forget what came of an execution's attempts, but not that they were claimed.
+
+        Each is closed, and without a result; `of_execution` leaves them out. For two weeks at least nobody can claim
+        one: a dispatch that is still under way then runs nothing again.
+        """
 
 
 # -- Slots ------------------------------------------------------------------------------------------

@@ -499,7 +499,7 @@ def test_errors_of_the_service_are_port_errors(aws: Aws) -> None:
         partial(stores.claims.of_execution, "x"),
         partial(stores.executions.search),
         partial(list, stores.claims.open()),
-        partial(stores.claims.delete, "x"),
+        partial(stores.claims.delete, "x", START),
     ):
         with pytest.raises(PortError):
             call()

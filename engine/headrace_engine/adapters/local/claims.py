@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sqlite3
 from collections.abc import Iterator, Sequence
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Any
 
 from headrace_engine.adapters.local.database import Database
@@ -72,6 +72,14 @@ WHERE claims.closed IS NULL
 """
 
 
+_FORGET = """
+UPDATE claims SET result = NULL, closed = coalesce(closed, :now) WHERE execution_id = :execution_id
+"""
+
+_REMOVE = "DELETE FROM claims WHERE closed < :before AND closed IS NOT NULL AND result IS NULL"
+_KEPT = timedelta(days=14)
+
+
 class SqliteClaims:
     """`Claims` in *database*; every change is durable when it returns."""
 
@@ -136,7 +144,7 @@ class SqliteClaims:
     def of_execution(self, execution_id: str) -> Sequence[Claim]:
         """See `Claims.of_execution`."""
         rows = self._database.rows(
-            f"{_SELECT} WHERE execution_id = ? ORDER BY task_run_id, number",
+            f"{_SELECT} WHERE execution_id = ? AND (closed IS NULL OR result IS NOT NULL) ORDER BY task_run_id, number",
             (execution_id,),
         )
         return [_claim(row) for row in rows]
@@ -146,11 +154,14 @@ class SqliteClaims:
         rows = self._database.rows(f"{_SELECT} WHERE owner <> '' AND closed IS NULL ORDER BY claimed")
         return iter([_claim(row) for row in rows])
 
-    def delete(self, execution_id: str) -> None:
-        """See `Claims.delete`."""
-        self._database.write(
-            lambda writer: writer.execute("DELETE FROM claims WHERE execution_id = ?", (execution_id,))
-        )
+    def delete(self, execution_id: str, now: datetime) -> None:
+        """See `Claims.delete`. Removes what was forgotten more than two weeks ago."""
+
+        def change(writer: sqlite3.Connection) -> None:
+            writer.execute(_FORGET, {"execution_id": execution_id, "now": to_number(now)})
+            writer.execute(_REMOVE, {"before": to_number(now - _KEPT)})
+
+        self._database.write(change)
 
 
 def _key(attempt: AttemptId) -> dict[str, Any]:

@@ -152,4 +152,9 @@ CREATE TABLE triggers (
 CREATE INDEX triggers_due ON triggers (due) WHERE due IS NOT NULL AND NOT disabled;
 """
 
-MIGRATIONS: tuple[str, ...] = (_FIRST, _SLOTS, _MESSAGES, _TRIGGERS)
+# Claims of purged executions, which are kept for a while.
+_FORGOTTEN_CLAIMS = """
+CREATE INDEX claims_forgotten ON claims (closed) WHERE closed IS NOT NULL AND result IS NULL;
+"""
+
+MIGRATIONS: tuple[str, ...] = (_FIRST, _SLOTS, _MESSAGES, _TRIGGERS, _FORGOTTEN_CLAIMS)

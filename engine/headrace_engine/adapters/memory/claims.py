@@ -73,7 +73,11 @@ class MemoryClaims:
     def of_execution(self, execution_id: str) -> Sequence[Claim]:
         """See `Claims.of_execution`."""
         with self._lock:
-            found = [claim for claim in self._claims.values() if claim.attempt.execution_id == execution_id]
+            found = [
+                claim
+                for claim in self._claims.values()
+                if claim.attempt.execution_id == execution_id and (claim.closed is None or claim.result is not None)
+            ]
         return sorted(found, key=lambda claim: (claim.attempt.task_run_id, claim.attempt.number))
 
     def open(self) -> Iterator[Claim]:
@@ -82,11 +86,11 @@ class MemoryClaims:
             found = [claim for claim in self._claims.values() if claim.owner != _NOBODY and claim.closed is None]
         return iter(found)
 
-    def delete(self, execution_id: str) -> None:
+    def delete(self, execution_id: str, now: datetime) -> None:
         """See `Claims.delete`."""
         with self._lock:
-            for attempt in [attempt for attempt in self._claims if attempt.execution_id == execution_id]:
-                del self._claims[attempt]
+            for claim in [claim for claim in self._claims.values() if claim.attempt.execution_id == execution_id]:
+                self._store(replace(claim, result=None, closed=claim.closed or now))
 
     def _store(self, claim: Claim) -> Claim:
         self._claims[claim.attempt] = claim

@@ -18,6 +18,7 @@ import pytest
 
 # Before the suites are imported, so that their assertions say what they compared.
 for _module in (
+    "channels",
     "claims",
     "clock",
     "executions",
@@ -32,6 +33,11 @@ for _module in (
 ):
     pytest.register_assert_rewrite(f"{__name__}.{_module}")
 
+from headrace_engine.testing.contract.channels import (  # noqa: E402  # see above
+    BusContract,
+    MailboxContract,
+    TimersContract,
+)
 from headrace_engine.testing.contract.claims import ClaimsContract  # noqa: E402  # see above
 from headrace_engine.testing.contract.clock import ClockContract  # noqa: E402
 from headrace_engine.testing.contract.executions import ExecutionsContract  # noqa: E402
@@ -45,6 +51,7 @@ from headrace_engine.testing.contract.storage import StorageContract  # noqa: E4
 from headrace_engine.testing.contract.triggers import TriggersContract  # noqa: E402
 
 __all__ = [
+    "BusContract",
     "CipherContract",
     "ClaimsContract",
     "ClockContract",
@@ -53,9 +60,11 @@ __all__ = [
     "JournalContract",
     "KVContract",
     "LogsContract",
+    "MailboxContract",
     "MetricsContract",
     "SecretsContract",
     "SlotsContract",
     "StorageContract",
+    "TimersContract",
     "TriggersContract",
 ]

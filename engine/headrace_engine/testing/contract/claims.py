@@ -97,6 +97,18 @@ class ClaimsContract(Contract):
         assert claims.close(ATTEMPT, "me", b"", at(1)).result == b""
         assert claims.close(ATTEMPT, "me", b"late", at(2)).result == b""
 
+    def test_a_result_may_be_large(self, claims: Claims) -> None:
+        large = bytes(range(256)) * 2000
+        claims.claim(ATTEMPT, "me", START)
+        closed = claims.close(ATTEMPT, "me", large, at(1))
+        assert closed == Claim(ATTEMPT, "me", START, result=large, closed=at(1))
+        assert claims.close(ATTEMPT, "me", large[::-1], at(2)) == closed
+        assert claims.close_lost(ATTEMPT, large[::-1], at(2)) == closed
+        assert list(claims.of_execution("x")) == [closed]
+        with pytest.raises(ClaimTakenError) as refusal:
+            claims.claim(ATTEMPT, "you", at(3))
+        assert refusal.value.claim == closed
+
     def test_the_first_result_stands(self, claims: Claims) -> None:
         claims.claim(ATTEMPT, "me", START)
         first = claims.close(ATTEMPT, "me", b"first", at(1))
@@ -262,7 +274,22 @@ class ClaimsContract(Contract):
         other = AttemptId("x1", "task-run", 0)
         claims.claim(ATTEMPT, "me", START)
         claims.claim(other, "me", START)
-        claims.delete("x")
-        claims.delete("x")
+        claims.close(ATTEMPT, "me", bytes(500_000), START)
+        claims.delete("x", START)
+        claims.delete("x", START)
         assert list(claims.of_execution("x")) == []
         assert [claim.attempt for claim in claims.open()] == [other]
+
+    def test_what_was_deleted_cannot_be_claimed_or_closed_again(self, claims: Claims) -> None:
+        running = AttemptId("x", "task-run", 1)
+        claims.claim(ATTEMPT, "me", START)
+        claims.close(ATTEMPT, "me", b"result", START)
+        claims.claim(running, "me", START)
+        claims.delete("x", at(1))
+        for attempt, closed in ((ATTEMPT, START), (running, at(1))):
+            with pytest.raises(ClaimTakenError) as refusal:
+                claims.claim(attempt, "late", at(1))
+            assert (refusal.value.claim.result, refusal.value.claim.closed) == (None, closed)
+        assert claims.close(running, "me", b"late", at(1)).result is None
+        assert claims.close_lost(running, b"lost", at(1)).result is None
+        assert list(claims.of_execution("x")) == []

@@ -61,6 +61,14 @@ class ExecutionsContract(Contract):
         executions.put(newer)
         assert executions.get("x") == newer
 
+    def test_labels_may_be_large(self, executions: Executions) -> None:
+        executions.put(replace(summary(seq=0), labels={"a": "x" * 300_000}))
+        large = replace(summary(seq=1), labels={"b": "y" * 300_000})
+        executions.put(large)
+        executions.put(replace(summary(seq=1), labels={"c": "z" * 300_000}))
+        assert executions.get("x") == large
+        assert list(executions.open()) == [large]
+
     def test_put_leaves_a_summary_that_reflects_the_same_or_more(self, executions: Executions) -> None:
         stored = summary(seq=10, state=State.SUCCESS, end=at(1))
         executions.put(stored)
@@ -127,6 +135,8 @@ class ExecutionsContract(Contract):
         assert (ids(page), total) == (["x0"], 5)
         page, total = executions.search(limit=2, offset=6)
         assert (ids(page), total) == ([], 5)
+        page, total = executions.search(limit=0)
+        assert (ids(page), total) == ([], 5)
 
     def test_pages_of_executions_that_started_together_do_not_overlap(self, executions: Executions) -> None:
         for n in range(10):
@@ -141,6 +151,19 @@ class ExecutionsContract(Contract):
         assert (ids(page), total) == (["a.b", "a.b.c"], 2)
         assert ids(executions.search(namespace="a")[0]) == ["a", "a.b", "a.b.c", "a.bc"]
         assert ids(executions.search(namespace="a%")[0]) == []
+
+    def test_a_flow_is_found_in_its_namespace_and_below_not_beside(self, executions: Executions) -> None:
+        for name in ("a/f", "a.b/f", "a/f1", "a.b/g", "ab/f"):
+            namespace, flow_id = name.split("/")
+            executions.put(summary(name, namespace=namespace, flow_id=flow_id))
+        page, total = executions.search(namespace="a", flow_id="f")
+        assert (set(ids(page)), total) == ({"a/f", "a.b/f"}, 2)
+
+    def test_search_follows_the_newest_summary(self, executions: Executions) -> None:
+        executions.put(summary(seq=0, state=State.RUNNING))
+        executions.put(summary(seq=1, state=State.FAILED, end=at(1)))
+        assert executions.search(states=[State.RUNNING]) == ([], 0)
+        assert ids(executions.search(states=[State.FAILED])[0]) == ["x"]
 
     def test_search_by_flow_and_states(self, executions: Executions) -> None:
         executions.put(summary("a", flow_id="f", state=State.FAILED, end=START))

@@ -15,6 +15,14 @@ class FlowsContract(Contract):
         assert flows.save("ns", "f", "id: f", START) == FlowSource("ns", "f", 1, "id: f", updated=START)
         assert flows.save("ns", "f", "id: f # 2", at(1)) == FlowSource("ns", "f", 2, "id: f # 2", updated=at(1))
 
+    def test_sources_may_be_large(self, flows: Flows) -> None:
+        large = [f"id: f # {n}\n" + "# ü\n" * 100_000 for n in range(3)]
+        for n, source in enumerate([*large, large[-1]]):
+            flows.save("ns", "f", source, at(n))
+        assert [flow.source for flow in flows.revisions("ns", "f")] == large
+        assert [flow.source for flow in flows.list()] == large[-1:]
+        assert flows.get("ns", "f", 1) == FlowSource("ns", "f", 1, large[0], updated=START)
+
     def test_the_same_source_makes_no_revision(self, flows: Flows) -> None:
         first = flows.save("ns", "f", "a: 'ü\n'", START)
         assert flows.save("ns", "f", "a: 'ü\n'", at(1)) == first

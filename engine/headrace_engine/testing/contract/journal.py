@@ -25,7 +25,7 @@ class JournalContract(Contract):
         assert list(journal.entries("x")) == [written]
 
     def test_data_may_be_empty_or_large(self, journal: Journal) -> None:
-        written = [entry(0, data=b""), entry(1, data=b"\0\xff" * 32 * 1024)]
+        written = [entry(0, data=b""), entry(1, data=b"\0\xff" * 32 * 1024), entry(2, data=bytes(range(256)) * 4000)]
         for each in written:
             journal.append(each)
         assert list(journal.entries("x")) == written
@@ -67,6 +67,14 @@ class JournalContract(Contract):
         journal.append(first)
         with pytest.raises(SeqTakenError) as refusal:
             journal.append(entry(0, writer="second", data=b"second"))
+        assert refusal.value.stored == first
+        assert list(journal.entries("x")) == [first]
+
+    def test_a_refusal_shows_a_large_entry_whole(self, journal: Journal) -> None:
+        first = entry(0, writer="first", data=bytes(range(256)) * 4000)
+        journal.append(first)
+        with pytest.raises(SeqTakenError) as refusal:
+            journal.append(entry(0, writer="second", data=b"\xff" * 500_000))
         assert refusal.value.stored == first
         assert list(journal.entries("x")) == [first]
 
@@ -114,6 +122,21 @@ class JournalContract(Contract):
         journal.save_snapshot("x", 11, b"eleven")
         assert journal.snapshot("x") in ((11, b"eleven"), None)
         assert journal.snapshot("x1") is None
+
+    def test_snapshots_may_be_large(self, journal: Journal) -> None:
+        for seq in (3, 2, 11):
+            journal.save_snapshot("x", seq, bytes([seq]) * 500_000)
+        assert journal.snapshot("x") in ((11, bytes([11]) * 500_000), None)
+
+    def test_after_a_purge_nobody_appends_who_read_the_journal_before(self, journal: Journal) -> None:
+        for seq in range(3):
+            journal.append(entry(seq))
+        assert len(journal.entries("x")) == 3
+        journal.purge("x")
+        for seq in (3, 2, 1, 0):
+            with pytest.raises(PurgedError):
+                journal.append(entry(seq, writer="late"))
+        assert list(journal.entries("x")) == []
 
     def test_of_many_snapshots_at_once_the_highest_stays(self, journal: Journal) -> None:
         self.race([partial(journal.save_snapshot, "x", n, str(n).encode()) for n in range(CONTENDERS)])

@@ -36,6 +36,7 @@ class KVContract(Contract):
             ("DURATION", "PT1M"),
             ("JSON", None),
             ("JSON", {"a": [1, 2.5, None, True, "x", {}], "ü": []}),
+            ("STRING", "large " * 100_000),
         ],
     )
     def test_every_kind_of_value_keeps_its_type(self, kv: KV, kind: str, value: Any) -> None:
@@ -62,6 +63,16 @@ class KVContract(Contract):
         kv.put("ns", "key", "STRING", "one", now=START, ttl=MINUTE)
         kv.put("ns", "key", "NUMBER", 2, now=at(1))
         assert kv.get("ns", "key") == KVEntry("ns", "key", "NUMBER", 2, created=START, updated=at(1), expires=None)
+
+    def test_large_and_small_values_replace_each_other(self, kv: KV) -> None:
+        for number, value in enumerate(["a" * 500_000, "b" * 500_000, "c", "d" * 500_000]):
+            kv.put("ns", "key", "STRING", value, now=at(number))
+            assert [entry.value for entry in kv.list("ns")] == [value]
+        with pytest.raises(KeyExistsError):
+            kv.put("ns", "key", "STRING", "e" * 500_000, now=at(9), overwrite=False)
+        entry = kv.get("ns", "key")
+        assert entry is not None
+        assert (entry.value, entry.created, entry.updated) == ("d" * 500_000, START, at(3))
 
     def test_put_without_overwrite_refuses_a_key_that_exists(self, kv: KV) -> None:
         kv.put("ns", "key", "STRING", "one", now=START, overwrite=False)

@@ -70,6 +70,21 @@ class LogsContract(Contract):
         logs.append("x", "batch", [line(message) for message in expected])
         assert messages(logs) == expected
 
+    def test_a_batch_may_be_large(self, logs: Logs) -> None:
+        lines = [line(f"{n} " + "".join(chr(32 + (n * k) % 90) for k in range(4000)), at(n)) for n in range(400)]
+        logs.append("x", "batch", lines)
+        logs.append("x", "batch", lines)
+        assert list(logs.fetch("x")) == lines
+        assert logs.purge("x", start=at(10)) == 390
+        assert list(logs.fetch("x")) == lines[:10]
+        logs.delete("x")
+        assert list(logs.fetch("x")) == []
+
+    def test_batches_are_more_than_a_page(self, logs: Logs) -> None:
+        for n in range(120):
+            logs.append("x", f"task-run/0/{n}", [line(f"{n}", at(n // 10))])
+        assert sorted(messages(logs), key=int) == [f"{n}" for n in range(120)]
+
     def test_purge_removes_the_lines_of_some_levels_between_two_dates(self, logs: Logs) -> None:
         logs.append("x", "a", [line(level, at(level.rank), level=level) for level in Level])
         logs.append("x1", "a", [line("other", at(1), execution_id="x1")])

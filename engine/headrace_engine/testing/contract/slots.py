@@ -51,6 +51,22 @@ class SlotsContract(Contract):
         assert slots.state(FLOW) == SlotState(frozenset(), ())
         assert slots.acquire(FLOW, "b", 1)
 
+    def test_release_makes_room_for_one(self, slots: Slots) -> None:
+        for name in ("a", "b"):
+            slots.acquire(FLOW, name, 2)
+        slots.release(FLOW, "a")
+        slots.release(FLOW, "stranger")
+        assert [slots.acquire(FLOW, name, 2) for name in ("c", "d")] == [True, False]
+
+    def test_who_waits_may_be_granted_a_slot_before_it_leaves_the_queue(self, slots: Slots) -> None:
+        slots.enqueue(FLOW, "a", START)
+        assert slots.acquire(FLOW, "a", 1)
+        assert slots.state(FLOW) == SlotState(frozenset({"a"}), ("a",))
+
+    def test_of_many_that_wait_at_once_none_is_lost(self, slots: Slots) -> None:
+        self.race([partial(slots.enqueue, FLOW, f"e{number:02}", START) for number in range(CONTENDERS)])
+        assert slots.state(FLOW).queue == tuple(f"e{number:02}" for number in range(CONTENDERS))
+
     def test_of_many_that_race_for_the_last_slot_one_gets_it(self, slots: Slots) -> None:
         won = self.race([partial(slots.acquire, FLOW, f"e{number}", 3) for number in range(CONTENDERS)])
         assert won.count(True) == 3

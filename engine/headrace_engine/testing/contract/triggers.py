@@ -31,6 +31,23 @@ class TriggersContract(Contract):
         assert second.version == 2
         assert triggers.get(*KEY) == second
 
+    def test_what_is_remembered_may_be_large(self, triggers: Triggers) -> None:
+        first = triggers.put(replace(NEW, data=bytes(500_000)))
+        second = triggers.put(replace(first, data=b"\xff" * 500_000))
+        with pytest.raises(TriggerChangedError) as refused:
+            triggers.put(replace(first, data=b"late" * 100_000))
+        assert refused.value.stored == second
+        assert (triggers.get(*KEY), list(triggers.list("ns", "flow"))) == (second, [second])
+
+    def test_a_disabled_trigger_is_due_again_when_it_is_enabled(self, triggers: Triggers) -> None:
+        record = triggers.put(replace(NEW, due=START))
+        record = triggers.put(replace(record, disabled=True))
+        assert list(triggers.due(at(1))) == []
+        record = triggers.put(replace(record, disabled=False))
+        assert list(triggers.due(at(1))) == [record]
+        triggers.put(replace(record, due=at(5)))
+        assert list(triggers.due(at(1))) == []
+
     def test_a_write_on_an_old_version_is_refused(self, triggers: Triggers) -> None:
         first = triggers.put(replace(NEW, data=b"one"))
         second = triggers.put(replace(first, data=b"two"))

@@ -1,0 +1,220 @@
+"""Internal storage in S3."""
+
+from __future__ import annotations
+
+import builtins
+import io
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager, suppress
+from datetime import timedelta
+from typing import TYPE_CHECKING, Any, BinaryIO
+
+from botocore.exceptions import ClientError
+
+from headrace_engine.adapters.aws.errors import calling, error_code
+from headrace_engine.adapters.paths import SCHEME, file_parts, folder_parts
+from headrace_engine.ports import NotFoundError, PortError, StoredFile
+
+if TYPE_CHECKING:
+    from mypy_boto3_s3.client import S3Client
+
+PREFIX = "files/"
+"""Where in the bucket files stand, by the path of their URI; roles name it."""
+
+_PART = 8 * 1024 * 1024
+_COPY_LIMIT = 5 * 1024**3
+"""Bytes of the largest object that S3 copies in one request."""
+_MISSING = ("NoSuchKey", "404")
+
+
+class S3Storage:
+    """`Storage` in *bucket*. A role that reads it needs ListBucket, too: without it S3 denies what is missing.
+
+    A file read while it is replaced is read as it was. A move is a copy and a delete: in between, both are there.
+    """
+
+    def __init__(self, s3: S3Client, bucket: str, *, part: int = _PART, copy_limit: int = _COPY_LIMIT) -> None:
+        self._s3 = s3
+        self._bucket = bucket
+        self._part = part
+        self._copy_limit = copy_limit
+
+    def address_to_read(self, uri: str, valid: timedelta) -> str:
+        """Return a URL from which anybody gets the file until *valid* has passed, without rights of their own."""
+        return self._address("get_object", uri, valid)
+
+    def address_to_write(self, uri: str, valid: timedelta) -> str:
+        """Return a URL to which anybody may PUT the file until *valid* has passed, 5 GB at most."""
+        return self._address("put_object", uri, valid)
+
+    def _address(self, operation: str, uri: str, valid: timedelta) -> str:
+        with calling("S3", operation):
+            return self._s3.generate_presigned_url(
+                operation, Params={"Bucket": self._bucket, "Key": _key(uri)}, ExpiresIn=int(valid.total_seconds())
+            )
+
+    def put(self, uri: str, content: bytes | BinaryIO) -> None:
+        """See `Storage.put`. Durable when it returns; a large stream goes up in parts, one in memory at a time."""
+        key = _key(uri)
+        if isinstance(content, bytes | bytearray | memoryview):
+            with calling("S3", "PutObject"):
+                self._s3.put_object(Bucket=self._bucket, Key=key, Body=bytes(content))
+            return
+        first = self._read(content)
+        if len(first) < self._part:
+            with calling("S3", "PutObject"):
+                self._s3.put_object(Bucket=self._bucket, Key=key, Body=first)
+            return
+        with self._upload(key) as parts:
+            chunk = first
+            while chunk:
+                with calling("S3", "UploadPart"):
+                    answer = self._s3.upload_part(
+                        Bucket=self._bucket, Key=key, Body=chunk, PartNumber=len(parts.done) + 1, UploadId=parts.id
+                    )
+                parts.add(answer["ETag"])
+                chunk = self._read(content)
+
+    def _read(self, content: BinaryIO) -> bytes:
+        """Return the next part, which is short only at the end. What reading raises is the stream's own and passes."""
+        pieces = []
+        wanted = self._part
+        while wanted and (piece := content.read(wanted)):
+            pieces.append(piece)
+            wanted -= len(piece)
+        return b"".join(pieces)
+
+    @contextmanager
+    def _upload(self, key: str) -> Iterator[_Parts]:
+        """Begin an upload in parts, and end it: the object changes when the block is left, and only without error."""
+        with calling("S3", "CreateMultipartUpload"):
+            parts = _Parts(self._s3.create_multipart_upload(Bucket=self._bucket, Key=key)["UploadId"])
+        try:
+            yield parts
+            with calling("S3", "CompleteMultipartUpload"):
+                self._s3.complete_multipart_upload(
+                    Bucket=self._bucket, Key=key, UploadId=parts.id, MultipartUpload={"Parts": parts.done}
+                )
+        except BaseException:
+            with suppress(PortError), calling("S3", "AbortMultipartUpload"):  # else the bucket's lifecycle does it
+                self._s3.abort_multipart_upload(Bucket=self._bucket, Key=key, UploadId=parts.id)
+            raise
+
+    def open(self, uri: str) -> BinaryIO:
+        """See `Storage.open`. It can be read forward only."""
+        key = _key(uri)
+        with _asking("GetObject", uri):
+            body = self._s3.get_object(Bucket=self._bucket, Key=key)["Body"]
+        return io.BufferedReader(_Body(body), buffer_size=64 * 1024)
+
+    def stat(self, uri: str) -> StoredFile | None:
+        """See `Storage.stat`."""
+        key = _key(uri)
+        try:
+            with _asking("HeadObject", uri):
+                found = self._s3.head_object(Bucket=self._bucket, Key=key)
+        except NotFoundError:
+            return None
+        return StoredFile(uri, found["ContentLength"], found["LastModified"])
+
+    def list(self, prefix: str) -> Sequence[StoredFile]:
+        """See `Storage.list`. A request for each thousand files."""
+        folder = PREFIX + "".join(f"{part}/" for part in folder_parts(prefix))
+        found: builtins.list[StoredFile] = []
+        start: dict[str, Any] = {}
+        while True:
+            with calling("S3", "ListObjectsV2"):
+                page = self._s3.list_objects_v2(Bucket=self._bucket, Prefix=folder, **start)
+            found += [
+                StoredFile(SCHEME + each["Key"].removeprefix(PREFIX), each["Size"], each["LastModified"])
+                for each in page.get("Contents", ())
+            ]
+            if not page.get("NextContinuationToken"):
+                return sorted(found, key=lambda file: file.uri)
+            start = {"ContinuationToken": page["NextContinuationToken"]}
+
+    def delete(self, uri: str) -> bool:
+        """See `Storage.delete`. Of two at once, both may say that it was there."""
+        if self.stat(uri) is None:
+            return False
+        with calling("S3", "DeleteObject"):
+            self._s3.delete_object(Bucket=self._bucket, Key=_key(uri))
+        return True
+
+    def move(self, source: str, target: str) -> None:
+        """See `Storage.move`. Durable when it returns."""
+        old, new = _key(source), _key(target)
+        file = self.stat(source)
+        if file is None:
+            raise NotFoundError(f"{source} is not in internal storage")
+        if old == new:
+            return
+        if file.size <= self._copy_limit:
+            with _asking("CopyObject", source):
+                self._s3.copy_object(Bucket=self._bucket, Key=new, CopySource={"Bucket": self._bucket, "Key": old})
+        else:
+            self._copy_parts(file, old, new)
+        with calling("S3", "DeleteObject"):
+            self._s3.delete_object(Bucket=self._bucket, Key=old)
+
+    def _copy_parts(self, file: StoredFile, old: str, new: str) -> None:
+        with self._upload(new) as parts:
+            for begin in range(0, file.size, self._copy_limit):
+                end = min(begin + self._copy_limit, file.size) - 1
+                with _asking("UploadPartCopy", file.uri):
+                    answer = self._s3.upload_part_copy(
+                        Bucket=self._bucket,
+                        Key=new,
+                        CopySource={"Bucket": self._bucket, "Key": old},
+                        CopySourceRange=f"bytes={begin}-{end}",
+                        PartNumber=len(parts.done) + 1,
+                        UploadId=parts.id,
+                    )
+                parts.add(answer["CopyPartResult"]["ETag"])
+
+
+class _Parts:
+    """The parts of an upload that are there."""
+
+    def __init__(self, id_: str) -> None:
+        self.id = id_
+        self.done: list[Any] = []
+
+    def add(self, tag: str) -> None:
+        self.done.append({"ETag": tag, "PartNumber": len(self.done) + 1})
+
+
+class _Body(io.RawIOBase):
+    """The body of an answer as a stream; what breaks off on the way is a PortError."""
+
+    def __init__(self, body: Any) -> None:
+        self._body = body
+
+    def readable(self) -> bool:
+        return True
+
+    def readinto(self, buffer: Any) -> int:
+        with calling("S3", "GetObject"):
+            data = self._body.read(len(buffer))
+        buffer[: len(data)] = data
+        return len(data)
+
+    def close(self) -> None:
+        self._body.close()
+        super().close()
+
+
+@contextmanager
+def _asking(operation: str, uri: str) -> Iterator[None]:
+    """As `calling`, with NotFoundError for a file that is not there."""
+    with calling("S3", operation):
+        try:
+            yield
+        except ClientError as error:
+            if error_code(error) in _MISSING:
+                raise NotFoundError(f"{uri} is not in internal storage") from None
+            raise
+
+
+def _key(uri: str) -> str:
+    return PREFIX + "/".join(file_parts(uri))
