@@ -40,6 +40,10 @@ class FormatError(Exception):
     """The bytes are of a newer format than this version reads, or are not ours at all."""
 
 
+class NewerFormatError(FormatError):
+    """A newer version wrote the bytes; that one can read them."""
+
+
 class _Coder(NamedTuple):
     """How one type becomes JSON values and comes back."""
 
@@ -114,7 +118,7 @@ def _decode(kind: Any, data: bytes) -> Any:
     except (msgspec.DecodeError, zlib.error, ValueError, TypeError) as error:
         raise FormatError(f"not an entry or message of Headrace: {error}") from None
     if version > FORMAT:
-        raise FormatError(f"format {version} is newer than format {FORMAT}, the newest this version reads")
+        raise NewerFormatError(f"format {version} is newer than format {FORMAT}, the newest this version reads")
     return _coder(kind).unpack(packed)
 
 
