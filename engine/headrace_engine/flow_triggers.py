@@ -17,7 +17,7 @@ from functools import cached_property
 from typing import Any
 
 from headrace_engine.context import TENANT
-from headrace_engine.core.codec import decode_memory, encode_memory, encode_message
+from headrace_engine.core.codec import NewerFormatError, decode_memory, encode_memory, encode_message
 from headrace_engine.core.conditions import ConditionFailed, Context, Source, all_hold, holds, source_of
 from headrace_engine.core.events import ExecutionCreated
 from headrace_engine.core.messages import Create
@@ -59,9 +59,10 @@ class FlowTriggers:
     def hear(self, change: StateChange) -> None:
         """Start all that *change* starts; done, and durable, when this returns.
 
-        Raises PortError when a store failed: then let it hear again. What is wrong with a trigger is logged.
+        Raises PortError when a store failed, NewerFormatError for what a newer version wrote: then let it hear
+        again. What is wrong with a trigger is logged.
         """
-        failed: PortError | None = None
+        failed: PortError | NewerFormatError | None = None
         heard = _Heard(self._executor, change)
         if change.trigger_id is not None and change.state.is_terminal:
             self._stop_after(heard)
@@ -72,7 +73,7 @@ class FlowTriggers:
                 _Hearing(self._engine, listener, heard).start(self._send)
             except NotFoundError as error:
                 _drop(listener, change, f"what it needs is gone: {error}")
-            except PortError as error:
+            except (PortError, NewerFormatError) as error:
                 failed = error
             except Exception:  # noqa: BLE001 - a trigger that fails must stop neither the others nor who told us
                 _log.exception("The trigger %s failed on execution %s", _name(listener), change.execution_id)

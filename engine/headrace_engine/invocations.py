@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Sequence
+from contextlib import suppress
 from datetime import datetime
 
 from headrace_engine.attempts import Attempts, Execute, Vet, accept
@@ -16,7 +17,7 @@ from headrace_engine.core.messages import Abort, Poke, TimerFired
 from headrace_engine.engine import Engine
 from headrace_engine.executor import Executor
 from headrace_engine.flow_triggers import FlowTriggers
-from headrace_engine.ports import AttemptId, Job, StateChange
+from headrace_engine.ports import AttemptId, Job, PurgedError, StateChange
 from headrace_engine.services import Channels
 
 _log = logging.getLogger(__name__)
@@ -41,7 +42,8 @@ class Invocations:
 
         Raises PortError, or FormatError for what a newer version wrote: then they must come again.
         """
-        self._executor.handle(execution_id, [decode_message(message) for message in messages], yield_at=yield_at)
+        with suppress(PurgedError):  # what was purged meanwhile has no use for messages
+            self._executor.handle(execution_id, [decode_message(message) for message in messages], yield_at=yield_at)
 
     def work(self, job: Job, owner: str, execute: Execute, deadline: datetime | None = None) -> None:
         """Run a dispatched attempt as *owner*, the name of this invocation alone, and report how it ended."""
@@ -82,7 +84,10 @@ class Invocations:
             self.advance(execution_id, [message])
         except NewerFormatError:
             raise
-        except Exception as error:  # noqa: BLE001 - whatever it is, it stopped this execution
+        except Exception as error:  # whatever it is, it stopped this execution
             _log.exception("Execution %s: a message could not be handled", execution_id)
+            state = self._executor.load(execution_id)
+            if state is None or not state.exists:
+                raise  # nothing has begun that could end: it must come again
             reason = f"The engine could not go on with this execution: {type(error).__name__}: {error}"
             self._executor.handle(execution_id, [Abort(reason)])

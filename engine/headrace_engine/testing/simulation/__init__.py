@@ -1,0 +1,1 @@
+"""The deterministic simulator: seeds that disturb the engine in every way its ports allow, and an oracle."""

@@ -1,0 +1,120 @@
+"""A thousand seeds hold what DESIGN promises; and the simulator finds what does not hold, and shrinks it."""
+
+from __future__ import annotations
+
+import logging
+import os
+import subprocess
+import sys
+from collections.abc import Collection
+from pathlib import Path
+
+import pytest
+
+from headrace_engine.testing.simulation.chance import PLAIN, PROFILES, Chance, FaultKind, profile_of
+from headrace_engine.testing.simulation.seeds import thinned
+from simulation.mutants import MUTANTS, hunt, stale
+from simulation.scenarios import corpus
+from simulation.simulate import run_seeds, simulator, told
+
+SEEDS = 1000
+CHUNK = 25
+TESTS = Path(__file__).resolve().parents[1]
+
+_DIGESTS = """
+from simulation.simulate import be_quiet, simulator
+be_quiet()
+for seed in (0, 3, 5, 26, 69, 109, 573):
+    print(simulator().run(seed, is_told=True).digest)
+"""
+
+
+@pytest.fixture(autouse=True)
+def quiet(caplog: pytest.LogCaptureFixture) -> None:
+    """The engine warns of all that strikes."""
+    caplog.set_level(logging.CRITICAL, logger="headrace_engine")
+
+
+@pytest.mark.parametrize("first", range(0, SEEDS, CHUNK))
+def test_whatever_strikes_nothing_is_lost_and_nothing_is_doubled(first: int) -> None:
+    summary = run_seeds(range(first, first + CHUNK))
+    assert not summary.failed, told(summary.failed[0][0])
+
+
+def test_a_seed_has_one_history_whatever_the_hash_seed() -> None:
+    histories = set()
+    for hash_seed in ("1", "2"):
+        ran = subprocess.run(
+            [sys.executable, "-c", _DIGESTS],
+            env={**os.environ, "PYTHONHASHSEED": hash_seed, "PYTHONPATH": str(TESTS)},
+            capture_output=True,
+            text=True,
+            check=True,
+        )
+        histories.add(ran.stdout)
+    assert len(histories) == 1
+
+
+def test_a_seed_has_one_history_whatever_ran_before_it() -> None:
+    first = simulator().run(5, is_told=True)
+    simulator().run(6)
+    assert simulator().run(5, is_told=True).lines == first.lines
+
+
+def test_faults_that_are_left_out_do_not_strike() -> None:
+    report = simulator().run(5)
+    assert len(report.faults) > 2
+    kept = report.faults[0].id
+    assert [fault.id for fault in simulator().run(5, kept={kept}).faults] == [kept]
+    assert simulator().run(5, kept=()).faults == []
+
+
+def test_the_plain_profile_never_strikes() -> None:
+    assert Chance(1, PLAIN).strike("anywhere", *FaultKind) is None
+
+
+def test_every_profile_comes_up() -> None:
+    assert {profile_of(seed).name for seed in range(200)} == {profile.name for profile in PROFILES}
+
+
+def test_shrinking_keeps_what_is_needed_and_nothing_else() -> None:
+    tried: list[Collection[str]] = []
+
+    def fails(kept: Collection[str]) -> bool:
+        tried.append(kept)
+        return {"d", "p"} <= set(kept)
+
+    assert thinned(list("abcdefghijklmnop"), fails) == ["d", "p"]
+    assert len(tried) < 60
+
+
+def test_shrinking_gives_up_nothing_when_the_failure_does_not_repeat() -> None:
+    assert thinned(["a", "b"], lambda _kept: False) == ["a", "b"]
+
+
+def test_most_flows_of_the_corpus_take_part() -> None:
+    assert len(corpus()) > 80
+
+
+def test_every_mutant_has_its_place_in_the_engine() -> None:
+    assert list(stale()) == []
+
+
+def test_a_broken_engine_is_caught() -> None:
+    catch = hunt(next(mutant for mutant in MUTANTS if mutant.name.startswith("ignore the watermark")), seeds=100)
+    assert catch is not None
+    assert catch.invariant == "WATERMARK"
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(1200)
+@pytest.mark.parametrize("mutant", MUTANTS, ids=lambda mutant: mutant.name)
+def test_every_mutant_is_caught(mutant: object) -> None:
+    assert hunt(mutant) is not None  # type: ignore[arg-type]
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(1200)
+def test_the_default_seeds_see_every_kind_of_command_message_and_fault() -> None:
+    summary = run_seeds(range(SEEDS))
+    assert summary.kinds_never_seen() == []
