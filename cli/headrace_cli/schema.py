@@ -38,7 +38,7 @@ def command(file: Path | None) -> None:
     \b
       "yaml.schemas": {"./flow.schema.json": "flows/**/*.yaml"}
     """
-    from headrace_engine.language import json_schema  # noqa: PLC0415 - takes its time; not needed for --help
+    from headrace_engine.language.schema import json_schema  # noqa: PLC0415 - takes its time; not needed for --help
 
     text = json.dumps(json_schema(), indent=2, ensure_ascii=False) + "\n"
     if file is None:

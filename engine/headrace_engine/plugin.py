@@ -17,7 +17,10 @@ its work. The flow language, the JSON Schema, the docs and the executor all read
         def run(self, context: InlineContext) -> Outputs:
             return self.Outputs(value=self.message.upper())
 
-Register it with an entry point of the group ``headrace.tasks`` that names the package or module.
+Register it with an entry point of the group ``headrace.tasks`` that names the package or module. A package of many
+types may say where each is; a module is then imported when a flow names one of its types:
+
+    HEADRACE_TYPES = {"example.shouting": ("com.example.Shout", "com.example.OldNameOfShout")}
 """
 
 from __future__ import annotations
@@ -27,6 +30,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from enum import Enum
+from importlib import import_module
 from pathlib import Path
 from typing import Annotated, Any, BinaryIO, ClassVar, Protocol
 
@@ -481,11 +485,24 @@ class TaskRunnerProperties(Properties):
 
 
 def iterate_plugins(module: Any) -> Iterator[type[Task] | type[TaskRunnerProperties]]:
-    """Yield the concrete plugin classes (those with a TYPE of their own) that *module* defines or re-exports."""
+    """Yield the concrete plugin classes (those with a TYPE of their own) that *module* defines, re-exports or lists."""
+    yield from present_types(module)
+    for place in sorted(set(listed_types(module).values())):
+        yield from present_types(import_module(place))
+
+
+def present_types(module: Any) -> Iterator[type[Task] | type[TaskRunnerProperties]]:
+    """Yield the concrete plugin classes that *module* defines or re-exports."""
     for name in sorted(vars(module)):
         value = vars(module)[name]
         if isinstance(value, type) and issubclass(value, Task | TaskRunnerProperties) and "TYPE" in vars(value):
             yield value
+
+
+def listed_types(module: Any) -> dict[str, str]:
+    """Return the module of each type, by all its names, that *module* lists in HEADRACE_TYPES, if it does."""
+    places: Mapping[str, Sequence[str]] = vars(module).get("HEADRACE_TYPES", {})
+    return {name: place for place, names in places.items() for name in names}
 
 
 WORKING_DIR_TOKEN = "@headrace-working-dir@"  # noqa: S105 - a placeholder, no secret

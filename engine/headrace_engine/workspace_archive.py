@@ -6,7 +6,6 @@ before it begins and packs it when it has ended, however that was.
 
 from __future__ import annotations
 
-import tarfile
 import tempfile
 from pathlib import Path
 from typing import IO, cast
@@ -34,6 +33,8 @@ def unpack(storage: Storage, uri: str, directory: Path) -> None:
 
     Raises PortError; tarfile.TarError when a member would lie outside.
     """
+    import tarfile  # noqa: PLC0415 - of all tasks only those of a WorkingDirectory need it
+
     directory.mkdir(parents=True, exist_ok=True)
     try:
         stored = storage.open(uri)
@@ -46,6 +47,8 @@ def unpack(storage: Storage, uri: str, directory: Path) -> None:
 
 def pack(storage: Storage, uri: str, directory: Path) -> None:
     """Store what *directory* holds as the archive. Raises PortError."""
+    import tarfile  # noqa: PLC0415 - as above
+
     with tempfile.SpooledTemporaryFile(max_size=_IN_MEMORY) as file:
         with tarfile.open(fileobj=cast("IO[bytes]", file), mode="w:gz", compresslevel=1) as archive:
             for path in sorted(directory.iterdir()):

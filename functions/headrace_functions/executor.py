@@ -7,7 +7,7 @@ could not be handled comes again, all of its execution's with it; the others' ar
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from concurrent import futures
 from dataclasses import dataclass, field
 from datetime import timedelta
 from typing import Any
@@ -35,22 +35,28 @@ def handler(event: Mapping[str, Any], context: Any) -> dict[str, Any]:
     return handle(wiring(), event, context)
 
 
-def handle(wired: Wiring, event: Mapping[str, Any], context: Any) -> dict[str, Any]:
-    """Do what `handler` does, on *wired*."""
+def handle(
+    wired: Wiring, event: Mapping[str, Any], context: Any, *, pool: futures.Executor | None = None
+) -> dict[str, Any]:
+    """Do what `handler` does, on *wired*, with the threads of *pool*, or of its own for a batch of several executions."""
     turns: dict[str, _Turn] = {}
     for record in sqs_batch(event).records:
         group = record.group or ""
         turns.setdefault(group, _Turn(group)).records.append(record)
-    failed = _together(wired, list(turns.values()), context)
+    failed = _together(wired, list(turns.values()), context, pool)
     logger.info("Handled", extra={"executions": len(turns), "failed": len(failed)})
     return {"batchItemFailures": [{"itemIdentifier": record.message_id} for record in failed]}
 
 
-def _together(wired: Wiring, turns: Sequence[_Turn], context: Any) -> list[SqsRecord]:
+def _together(
+    wired: Wiring, turns: Sequence[_Turn], context: Any, pool: futures.Executor | None
+) -> list[SqsRecord]:
     if len(turns) == 1:
         return _take(wired, turns[0], context)
-    with ThreadPoolExecutor(_THREADS, thread_name_prefix="executions") as pool:
+    if pool is not None:
         return [record for failed in pool.map(lambda turn: _take(wired, turn, context), turns) for record in failed]
+    with futures.ThreadPoolExecutor(_THREADS, thread_name_prefix="executions") as threads:
+        return _together(wired, turns, context, threads)
 
 
 def _take(wired: Wiring, turn: _Turn, context: Any) -> list[SqsRecord]:

@@ -73,7 +73,7 @@ def handler(event: Mapping[str, Any], context: Any) -> None:
 
 def handle(sandbox: Sandbox, event: Mapping[str, Any], context: Any, *, leave: Callable[[int], Any]) -> None:
     """Do what `handler` does, in *sandbox*; *leave* ends the process."""
-    called = invocation(event, fetch_address=_fetch)
+    called = invocation(event, fetch_address=lambda address: _fetch(address, sandbox.transport))
     job, token = called.job, called.token or ""
     if sandbox.namespace not in (None, job.namespace):
         logger.warning("A sandbox ends: another namespace's attempt came", extra={"namespace": job.namespace})
@@ -166,7 +166,8 @@ def _sandbox() -> Sandbox:
     )
 
 
-def _fetch(address: str) -> bytes:
-    response = httpx.get(address, timeout=30, trust_env=False)
+def _fetch(address: str, transport: httpx.BaseTransport | None) -> bytes:
+    with httpx.Client(transport=transport, timeout=30, trust_env=False) as http:
+        response = http.get(address)
     response.raise_for_status()
     return response.content

@@ -7,7 +7,7 @@ import tempfile
 from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import datetime, timedelta
-from functools import cache
+from functools import cache, partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -25,7 +25,7 @@ from headrace_engine.adapters.aws.logs import DynamoLogs, DynamoMetrics
 from headrace_engine.adapters.aws.mailbox import SqsInbox, SqsMailbox
 from headrace_engine.adapters.aws.overflow import Overflow
 from headrace_engine.adapters.aws.secrets import ParameterStoreSecrets
-from headrace_engine.adapters.aws.signing import Keyring, PlatformSigner, Verifier
+from headrace_engine.adapters.aws.signing import Keyring, PlatformSigner, StoredKeyring, Verifier, beyond_report
 from headrace_engine.adapters.aws.slots import DynamoSlots
 from headrace_engine.adapters.aws.storage import S3Storage
 from headrace_engine.adapters.aws.table import Table
@@ -94,7 +94,8 @@ def wire(
     table = Table(client("dynamodb"), environment.table)
     overflow = Overflow(client("s3"), environment.bucket)
     content = Content(client("s3"), environment.bucket)
-    keyring = _keyring(client("secretsmanager"), environment.signing_secret)
+    stored = StoredKeyring(partial(_signing_keys, client("secretsmanager"), environment.signing_secret), clock)
+    keyring = stored.current()
     claims = DynamoClaims(table)
     storage = S3Storage(client("s3"), environment.bucket)
     stores = Stores(
@@ -140,10 +141,10 @@ def wire(
         clock=clock,
         engine=engine,
         executor=executor,
-        invocations=Invocations(engine, channels, executor),
+        invocations=Invocations(engine, channels, executor, vet=beyond_report),
         channels=channels,
         mailbox=mailbox,
-        inbox=SqsInbox(Verifier(keyring), content.get),
+        inbox=SqsInbox(Verifier(keyring, stored.again), content.get),
         timers=timers,
         content=content,
         keyring=keyring,
@@ -164,15 +165,20 @@ def client(service: str) -> Any:
     import boto3  # noqa: PLC0415  # a test's wiring brings clients of its own
     from botocore.config import Config  # noqa: PLC0415
 
-    # Time-outs below every function's own: a call that hangs must not take the invocation with it.
-    return boto3.client(
-        service, config=Config(retries={"mode": "standard", "max_attempts": 4}, connect_timeout=3, read_timeout=15)
-    )  # type: ignore[call-overload]
+    config = Config(
+        retries={"mode": "standard", "max_attempts": 4},
+        # Below every function's own time: a call that hangs must not take the invocation with it.
+        connect_timeout=3,
+        read_timeout=15,
+        # Addresses of objects that a KMS key encrypts are signed so, or they are refused.
+        signature_version="s3v4" if service == "s3" else None,
+    )
+    return boto3.client(service, config=config)  # type: ignore[call-overload]  # any service, by its name
 
 
-def _keyring(secrets: Any, secret_id: str) -> Keyring:
+def _signing_keys(secrets: Any, secret_id: str) -> str:
     with calling("Secrets Manager", "GetSecretValue"):
-        return Keyring.from_text(secrets.get_secret_value(SecretId=secret_id)["SecretString"])
+        return str(secrets.get_secret_value(SecretId=secret_id)["SecretString"])
 
 
 def _is_script(engine: Engine) -> Callable[[Job], bool]:

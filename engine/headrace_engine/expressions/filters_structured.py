@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from typing import Any
 
-from . import jq as jq_process
 from . import structured, values
 from .context import Evaluation
 from .errors import ExpressionError
@@ -32,6 +31,8 @@ def to_yaml(context: Evaluation, value: Any) -> str:
 @expression_filter("jq", "expression", nulls=True)
 def jq(context: Evaluation, value: Any, expression: Any) -> list[Any]:
     """Return the list of all results of a jq program (trap 23: always a list)."""
+    from . import jq as jq_process  # noqa: PLC0415 - needs processes; few flows do
+
     program = text(expression, "filter 'jq'")
     results = jq_process.run(program, values.json_text(value, context.budget), context.budget.limits)
     context.budget.items(len(results))

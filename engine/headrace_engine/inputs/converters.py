@@ -15,7 +15,6 @@ from urllib.parse import urlsplit
 from headrace_engine.sealing import ENCRYPTED
 
 from . import data, temporal
-from .json_schema import violation
 from .problems import Refused, RefusedItem
 
 NO_KEY = "a SECRET needs an encryption key: set `encryption.secretKey` (environment: HEADRACE_ENCRYPTION_SECRET_KEY)"
@@ -292,8 +291,11 @@ def _dotted(extension: Any) -> str:
 def _json(value: Any, rules: Rules) -> Converted:
     parsed = data.parse_json(data.checked(value)) if isinstance(value, str) else data.plain(value)
     schema = rules.options.get("jsonSchema")
-    if schema is not None and (wrong := violation(parsed, schema)) is not None:
-        raise Refused(f"it must satisfy its JSON Schema ({wrong})")
+    if schema is not None:
+        from .json_schema import violation  # noqa: PLC0415 - few inputs have one
+
+        if (wrong := violation(parsed, schema)) is not None:
+            raise Refused(f"it must satisfy its JSON Schema ({wrong})")
     return Converted(parsed, parsed)
 
 

@@ -1,4 +1,4 @@
-"""The flow language: from YAML to the definitions the engine runs, and the JSON Schema of it.
+"""The flow language: from YAML to the definitions the engine runs, and (schema) the JSON Schema of it.
 
 ``parse_flow`` is the way in. A source is read to nodes that know their place (yaml_reader, nodes), read as
 a flow (flow_reader, task_reader, typed_reader) with each part checked against its pydantic class (checking),
@@ -8,7 +8,6 @@ and compiled to headrace_engine.model.definition. All that is wrong is told at o
 from headrace_engine.language.parser import Validation, check, parse_flow, parse_flows, validate
 from headrace_engine.language.problems import FlowError, Problem
 from headrace_engine.language.registry import DuplicateType, Registry
-from headrace_engine.language.schema import json_schema
 
 __all__ = [
     "DuplicateType",
@@ -17,7 +16,6 @@ __all__ = [
     "Registry",
     "Validation",
     "check",
-    "json_schema",
     "parse_flow",
     "parse_flows",
     "validate",

@@ -6,7 +6,7 @@ from typing import Annotated, Any, Literal, Self
 
 from pydantic import AfterValidator, AliasChoices, ConfigDict, Field, model_validator
 
-from headrace_engine.language.identifiers import TASK_ID, in_schema, task_id
+from headrace_engine.language.identifiers import TASK_ID, in_schema, input_id, task_id
 from headrace_engine.language.markers import Flag, Holds, Text
 from headrace_engine.language.problems import PropertyError
 from headrace_engine.model.definition import RetryBehavior
@@ -35,6 +35,7 @@ def _positive(value: timedelta) -> timedelta:
     return value
 
 
+Identifier = Annotated[str, AfterValidator(input_id), Rendering.STATIC]
 PositiveDuration = Annotated[IsoDuration, AfterValidator(_positive), Rendering.STATIC]
 
 

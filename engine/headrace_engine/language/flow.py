@@ -6,13 +6,13 @@ from pydantic import AfterValidator, AliasChoices, Field
 
 from headrace_engine.language import identifiers
 from headrace_engine.language.common import (
+    Identifier,
     LanguageProperties,
     PositiveDuration,
     RetryField,
     WorkerGroup,
     WorkerSelector,
 )
-from headrace_engine.language.inputs import Identifier
 from headrace_engine.language.markers import (
     ConditionList,
     Flag,

@@ -5,13 +5,11 @@ from typing import Annotated, Any, Literal, Self
 
 from pydantic import AfterValidator, AliasChoices, BeforeValidator, Field, model_validator
 
-from headrace_engine.language.common import LanguageProperties
-from headrace_engine.language.identifiers import INPUT_ID, in_schema, input_id
+from headrace_engine.language.common import Identifier, LanguageProperties
+from headrace_engine.language.identifiers import INPUT_ID, in_schema
 from headrace_engine.language.markers import Flag, Text, Verbatim
 from headrace_engine.language.problems import PropertyError
 from headrace_engine.plugin import IsoDuration, Rendering
-
-Identifier = Annotated[str, AfterValidator(input_id), Rendering.STATIC]
 
 
 def pattern(value: str) -> str:

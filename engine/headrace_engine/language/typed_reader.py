@@ -20,7 +20,6 @@ from headrace_engine.language.common import (
 from headrace_engine.language.defaults import PluginDefaults
 from headrace_engine.language.fields import fields_of, names_of
 from headrace_engine.language.flow import SLAS
-from headrace_engine.language.inputs import INPUT_WARNINGS, INPUTS, InputProperties, OutputProperties
 from headrace_engine.language.markers import Holds
 from headrace_engine.language.nodes import Entries, Items, Node, Scalar, plain
 from headrace_engine.language.problems import did_you_mean, listed
@@ -65,6 +64,7 @@ def not_supported(what: str, why: str) -> str:
 
 
 if TYPE_CHECKING:
+    from headrace_engine.language.inputs import OutputProperties
     from headrace_engine.language.triggers import Trigger
 
 
@@ -179,9 +179,14 @@ class TypedReader:
 
     def inputs(self, node: Node | None) -> tuple[InputDefinition, ...]:
         """Read inputs: of a flow, of a Pause."""
+        items = list(self.items(node, Holds.INPUTS.value))
+        if not items:
+            return ()
+        from headrace_engine.language.inputs import INPUT_WARNINGS, INPUTS  # noqa: PLC0415 - many flows have none
+
         found: list[tuple[InputDefinition, Entries]] = []
         ids = Ids(self.report)
-        for item in self.items(node, Holds.INPUTS.value):
+        for item in items:
             checked = self.chosen(item, INPUTS, "an input", "input")
             if checked is None:
                 continue
@@ -214,9 +219,14 @@ class TypedReader:
 
     def outputs(self, node: Node | None) -> tuple[OutputDefinition, ...]:
         """Read the outputs of a flow."""
+        items = list(self.items(node, Holds.OUTPUTS.value))
+        if not items:
+            return ()
+        from headrace_engine.language.inputs import OutputProperties  # noqa: PLC0415 - as above
+
         found = []
         ids = Ids(self.report)
-        for item in self.items(node, Holds.OUTPUTS.value):
+        for item in items:
             if not isinstance(item, Entries):
                 self.report.problem(item, f"Expected an output, a map with `id`, `type` and `value`, got {show(item)}.")
                 continue
@@ -376,6 +386,8 @@ def _retry(model: RetryProperties) -> Retry:
 
 
 def _input(checked: Checked) -> InputDefinition:
+    from headrace_engine.language.inputs import InputProperties  # noqa: PLC0415 - see TypedReader.inputs
+
     model: InputProperties = checked.model
     common = names_of(InputProperties)
     dumped = model.model_dump(mode="json", by_alias=True, exclude_none=True)

@@ -10,9 +10,10 @@ from typing import Any
 import jsonschema
 import pytest
 
-from headrace_engine.language import Registry, json_schema, validate
+from headrace_engine.language import Registry, validate
 from headrace_engine.language.nodes import plain
 from headrace_engine.language.problems import FlowError
+from headrace_engine.language.schema import json_schema
 from headrace_engine.language.yaml_reader import read_documents
 
 INVALID = sorted((Path(__file__).parents[2] / "flows" / "invalid").glob("*.yaml"))

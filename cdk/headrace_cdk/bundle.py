@@ -1,0 +1,292 @@
+"""Packs the functions' code, without Docker: our packages, and the libraries they need for Lambda's platform.
+
+Libraries come as wheels for the function's architecture and Python, in the versions that are installed here: what was
+tested is what is shipped. `boto3` is not packed: Lambda brings it, and with it a bundle would be half as large again;
+what we use of it has been there for years. A bundle is made again when anything that goes into it has changed.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+import importlib.util
+import json
+import os
+import pickle
+import re
+import shutil
+import subprocess
+import tempfile
+import zipfile
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from enum import StrEnum
+from functools import cached_property
+from importlib import metadata
+from pathlib import Path
+
+import uv
+
+DISTRIBUTION = "headrace"
+PACKAGES = ("headrace_engine", "headrace_functions", "headrace_runners", "headrace_tasks")
+_RECIPE = 2
+"""Raised when the same sources and libraries are packed differently."""
+
+_COMMAND_LINE = frozenset({"click", "rich"})
+_OF_THE_RUNTIME = ("boto3", "botocore", "s3transfer")
+# jsonconversion is for a module of amazon.ion that is not imported, and takes numpy along: 15 MB.
+_UNUSED = ("jsonconversion", "numpy")
+_LEFT_OUT = frozenset({"__pycache__", "test", "tests", "testing"})
+_ENTRY_POINTS = "[headrace.tasks]"
+_GLIBC = "2_34"
+"""Of Amazon Linux 2023, on which Lambda runs Python from 3.12 on."""
+_EARLIEST = (1980, 1, 1, 0, 0, 0)
+"""The date of every file: the same content makes the same bundle."""
+
+# Dates and numbers are formatted for all languages; what these sections name is never asked for. Half of babel's size.
+_LOCALE_SECTIONS_UNUSED = frozenset(
+    {
+        "compact_currency_formats",
+        "compact_decimal_formats",
+        "compound_unit_patterns",
+        "currency_names",
+        "currency_names_plural",
+        "currency_symbols",
+        "currency_unit_patterns",
+        "date_fields",
+        "datetime_skeletons",
+        "interval_formats",
+        "languages",
+        "list_patterns",
+        "scripts",
+        "unit_display_names",
+        "unit_patterns",
+        "variants",
+    }
+)
+
+
+class BundleError(Exception):
+    """The code cannot be packed; the message ends with what the packer said."""
+
+
+class Bundle(StrEnum):
+    """What is packed together, named after who runs it."""
+
+    PLATFORM = "platform"
+    """All functions but `worker`; `script`, too, which reads jobs and runs processes: one upload for four."""
+    WORKER = "worker"
+    """The same, with the databases' drivers."""
+
+
+_EXTRAS: Mapping[Bundle, tuple[str, ...]] = {
+    Bundle.PLATFORM: ("aws",),
+    Bundle.WORKER: ("aws", "duckdb", "postgresql"),
+}
+"""The extras of the distribution whose libraries a bundle holds beside those that everything needs."""
+
+
+@dataclass(frozen=True, slots=True)
+class Target:
+    """What the code will run on."""
+
+    python: str
+    """The version, such as 3.13."""
+    architecture: str
+    """arm64 or x86_64."""
+
+    @property
+    def platform(self) -> str:
+        """As wheels call it."""
+        machine = "aarch64" if self.architecture == "arm64" else self.architecture
+        return f"{machine}-manylinux_{_GLIBC}"
+
+    def __str__(self) -> str:
+        return f"{self.architecture}-{self.python}"
+
+
+class Bundler:
+    """Makes bundles for *target*, and keeps them in *cache*; *plugins* are requirements of packages to pack as well."""
+
+    def __init__(self, target: Target, cache: Path, plugins: Sequence[str] = ()) -> None:
+        self._target = target
+        self._cache = cache
+        self._plugins = tuple(plugins)
+
+    def build(self, bundle: Bundle) -> Path:
+        """Return the bundle as a zip file. Raises BundleError when a library cannot be had."""
+        libraries = self._library_key(bundle)
+        stem = f"{bundle.value}-{self._target}-"
+        path = self._cache / f"{stem}{_digest([libraries, self._sources_key])[:16]}.zip"
+        if path.exists():
+            return path
+        self._cache.mkdir(parents=True, exist_ok=True)
+        with _partial(path) as partial:
+            # Libraries seldom change, and take long to compress.
+            shutil.copyfile(self._libraries(bundle, libraries), partial)
+            _add_to_zip(partial, [*self._sources, *_distribution_files()])
+        for older in self._cache.glob(f"{stem}*.zip"):
+            if older != path:
+                older.unlink(missing_ok=True)
+        return path
+
+    def requirements(self, bundle: Bundle) -> list[str]:
+        """Return what the bundle asks of the package index."""
+        return sorted({*_requirements(_EXTRAS[bundle]), *self._plugins})
+
+    # -- Libraries ----------------------------------------------------------------------------------
+
+    def _library_key(self, bundle: Bundle) -> str:
+        recipe = [_RECIPE, self._target.platform, self._target.python, sorted(_LOCALE_SECTIONS_UNUSED), _UNUSED]
+        return _digest([recipe, self.requirements(bundle), _installed()])[:16]
+
+    def _libraries(self, bundle: Bundle, key: str) -> Path:
+        """Return a zip file with the bundle's libraries; bundles that need the same share it."""
+        path = self._cache / f"libraries-{self._target}-{key}.zip"
+        if not path.exists():
+            with _partial(path) as partial, tempfile.TemporaryDirectory(dir=self._cache) as folder:
+                self._install(self.requirements(bundle), Path(folder))
+                _thin_out(Path(folder))
+                _add_to_zip(partial, _files_below(Path(folder)))
+        return path
+
+    def _install(self, requirements: Sequence[str], folder: Path) -> None:
+        with tempfile.TemporaryDirectory() as lists:
+            constraints, excludes = Path(lists, "constraints.txt"), Path(lists, "excludes.txt")
+            constraints.write_text("\n".join(_installed()), encoding="utf-8")
+            excludes.write_text("\n".join([*_OF_THE_RUNTIME, *_UNUSED]), encoding="utf-8")
+            command = [
+                *(uv.find_uv_bin(), "pip", "install", "--quiet", "--no-config", "--link-mode", "copy"),
+                *("--python-platform", self._target.platform, "--python-version", self._target.python),
+                *("--only-binary", ":all:", "--constraints", str(constraints), "--excludes", str(excludes)),
+                *("--target", str(folder), *requirements),
+            ]
+            done = subprocess.run(command, capture_output=True, text=True, check=False)  # noqa: S603  # uv, and our list
+        if done.returncode:
+            raise BundleError(f"The libraries for {self._target} cannot be had:\n{done.stderr.strip()}")
+
+    # -- Our own code -------------------------------------------------------------------------------
+
+    @cached_property
+    def _sources(self) -> list[tuple[str, Path]]:
+        return [
+            (f"{package}/{name}", path)
+            for package in PACKAGES
+            for name, path in _files_below(_location(package))
+            if path.suffix not in (".pyc", ".pyi") and path.name != "testing.py"
+        ]
+
+    @cached_property
+    def _sources_key(self) -> str:
+        files = [[name, hashlib.sha256(path.read_bytes()).hexdigest()] for name, path in self._sources]
+        return _digest([*files, *_distribution_files()])
+
+
+def _location(package: str) -> Path:
+    """Return the folder of an installed package of ours, without importing it."""
+    found = importlib.util.find_spec(package)
+    if found is None or not found.submodule_search_locations:
+        raise BundleError(f"The package {package} is not installed beside the CDK app")
+    return Path(found.submodule_search_locations[0])
+
+
+def _distribution_files() -> list[tuple[str, str]]:
+    """Return what `importlib.metadata` must find of our distribution: the entry points of its task types."""
+    distribution = metadata.distribution(DISTRIBUTION)
+    folder = f"{DISTRIBUTION}-{distribution.version}.dist-info"
+    return [
+        (f"{folder}/METADATA", f"Metadata-Version: 2.1\nName: {DISTRIBUTION}\nVersion: {distribution.version}\n"),
+        (f"{folder}/entry_points.txt", distribution.read_text("entry_points.txt") or ""),
+    ]
+
+
+def _requirements(extras: Sequence[str]) -> Iterator[str]:
+    """Yield what our distribution requires, with *extras*, but for the command line and what the runtime brings."""
+    for line in metadata.requires(DISTRIBUTION) or ():
+        requirement, _, marker = (part.strip() for part in line.partition(";"))
+        named = re.match(r"[\w.-]+", requirement)
+        name = named.group().lower().replace("_", "-") if named else ""
+        wanted = re.fullmatch(r"""extra == ['"]([\w-]+)['"]""", marker)
+        if marker and (wanted is None or wanted.group(1) not in extras):
+            continue
+        if name not in _COMMAND_LINE and name not in _OF_THE_RUNTIME and name != DISTRIBUTION:
+            yield requirement
+
+
+def _installed() -> list[str]:
+    """Return the versions that are installed here, as constraints."""
+    found = {each.metadata["Name"].lower(): each.version for each in metadata.distributions()}
+    return sorted(f"{name}=={version}" for name, version in found.items() if name != DISTRIBUTION)
+
+
+# -- Less of it ---------------------------------------------------------------------------------------
+
+
+def _thin_out(folder: Path) -> None:
+    """Remove from installed libraries what nobody imports at run time."""
+    for path in sorted(folder.rglob("*"), reverse=True):  # what is in a folder before the folder
+        if path.is_dir():
+            if path.name in _LEFT_OUT:
+                shutil.rmtree(path)
+            elif path.name.endswith(".dist-info"):
+                _thin_out_metadata(path)
+        elif path.suffix in (".pyc", ".pyi", ".c", ".h", ".pyx", ".pxd") or path.name in (".lock", "py.typed"):
+            path.unlink(missing_ok=True)
+    shutil.rmtree(folder / "bin", ignore_errors=True)
+    for locale in (folder / "babel" / "locale-data").glob("*.dat"):
+        # As trustworthy as the library's code, which came in the same wheel.
+        sections = pickle.loads(locale.read_bytes())  # noqa: S301
+        kept = {name: value for name, value in sections.items() if name not in _LOCALE_SECTIONS_UNUSED}
+        locale.write_bytes(pickle.dumps(kept, protocol=4))
+
+
+def _thin_out_metadata(folder: Path) -> None:
+    """Leave what is asked for at run time: a distribution's name and version, and entry points of task types."""
+    entry_points = folder / "entry_points.txt"
+    for path in sorted(folder.rglob("*"), reverse=True):
+        if path.is_dir():
+            path.rmdir()
+        elif path.name == "METADATA":
+            path.write_text(path.read_text(encoding="utf-8").partition("\n\n")[0] + "\n", encoding="utf-8")
+        elif path != entry_points or _ENTRY_POINTS not in path.read_text(encoding="utf-8"):
+            path.unlink()
+
+
+# -- Files --------------------------------------------------------------------------------------------
+
+
+def _files_below(folder: Path) -> list[tuple[str, Path]]:
+    """Return the files with their names below *folder*, in one order on every machine."""
+    found = []
+    for root, folders, files in os.walk(folder):
+        folders[:] = [name for name in folders if name not in _LEFT_OUT]
+        found += [Path(root, name) for name in files]
+    return sorted((path.relative_to(folder).as_posix(), path) for path in found)
+
+
+def _add_to_zip(target: Path, files: Iterable[tuple[str, Path | str]]) -> None:
+    """Add the files to a zip file, or begin one where *target* is empty."""
+    with zipfile.ZipFile(target, "a") as archive:
+        for name, content in sorted(files, key=lambda file: file[0]):
+            entry = zipfile.ZipInfo(name, _EARLIEST)
+            entry.compress_type = zipfile.ZIP_DEFLATED
+            entry.external_attr = 0o644 << 16
+            data = content.read_bytes() if isinstance(content, Path) else content
+            archive.writestr(entry, data, compresslevel=6)
+
+
+@contextlib.contextmanager
+def _partial(path: Path) -> Iterator[Path]:
+    """Yield a path to write to; what is there becomes *path*, whole, when the block ends without error."""
+    descriptor, name = tempfile.mkstemp(prefix=path.stem, suffix=".partial", dir=path.parent)
+    os.close(descriptor)
+    partial = Path(name)
+    try:
+        yield partial
+        partial.replace(path)
+    finally:
+        partial.unlink(missing_ok=True)
+
+
+def _digest(value: object) -> str:
+    return hashlib.sha256(json.dumps(value).encode()).hexdigest()

@@ -1,0 +1,222 @@
+"""The Lambda functions, a role each, and what calls them by queue or by invocation."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+from aws_cdk import Duration, RemovalPolicy, Size, Stack
+from aws_cdk import aws_iam as iam
+from aws_cdk import aws_lambda as lambda_
+from aws_cdk import aws_logs as logs
+from aws_cdk import aws_sqs as sqs
+from constructs import Construct
+
+from headrace_cdk.acknowledgments import acknowledge, wildcard
+from headrace_cdk.bundle import Bundle, Bundler
+from headrace_cdk.permissions import Parts, Permissions
+from headrace_cdk.props import FunctionProps, HeadraceProps
+from headrace_cdk.timeouts import API_TIMEOUT, ATTEMPT_TIMEOUT, EXECUTOR_TIMEOUT, TRIGGERS_TIMEOUT
+
+METRICS_NAMESPACE = "Headrace"
+_BATCH = 10
+_SCRATCH = Size.mebibytes(2048)
+"""For files of task runs; what is beyond the 512 MB that cost nothing is paid only while an attempt runs."""
+
+
+class Functions(Construct):
+    """`executor`, `worker`, `script`, `triggers`, which are wired by `connect` once there is an API, and `api`."""
+
+    def __init__(self, scope: Construct, id_: str, props: HeadraceProps, parts: Parts) -> None:
+        super().__init__(scope, id_)
+        self._props = props
+        self._parts = parts
+        self._permissions = Permissions(Stack.of(self), parts)
+        self._bundler = Bundler(props.target, props.bundle_cache, props.plugins)
+        self._runtime = lambda_.Runtime(
+            f"python{props.python_version}", lambda_.RuntimeFamily.PYTHON, supports_inline_code=True
+        )
+        queues = parts.mailbox
+        common = {"HEADRACE_STACK": parts.name, "HEADRACE_TABLE": parts.state.table.table_name}
+        platform = common | {
+            "HEADRACE_BUCKET": parts.storage.bucket.bucket_name,
+            "HEADRACE_MAILBOX_URL": queues.mailbox.queue_url,
+            "HEADRACE_SECRETS_PREFIX": parts.secrets_prefix,
+            "HEADRACE_SIGNING_SECRET": parts.keys.signing_secret.secret_arn,
+            "HEADRACE_KEY": parts.keys.sealing.key_arn,
+        }
+        self.api = self._function(
+            "api",
+            size=props.api,
+            timeout=API_TIMEOUT,
+            environment=platform,
+            statements=self._permissions.api(),
+        )
+        self.worker = self._function(
+            "worker",
+            bundle=Bundle.WORKER,
+            size=props.worker,
+            timeout=ATTEMPT_TIMEOUT,
+            environment=platform,
+            statements=self._permissions.worker(),
+            loops=True,
+        )
+        self.script = self._function(
+            "script",
+            size=props.script,
+            timeout=ATTEMPT_TIMEOUT,
+            environment=common | {"HEADRACE_MAILBOX_URL": queues.mailbox.queue_url},
+            statements=self._permissions.script(),
+            loops=True,
+        )
+        advancing = platform | {
+            "HEADRACE_DELAYS_URL": queues.delays.queue_url,
+            "HEADRACE_DELAYS_ARN": queues.delays.queue_arn,
+            "HEADRACE_WORKER_FUNCTION": self.worker.function_name,
+            "HEADRACE_SCRIPT_FUNCTION": self.script.function_name,
+            "HEADRACE_BUS": parts.bus.event_bus_name,
+            "HEADRACE_SCHEDULE_GROUP": parts.schedule_group.ref,
+            "HEADRACE_SCHEDULE_ROLE": parts.schedule_role.role_arn,
+        }
+        self.executor = self._function(
+            "executor",
+            size=props.executor,
+            timeout=EXECUTOR_TIMEOUT,
+            environment=advancing,
+            statements=self._permissions.executor(self.worker, self.script),
+            loops=True,
+        )
+        self.triggers = self._function(
+            "triggers",
+            size=props.triggers,
+            timeout=TRIGGERS_TIMEOUT,
+            environment=advancing,
+            statements=self._permissions.triggers(self.worker, self.script),
+            loops=True,
+        )
+        self._poll(self.executor, queues.mailbox, "Mailbox", props.executor_concurrency)
+        # Without a maximum, Lambda polls an idle queue with two pollers instead of five, each of which is paid.
+        self._poll(self.triggers, queues.delays, "Delays")
+        self._poll(self.triggers, queues.mailbox_dead, "MailboxDead")
+        self._poll(self.triggers, queues.delays_dead, "DelaysDead")
+        # An attempt is never run again by Lambda: what became of it, `triggers` finds out from the failure record.
+        self._on_failure(self.worker, queues.delays, retries=0)
+        self._on_failure(self.script, queues.delays, retries=0)
+        self._on_failure(self.triggers, queues.delays_dead, retries=2)
+
+    def connect(self, api_url: str) -> None:
+        """Tell `script` where files are asked for."""
+        self.script.add_environment("HEADRACE_API_URL", api_url)
+
+    @property
+    def all(self) -> Sequence[lambda_.Function]:
+        """Every function."""
+        return self.executor, self.triggers, self.worker, self.script, self.api
+
+    def _function(
+        self,
+        name: str,
+        *,
+        size: FunctionProps,
+        timeout: Duration,
+        environment: Mapping[str, str],
+        statements: Sequence[iam.PolicyStatement],
+        bundle: Bundle = Bundle.PLATFORM,
+        loops: bool = False,
+    ) -> lambda_.Function:
+        props = self._props
+        title = name.capitalize()
+        log_group = logs.LogGroup(
+            self, f"{title}Logs", retention=props.log_retention, removal_policy=RemovalPolicy.DESTROY
+        )
+        role = iam.Role(
+            self,
+            f"{title}Role",
+            assumed_by=iam.ServicePrincipal("lambda.amazonaws.com"),
+            description=f"Headrace {self._parts.name}: what {name} may do",
+        )
+        for statement in statements:
+            role.add_to_policy(statement)
+            self._explain(role, statement)
+        role.add_to_policy(
+            iam.PolicyStatement(
+                actions=["logs:CreateLogStream", "logs:PutLogEvents"], resources=[log_group.log_group_arn]
+            )
+        )
+        function = lambda_.Function(
+            self,
+            title,
+            description=f"Headrace {self._parts.name}: {name}",
+            runtime=self._runtime,
+            architecture=props.architecture,
+            handler=f"headrace_functions.{name}.handler",
+            code=self._code(bundle),
+            role=role.without_policy_updates(),
+            timeout=timeout,
+            memory_size=size.memory,
+            ephemeral_storage_size=_SCRATCH if timeout is ATTEMPT_TIMEOUT else None,
+            reserved_concurrent_executions=props.reserved(size),
+            # Executor, worker and queue call each other in a circle, as they should: Lambda would stop it.
+            recursive_loop=lambda_.RecursiveLoop.ALLOW if loops else None,
+            log_group=log_group,
+            tracing=lambda_.Tracing.ACTIVE if props.tracing else lambda_.Tracing.DISABLED,
+            environment={
+                **environment,
+                "POWERTOOLS_SERVICE_NAME": name,
+                "POWERTOOLS_METRICS_NAMESPACE": METRICS_NAMESPACE,
+                "POWERTOOLS_LOG_LEVEL": props.log_level,
+                "POWERTOOLS_TRACE_DISABLED": "false" if props.tracing else "true",
+            },
+        )
+        # The function must not start, nor a queue be polled for it, before the role may what it needs.
+        function.node.add_dependency(role)
+        self._trace(role)
+        acknowledge(
+            function,
+            {"AwsSolutions-L1": "The runtime is a choice (`python_version`); the libraries are packed for it."},
+        )
+        return function
+
+    def _explain(self, role: iam.Role, statement: iam.PolicyStatement) -> None:
+        reasons = self._permissions.wildcards
+        stack = Stack.of(self)
+        for resource in statement.resources:
+            if resource in reasons:
+                acknowledge(role, {wildcard(stack, resource): reasons[resource]})
+
+    def _trace(self, role: iam.Role) -> None:
+        if self._props.tracing:
+            role.add_to_policy(
+                iam.PolicyStatement(actions=["xray:PutTelemetryRecords", "xray:PutTraceSegments"], resources=["*"])
+            )
+            acknowledge(role, {"AwsSolutions-IAM5[Resource::*]": "X-Ray's actions know no resources."})
+
+    def _code(self, bundle: Bundle) -> lambda_.Code:
+        if self._props.bundle:
+            return lambda_.Code.from_asset(str(self._bundler.build(bundle)))
+        return lambda_.Code.from_inline(f'"""Nothing is packed here: the bundle would be {bundle.value}."""\n')
+
+    def _poll(
+        self, function: lambda_.Function, queue: sqs.IQueue, id_: str, max_concurrency: int | None = None
+    ) -> None:
+        lambda_.EventSourceMapping(
+            self,
+            f"{id_}To{function.node.id}",
+            target=function,
+            event_source_arn=queue.queue_arn,
+            batch_size=_BATCH,
+            max_concurrency=max_concurrency,
+            report_batch_item_failures=True,
+        )
+
+    def _on_failure(self, function: lambda_.Function, queue: sqs.IQueue, retries: int) -> None:
+        """Have Lambda put the record of an asynchronous invocation that failed into *queue*."""
+        lambda_.CfnEventInvokeConfig(
+            self,
+            f"{function.node.id}Failures",
+            function_name=function.function_name,
+            qualifier="$LATEST",
+            maximum_retry_attempts=retries,
+            destination_config=lambda_.CfnEventInvokeConfig.DestinationConfigProperty(
+                on_failure=lambda_.CfnEventInvokeConfig.OnFailureProperty(destination=queue.queue_arn)
+            ),
+        )

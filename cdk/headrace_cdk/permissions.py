@@ -1,0 +1,234 @@
+"""What each function may do: the statements of its role, and nothing beside them.
+
+Keys of the table begin with the letter of their kind (`headrace_engine.adapters.aws.table`), and so do objects below
+``state/``; a statement names the kinds it is for. No action and no kind is a wildcard; wildcards stand only behind
+a kind, a prefix or the name of a group.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+from aws_cdk import Stack
+from aws_cdk import aws_events as events
+from aws_cdk import aws_iam as iam
+from aws_cdk import aws_lambda as lambda_
+from aws_cdk import aws_scheduler as scheduler
+from aws_cdk import aws_sqs as sqs
+
+from headrace_cdk.keys import Keys
+from headrace_cdk.mailbox import Mailbox
+from headrace_cdk.state import State
+from headrace_cdk.storage import CONTENT, FILES, STATE, Storage
+
+JOURNAL, CLAIMS, EXECUTIONS, TRIGGERS, FLOWS, KEY_VALUES, SLOTS, LOGS, METRICS = "XCETFKSLM"
+ALL_KINDS = (JOURNAL, CLAIMS, EXECUTIONS, TRIGGERS, FLOWS, KEY_VALUES, SLOTS, LOGS, METRICS)
+
+_READ = ("dynamodb:BatchGetItem", "dynamodb:GetItem", "dynamodb:Query")
+_WRITE = ("dynamodb:BatchWriteItem", "dynamodb:DeleteItem", "dynamodb:PutItem", "dynamodb:UpdateItem")
+# What headrace_engine.adapters.aws.claims.DynamoClaims needs to claim, look, close and report.
+_CLAIM = ("dynamodb:GetItem", "dynamodb:PutItem", "dynamodb:Query", "dynamodb:UpdateItem")
+# Uploads in parts are PutObject, too; the bucket's lifecycle ends those that nobody could abort.
+_CHANGE_OBJECTS = ("s3:AbortMultipartUpload", "s3:DeleteObject", "s3:GetObject", "s3:PutObject")
+_STORED_KINDS = frozenset((JOURNAL, EXECUTIONS, TRIGGERS, FLOWS, KEY_VALUES, LOGS, METRICS))
+"""The kinds whose large values lie in the bucket."""
+
+
+@dataclass(frozen=True)
+class Parts:
+    """What permissions are about."""
+
+    state: State
+    storage: Storage
+    mailbox: Mailbox
+    keys: Keys
+    bus: events.EventBus
+    schedule_group: scheduler.CfnScheduleGroup
+    schedule_role: iam.Role
+    secrets_prefix: str
+    name: str
+
+
+class Permissions:
+    """Makes statements about *parts*."""
+
+    def __init__(self, stack: Stack, parts: Parts) -> None:
+        self._stack = stack
+        self._parts = parts
+        self.wildcards: dict[str, str] = {}
+        """The resources that end in a wildcard, and why."""
+
+    # -- What the functions may do ------------------------------------------------------------------
+
+    def executor(self, worker: lambda_.IFunction, script: lambda_.IFunction) -> list[iam.PolicyStatement]:
+        """Advance executions: all kinds of state, timers, attempts, and the bus."""
+        return [
+            *self._advance(worker, script),
+            *self._consume(self._parts.mailbox.mailbox),
+            *self._key_for_services("dynamodb", "s3", "sqs"),
+        ]
+
+    def triggers(self, worker: lambda_.IFunction, script: lambda_.IFunction) -> list[iam.PolicyStatement]:
+        """As the executor, whose work it does for dead letters, on other queues."""
+        queues = self._parts.mailbox
+        return [
+            *self._advance(worker, script),
+            *self._consume(queues.delays, queues.mailbox_dead, queues.delays_dead),
+            self._send(queues.delays_dead),  # what Lambda could not have it handle
+            *self._key_for_services("dynamodb", "s3", "sqs"),
+        ]
+
+    def worker(self) -> list[iam.PolicyStatement]:
+        """Run task types of ours: it reads what they ask about, and writes no journal, execution, flow or slot."""
+        changes, reads = (CLAIMS, TRIGGERS, KEY_VALUES, LOGS, METRICS), (JOURNAL, EXECUTIONS, FLOWS)
+        return [
+            self._items((*_READ, *_WRITE), changes),
+            self._items(_READ, reads),
+            self._indexes((EXECUTIONS, FLOWS, TRIGGERS)),
+            self._objects(_CHANGE_OBJECTS, [FILES, CONTENT, *_state(changes)]),
+            self._objects(("s3:GetObject",), _state(reads)),
+            self._list(),
+            self._send(self._parts.mailbox.mailbox, self._parts.mailbox.delays),
+            *self._secrets(),
+            *self._key_for_services("dynamodb", "s3", "sqs"),
+        ]
+
+    def script(self) -> list[iam.PolicyStatement]:
+        """Run people's code: claims and the mailbox, and where Lambda puts the record of an invocation that failed.
+
+        A message from it says no more than its attempt's token allows, and a failure record only what concerns the
+        invocation that owns the claim; both are checked where they are read.
+        """
+        return [
+            self._items(_CLAIM, (CLAIMS,)),
+            self._send(self._parts.mailbox.mailbox, self._parts.mailbox.delays),
+            *self._key_for_services("dynamodb", "sqs"),
+        ]
+
+    def api(self) -> list[iam.PolicyStatement]:
+        """Answer requests: change flows and what hangs on them, and logs of attempts; executions get messages."""
+        changes = (FLOWS, TRIGGERS, KEY_VALUES, SLOTS, LOGS, METRICS)
+        reads = (JOURNAL, CLAIMS, EXECUTIONS)
+        return [
+            self._items((*_READ, *_WRITE), changes),
+            self._items(_READ, reads),
+            self._indexes((EXECUTIONS, FLOWS, TRIGGERS)),
+            self._objects(_CHANGE_OBJECTS, [FILES, CONTENT, *_state(changes)]),
+            self._objects(("s3:GetObject",), _state(reads)),
+            self._list(),
+            self._send(self._parts.mailbox.mailbox),
+            *self._secrets(),
+            *self._key_for_services("dynamodb", "s3", "sqs"),
+        ]
+
+    def _advance(self, worker: lambda_.IFunction, script: lambda_.IFunction) -> list[iam.PolicyStatement]:
+        parts = self._parts
+        changes = tuple(kind for kind in ALL_KINDS if kind != FLOWS)
+        return [
+            self._items((*_READ, *_WRITE), changes),
+            self._items(_READ, (FLOWS,)),
+            self._indexes((EXECUTIONS, FLOWS, TRIGGERS)),
+            self._objects(_CHANGE_OBJECTS, [FILES, CONTENT, *_state(changes)]),
+            self._objects(("s3:GetObject",), _state((FLOWS,))),
+            self._list(),
+            self._send(parts.mailbox.mailbox, parts.mailbox.delays),
+            _allow(("scheduler:CreateSchedule",), [self._schedules()]),
+            _allow(
+                ("iam:PassRole",),
+                [parts.schedule_role.role_arn],
+                {"StringEquals": {"iam:PassedToService": "scheduler.amazonaws.com"}},
+            ),
+            _allow(("lambda:InvokeFunction",), [worker.function_arn, script.function_arn]),
+            _allow(("events:PutEvents",), [parts.bus.event_bus_arn]),
+            *self._secrets(),
+        ]
+
+    # -- What those are made of ---------------------------------------------------------------------
+
+    def _items(self, actions: Sequence[str], kinds: Sequence[str]) -> iam.PolicyStatement:
+        """Items of these kinds, by their key, which every action here names: the condition always has what to judge."""
+        return _allow(actions, [self._parts.state.table.table_arn], _of(kinds))
+
+    def _indexes(self, kinds: Sequence[str]) -> iam.PolicyStatement:
+        return _allow(("dynamodb:Query",), self._parts.state.index_arns, _of(kinds))
+
+    def _objects(self, actions: Sequence[str], prefixes: Sequence[str]) -> iam.PolicyStatement:
+        bucket = self._parts.storage.bucket
+        why = "Objects have names of their own; the prefix says whose they are."
+        return _allow(actions, [self._wildcard(bucket.arn_for_objects(f"{prefix}*"), why) for prefix in prefixes])
+
+    def _list(self) -> iam.PolicyStatement:
+        """Without it, S3 answers "denied" about an object that is not there."""
+        return _allow(("s3:ListBucket",), [self._parts.storage.bucket.bucket_arn])
+
+    def _send(self, *queues: sqs.IQueue) -> iam.PolicyStatement:
+        return _allow(("sqs:SendMessage",), [queue.queue_arn for queue in queues])
+
+    def _consume(self, *queues: sqs.IQueue) -> list[iam.PolicyStatement]:
+        """What Lambda needs to poll a queue for a function."""
+        actions = ("sqs:DeleteMessage", "sqs:GetQueueAttributes", "sqs:ReceiveMessage")
+        return [_allow(actions, [queue.queue_arn for queue in queues])]
+
+    def _secrets(self) -> list[iam.PolicyStatement]:
+        """People's secrets, the signing keys, and sealing in the name of this stack."""
+        parts = self._parts
+        return [
+            _allow(("ssm:GetParameters",), [self._parameters()]),
+            _allow(("secretsmanager:GetSecretValue",), [parts.keys.signing_secret.secret_arn]),
+            _allow(
+                ("kms:Decrypt", "kms:GenerateDataKey"),
+                [parts.keys.sealing.key_arn],
+                {"StringEquals": {"kms:EncryptionContext:headrace:stack": parts.name}},
+            ),
+            *self._key_for_services("secretsmanager"),
+        ]
+
+    def _key_for_services(self, *services: str) -> list[iam.PolicyStatement]:
+        """With a key of the customer's: what these services need it for, and nobody without them."""
+        key = self._parts.keys.customer_key
+        if key is None:
+            return []
+        return [
+            _allow(
+                ("kms:Decrypt", "kms:DescribeKey", "kms:Encrypt", "kms:GenerateDataKey"),
+                [key.key_arn],
+                {
+                    "StringEquals": {
+                        "kms:ViaService": [f"{service}.{self._stack.region}.amazonaws.com" for service in services]
+                    }
+                },
+            )
+        ]
+
+    def _schedules(self) -> str:
+        group = self._parts.schedule_group.ref
+        return self._wildcard(
+            self._stack.format_arn(service="scheduler", resource="schedule", resource_name=f"{group}/*"),
+            "Schedules are made, each once and by its own name, in this group only.",
+        )
+
+    def _parameters(self) -> str:
+        prefix = self._parts.secrets_prefix.lstrip("/")
+        return self._wildcard(
+            self._stack.format_arn(service="ssm", resource="parameter", resource_name=f"{prefix}/*"),
+            "People add secrets of namespaces at any time; none lies below this prefix but this deployment's.",
+        )
+
+    def _wildcard(self, arn: str, why: str) -> str:
+        self.wildcards[arn] = why
+        return arn
+
+
+def _of(kinds: Sequence[str]) -> dict[str, dict[str, list[str]]]:
+    return {"ForAllValues:StringLike": {"dynamodb:LeadingKeys": [f"{kind}#*" for kind in kinds]}}
+
+
+def _state(kinds: Sequence[str]) -> list[str]:
+    return [f"{STATE}{kind}/" for kind in kinds if kind in _STORED_KINDS]
+
+
+def _allow(
+    actions: Sequence[str], resources: Sequence[str], conditions: Mapping[str, Mapping[str, object]] | None = None
+) -> iam.PolicyStatement:
+    return iam.PolicyStatement(actions=list(actions), resources=list(resources), conditions=conditions)

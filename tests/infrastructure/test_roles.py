@@ -1,0 +1,160 @@
+"""What every role of the stack may do, in full."""
+
+from __future__ import annotations
+
+import re
+
+import pytest
+
+from infrastructure.assembly import Assembly
+
+READ = "dynamodb:BatchGetItem, dynamodb:GetItem, dynamodb:Query"
+CHANGE = f"{READ}, dynamodb:BatchWriteItem, dynamodb:DeleteItem, dynamodb:PutItem, dynamodb:UpdateItem"
+OBJECTS = "s3:AbortMultipartUpload, s3:DeleteObject, s3:GetObject, s3:PutObject"
+POLL = "sqs:DeleteMessage, sqs:GetQueueAttributes, sqs:ReceiveMessage"
+INDEXES = "StateTable.Arn/index/lists StateTable.Arn/index/due"
+
+
+def kinds(letters: str) -> str:
+    """Return the condition that the keys of the table begin with one of the letters."""
+    return "if dynamodb:LeadingKeys ForAllValues:StringLike " + " ".join(f"{letter}#*" for letter in letters)
+
+
+def objects(*prefixes: str) -> str:
+    """Return the objects below the prefixes."""
+    return " ".join(f"StorageBucket.Arn/{prefix}/*" for prefix in prefixes)
+
+
+def state(letters: str) -> list[str]:
+    """Return the prefixes of the large values of kinds."""
+    return [f"state/{letter}" for letter in letters]
+
+
+SECRETS = {
+    "Allow ssm:GetParameters on arn:AWS::Partition:ssm:AWS::Region:AWS::AccountId:parameter/headrace/headrace/secrets/*",
+    "Allow secretsmanager:GetSecretValue on KeysSigning",
+    "Allow kms:Decrypt, kms:GenerateDataKey on KeysSealing.Arn if kms:EncryptionContext:headrace:stack StringEquals headrace",
+}
+LISTING = {
+    f"Allow dynamodb:Query on {INDEXES} {kinds('EFT')}",
+    "Allow s3:ListBucket on StorageBucket.Arn",
+}
+ADVANCE = {
+    *SECRETS,
+    *LISTING,
+    f"Allow {CHANGE} on StateTable.Arn {kinds('XCETKSLM')}",
+    f"Allow {READ} on StateTable.Arn {kinds('F')}",
+    f"Allow {OBJECTS} on {objects('files', 'content', *state('XETKLM'))}",
+    f"Allow s3:GetObject on {objects('state/F')}",
+    "Allow sqs:SendMessage on Mailbox.Arn MailboxDelays.Arn",
+    "Allow scheduler:CreateSchedule on arn:AWS::Partition:scheduler:AWS::Region:AWS::AccountId:schedule/TriggersSchedules/*",
+    "Allow iam:PassRole on TriggersScheduleRole.Arn if iam:PassedToService StringEquals scheduler.amazonaws.com",
+    "Allow lambda:InvokeFunction on FunctionsWorker.Arn FunctionsScript.Arn",
+    "Allow events:PutEvents on TriggersBus.Arn",
+}
+
+
+def logs(name: str) -> str:
+    """Return the statement about the function's own log."""
+    return f"Allow logs:CreateLogStream, logs:PutLogEvents on Functions{name}Logs.Arn"
+
+
+ROLES = {
+    "FunctionsExecutorRole": {*ADVANCE, logs("Executor"), f"Allow {POLL} on Mailbox.Arn"},
+    "FunctionsTriggersRole": {
+        *ADVANCE,
+        logs("Triggers"),
+        f"Allow {POLL} on MailboxDelays.Arn MailboxMailboxDead.Arn MailboxDelaysDead.Arn",
+        "Allow sqs:SendMessage on MailboxDelaysDead.Arn",
+    },
+    "FunctionsWorkerRole": {
+        *SECRETS,
+        *LISTING,
+        logs("Worker"),
+        f"Allow {CHANGE} on StateTable.Arn {kinds('CTKLM')}",
+        f"Allow {READ} on StateTable.Arn {kinds('XEF')}",
+        f"Allow {OBJECTS} on {objects('files', 'content', *state('TKLM'))}",
+        f"Allow s3:GetObject on {objects(*state('XEF'))}",
+        "Allow sqs:SendMessage on Mailbox.Arn MailboxDelays.Arn",
+    },
+    "FunctionsScriptRole": {
+        logs("Script"),
+        f"Allow dynamodb:GetItem, dynamodb:PutItem, dynamodb:Query, dynamodb:UpdateItem on StateTable.Arn {kinds('C')}",
+        "Allow sqs:SendMessage on Mailbox.Arn MailboxDelays.Arn",
+    },
+    "FunctionsApiRole": {
+        *SECRETS,
+        *LISTING,
+        logs("Api"),
+        f"Allow {CHANGE} on StateTable.Arn {kinds('FTKSLM')}",
+        f"Allow {READ} on StateTable.Arn {kinds('XCE')}",
+        f"Allow {OBJECTS} on {objects('files', 'content', *state('FTKLM'))}",
+        f"Allow s3:GetObject on {objects(*state('XE'))}",
+        "Allow sqs:SendMessage on Mailbox.Arn",
+    },
+    "TriggersScheduleRole": {"Allow sqs:SendMessage on MailboxDelays.Arn"},
+}
+WRITES = ("BatchWriteItem", "DeleteItem", "PutItem", "UpdateItem")
+
+
+def test_there_are_these_roles_and_no_other(default: Assembly) -> None:
+    assert set(default.of_type("IAM::Role")) == set(ROLES)
+    assert not default.of_type("IAM::ManagedPolicy")
+    for role in default.of_type("IAM::Role").values():
+        assert not {"Policies", "ManagedPolicyArns"} & set(role), "all a role may do stands in its one policy"
+
+
+@pytest.mark.parametrize("role", ROLES)
+def test_a_role_may_do_this_and_nothing_else(default: Assembly, role: str) -> None:
+    assert default.role_of(role) == ROLES[role]
+
+
+def test_no_action_is_a_wildcard(default: Assembly, foreign: Assembly) -> None:
+    for assembly in (default, foreign):
+        for policy in assembly.of_type("IAM::Policy").values():
+            for statement in policy["PolicyDocument"]["Statement"]:
+                actions = statement["Action"]
+                for action in actions if isinstance(actions, list) else [actions]:
+                    assert re.fullmatch(r"[a-z0-9-]+:[A-Za-z]+", action), action
+
+
+@pytest.mark.parametrize("role", ["FunctionsWorkerRole", "FunctionsScriptRole", "FunctionsApiRole"])
+def test_neither_worker_nor_script_nor_api_can_write_the_journal(
+    default: Assembly, foreign: Assembly, role: str
+) -> None:
+    for assembly in (default, foreign):
+        lines = assembly.role_of(role)
+        assert not [line for line in lines if any(write in line for write in WRITES) and "X#" in line]
+        assert not [line for line in lines if "dynamodb:" in line and "LeadingKeys" not in line]
+        assert not [line for line in lines if "s3:PutObject" in line and "state/X" in line]
+
+
+def test_script_reaches_claims_and_queues_only(default: Assembly, foreign: Assembly) -> None:
+    services = {line.removeprefix("Allow ").partition(":")[0] for line in default.role_of("FunctionsScriptRole")}
+    assert services == {"dynamodb", "sqs", "logs"}
+    keys = [line for line in foreign.role_of("FunctionsScriptRole") if "kms:" in line]
+    assert keys == [
+        "Allow kms:Decrypt, kms:DescribeKey, kms:Encrypt, kms:GenerateDataKey on Key.Arn"
+        " if kms:ViaService StringEquals dynamodb.AWS::Region.amazonaws.com sqs.AWS::Region.amazonaws.com"
+    ], "with a customer's key it opens nothing that was sealed: only its services use the key for it"
+
+
+def test_the_schedules_role_is_for_schedules_of_this_group_only(default: Assembly) -> None:
+    trust = default.of_type("IAM::Role")["TriggersScheduleRole"]["AssumeRolePolicyDocument"]["Statement"]
+    assert len(trust) == 1
+    assert trust[0]["Principal"] == {"Service": "scheduler.amazonaws.com"}
+    assert set(trust[0]["Condition"]["StringEquals"]) == {"aws:SourceAccount", "aws:SourceArn"}
+
+
+def test_only_lambda_can_be_the_functions(default: Assembly) -> None:
+    for name, role in default.of_type("IAM::Role").items():
+        if name.startswith("Functions"):
+            (trust,) = role["AssumeRolePolicyDocument"]["Statement"]
+            assert trust["Principal"] == {"Service": "lambda.amazonaws.com"}
+
+
+def test_somebodys_own_role_may_call_the_api_when_it_is_granted(foreign: Assembly) -> None:
+    assert foreign.role_of("Shopkeeper") == {
+        "Allow execute-api:Invoke on arn:AWS::Partition:execute-api:AWS::Region:AWS::AccountId:ApiHttpApi/$default/*/api/*",
+        "Allow events:PutEvents on TriggersBus.Arn",
+    }
