@@ -20,7 +20,7 @@ from headrace_engine.engine import Engine
 from headrace_engine.plugin import TaskFailure
 from headrace_engine.ports import AttemptId, Job, LogLine, MetricPoint
 from headrace_engine.prepare import job_of
-from headrace_engine.run_stores import RunFiles
+from headrace_engine.run_stores import RunFiles, file_policy
 from headrace_engine.workspace_archive import archive_of
 
 _KNOWN = 256
@@ -162,6 +162,7 @@ class AttemptAccess:
             task_id=job.task_id,
             task_run_id=job.attempt.task_run_id,
             attempt=job.attempt.number,
+            policy=file_policy(self._engine.settings, job.namespace),
         )
 
     # -- Logs and metrics ---------------------------------------------------------------------------

@@ -11,7 +11,7 @@ from headrace_engine.expressions import ExpressionError
 from headrace_engine.model.ids import new_id
 from headrace_engine.plugin import TaskFailure
 from headrace_engine.ports import Level, NotFoundError
-from headrace_engine.run_stores import RunFiles, RunKV, namespace_folder
+from headrace_engine.run_stores import RunFiles, RunKV, file_policy, namespace_folder
 from headrace_engine.services import Settings, Stores
 
 _random = random.Random()  # noqa: S311 - randomInt() and the like, never a secret
@@ -53,14 +53,14 @@ class StepHost:
 
     def secret(self, key: str, namespace: str | None) -> str:
         try:
-            value = self._stores.secrets.get(namespace or self._namespace, key)
+            value = self._stores.secrets.get(self._reached(namespace), key)
         except NotFoundError:
             raise ExpressionError(f"Cannot find secret for key '{key}'.") from None
         self.secrets_used.add(value)
         return value
 
     def kv(self, key: str, namespace: str | None, error_on_missing: bool) -> Any:  # noqa: FBT001 - agreed signature
-        namespace = namespace or self._namespace
+        namespace = self._reached(namespace)
         try:
             return RunKV(self._stores.kv, self._stores.clock, namespace).get(key)
         except KeyError:
@@ -111,6 +111,14 @@ class StepHost:
             raise ExpressionError("The function http() is not available here")
         return self._settings.http(request)
 
+    def _reached(self, namespace: str | None) -> str:
+        own = self._namespace
+        if namespace in (None, "", own):
+            return own
+        if not self._settings.may_reach(own, str(namespace)):
+            raise ExpressionError(f"The namespace '{own}' may not reach the namespace '{namespace}'")
+        return str(namespace)
+
     def _uri(self, uri_or_path: str) -> str:
         return uri_or_path if "://" in uri_or_path else self.file_uri(uri_or_path)
 
@@ -124,4 +132,5 @@ class StepHost:
             task_id="",
             task_run_id="",
             attempt=0,
+            policy=file_policy(self._settings, self._namespace),
         )

@@ -90,4 +90,7 @@ class Invocations:
             if state is None or not state.exists:
                 raise  # nothing has begun that could end: it must come again
             reason = f"The engine could not go on with this execution: {type(error).__name__}: {error}"
-            self._executor.handle(execution_id, [Abort(reason)])
+            self._executor.forget(execution_id)
+            # One that failed in its first step has no journal yet: what creates it must come along.
+            begun = self._executor.load(execution_id) is not None
+            self._executor.handle(execution_id, [*([] if begun else [decode_message(message)]), Abort(reason)])

@@ -228,6 +228,7 @@ class WorkerContext(InlineTaskContext):
         file_policy: FilePolicy | None = None,
         platform: Platform | None = None,
         can_encrypt: bool = True,
+        may_reach: Callable[[str], bool] = lambda _namespace: True,
         on_process_group: Callable[[int], None] | None = None,
     ) -> None:
         """Take the job and the ports.
@@ -269,6 +270,7 @@ class WorkerContext(InlineTaskContext):
         self._temporary_root = temporary_root
         self._platform = platform
         self._can_encrypt = can_encrypt
+        self._may_reach = may_reach
         self._on_process_group = on_process_group
         self._stopping = threading.Event()
         self._callbacks: list[Callable[[], None]] = []
@@ -316,6 +318,8 @@ class WorkerContext(InlineTaskContext):
                 callback()
 
     def kv(self, namespace: str | None = None) -> RunKV:
+        if namespace not in (None, self.namespace) and not self._may_reach(str(namespace)):
+            raise TaskFailure(f"The namespace '{self.namespace}' may not reach the namespace '{namespace}'")
         return RunKV(self._kv, self.clock, namespace or self.namespace)
 
     @property

@@ -9,12 +9,14 @@ from collections.abc import Callable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from datetime import date, datetime, timedelta
+from functools import partial
 from pathlib import Path
 from typing import Any, BinaryIO
 from urllib.parse import unquote, urlsplit
 
 from headrace_engine.plugin import TaskFailure, format_duration, parse_duration
 from headrace_engine.ports import KV, Clock, KeyExistsError, KVEntry, NotFoundError, Storage
+from headrace_engine.services import Settings
 
 SCHEME = "kestra://"
 
@@ -49,6 +51,12 @@ class FilePolicy:
     """Whether namespace files of this namespace may be written and deleted."""
     local_paths: Sequence[Path] = ()
     """Folders whose files ``file:///`` URIs may name."""
+
+
+def file_policy(settings: Settings, namespace: str) -> FilePolicy:
+    """Return what *settings* let the flows of a namespace read and write."""
+    reaches = partial(settings.may_reach, namespace)
+    return FilePolicy(reaches, reaches)
 
 
 class RunFiles:

@@ -82,6 +82,7 @@ class Settings:
     items_at_once: int = 100
     """How many executions of one ForEachItem go on at once."""
     may_reach: Callable[[str, str], bool] = lambda _own, _other: True
-    """Whether tasks of one namespace may deal with executions of another (Kestra's open version: all)."""
+    """Whether what runs in one namespace reaches secrets, keys, files and executions of another (Kestra's open
+    version: all)."""
     http: Callable[[Mapping[str, Any]], Any] | None = None
     """What the expression function http() calls; None refuses it."""

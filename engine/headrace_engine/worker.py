@@ -5,6 +5,7 @@ from __future__ import annotations
 import shutil
 from collections.abc import Callable, Mapping
 from datetime import timedelta
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +17,7 @@ from headrace_engine.plugin import NetworkPolicy, Platform
 from headrace_engine.ports import Job
 from headrace_engine.prepare import TaskClasses
 from headrace_engine.run_context import WorkerContext, run_attempt
+from headrace_engine.run_stores import file_policy
 from headrace_engine.services import Settings, Stores
 from headrace_engine.workspace_archive import archive_of, pack, unpack
 
@@ -87,6 +89,8 @@ class Worker:
             workspace=workspace,
             temporary_root=self._temporary_root,
             network=self._network,
+            file_policy=file_policy(self._settings, job.namespace),
+            may_reach=partial(self._settings.may_reach, job.namespace),
             platform=self._platform(job.namespace) if self._platform is not None else None,
             on_process_group=on_process_group,
         )

@@ -6,6 +6,7 @@ import base64
 import re
 import time
 from collections.abc import Mapping
+from datetime import timedelta
 from functools import cache
 from typing import Any
 from urllib.parse import parse_qs
@@ -19,7 +20,9 @@ from headrace_functions.observability import logger
 from headrace_functions.wiring import Wiring, wiring
 
 LARGEST_ANSWER = 6 * 1024 * 1024 - 64 * 1024
-"""Bytes of an answer that Lambda passes on, with room for what is around it."""
+"""Bytes of an answer that Lambda passes on, with room for what is around it. A larger one is read from the bucket."""
+_FETCHED = timedelta(minutes=5)
+"""How long a larger answer can be read."""
 _ATTEMPT = re.compile(r"/api/v1/attempts/(?P<execution>\w+)/(?P<run>\w+)/(?P<number>\d{1,9})/(?P<operation>\w+)")
 
 
@@ -35,7 +38,20 @@ class ApiFunction:
         """Answer a request."""
         request = _request(event)
         asked = _ATTEMPT.fullmatch(request.path)
-        return _answer(self._for_attempt(request, asked) if asked else self._api(request))
+        return self._answer(self._for_attempt(request, asked) if asked else self._api(request))
+
+    def _answer(self, response: Response) -> dict[str, Any]:
+        encoded = base64.b64encode(response.body)
+        if len(encoded) <= LARGEST_ANSWER:
+            return _event(response.status, response.headers, encoded)
+        # The address is for whoever was to have the answer; its signature is all that protects it.
+        try:
+            digest = self._wired.content.put(response.body)
+            address = self._wired.content.address(digest, _FETCHED, response.headers.get("content-type"))
+        except PortError:
+            logger.exception("An answer could not be put into the bucket")
+            return self._answer(error_response(ApiError(503, "A store did not answer; try again")))
+        return _event(303, {"location": address, "cache-control": "no-store"})
 
     def _for_attempt(self, request: Request, asked: re.Match[str]) -> Response:
         """Answer an attempt that runs apart; API Gateway lets everybody through here, the attempt's token counts."""
@@ -82,10 +98,5 @@ def _below_stage(path: str, stage: str) -> str:
     return path if stage == "$default" else path.removeprefix(f"/{stage}")
 
 
-def _answer(response: Response) -> dict[str, Any]:
-    status, headers, body = response.status, dict(response.headers), response.body
-    encoded = base64.b64encode(body)
-    if len(encoded) > LARGEST_ANSWER:
-        text = '{"message": "The answer is larger than 6 MB, the most that Lambda passes on"}'
-        return {"statusCode": 413, "headers": {"content-type": "application/json"}, "body": text}
-    return {"statusCode": status, "headers": headers, "body": encoded.decode(), "isBase64Encoded": True}
+def _event(status: int, headers: Mapping[str, str], encoded: bytes = b"") -> dict[str, Any]:
+    return {"statusCode": status, "headers": dict(headers), "body": encoded.decode(), "isBase64Encoded": True}

@@ -38,7 +38,7 @@ def handler(event: Mapping[str, Any], context: Any) -> dict[str, Any]:
 def handle(
     wired: Wiring, event: Mapping[str, Any], context: Any, *, pool: futures.Executor | None = None
 ) -> dict[str, Any]:
-    """Do what `handler` does, on *wired*, with the threads of *pool*, or of its own for a batch of several executions."""
+    """Do what `handler` does, on *wired*; with the threads of *pool*, or of its own for several executions."""
     turns: dict[str, _Turn] = {}
     for record in sqs_batch(event).records:
         group = record.group or ""
@@ -48,9 +48,7 @@ def handle(
     return {"batchItemFailures": [{"itemIdentifier": record.message_id} for record in failed]}
 
 
-def _together(
-    wired: Wiring, turns: Sequence[_Turn], context: Any, pool: futures.Executor | None
-) -> list[SqsRecord]:
+def _together(wired: Wiring, turns: Sequence[_Turn], context: Any, pool: futures.Executor | None) -> list[SqsRecord]:
     if len(turns) == 1:
         return _take(wired, turns[0], context)
     if pool is not None:

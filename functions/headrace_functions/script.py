@@ -41,7 +41,7 @@ from headrace_engine.services import Settings, Stores
 from headrace_engine.worker import Worker
 from headrace_functions.environment import ELSEWHERE, Environment
 from headrace_functions.observability import logger
-from headrace_functions.wiring import client, remaining
+from headrace_functions.wiring import make_client, remaining
 from headrace_functions.worker import run_watched
 
 _MARGIN = timedelta(seconds=20)
@@ -151,7 +151,7 @@ def shut() -> None:
 def _sandbox() -> Sandbox:
     """Return this process's sandbox; the first call takes the credentials out of the environment people's code gets."""
     environment = Environment.of(os.environ)
-    table, sqs = client("dynamodb"), client("sqs")
+    table, sqs = make_client("dynamodb"), make_client("sqs")
     # Both have their credentials now: from here on nobody finds them in the environment.
     shut()
     for name in [name for name in os.environ if name.startswith(_SECRET) and name != "AWS_LAMBDA_RUNTIME_API"]:

@@ -72,10 +72,13 @@ def _take(wired: Wiring, record: SqsRecord) -> None:
         wired.invocations.dead_letter(mail.execution_id, mail.message)
         return
     body = _object(record)
-    if "requestPayload" not in body:
+    if not isinstance(body.get("requestPayload"), dict):
         _ring(wired, record.body)
     elif "attempt" in body["requestPayload"]:
         _lost(wired, failed_invocation(body))
+    elif wired.environment.delays_arn.endswith(f":{record.queue}"):
+        # `script`, whose failures come through the delay queue, could write there what it likes.
+        raise EventError("An event that failed does not come by the delay queue")
     else:  # an event that this function could not handle when it came
         handle(wired, body["requestPayload"], None)
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import tempfile
+import threading
 from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import datetime, timedelta
@@ -33,10 +34,11 @@ from headrace_engine.adapters.aws.timers import ScheduleTarget, SqsTimers
 from headrace_engine.adapters.aws.triggers import DynamoTriggers
 from headrace_engine.adapters.local.clock import SystemClock
 from headrace_engine.context import Surroundings
-from headrace_engine.engine import Engine
+from headrace_engine.engine import Engine, UnsupportedError, refuse_unsupported
 from headrace_engine.executor import Executor
 from headrace_engine.invocations import Invocations
 from headrace_engine.language import Registry
+from headrace_engine.model.definition import FlowDefinition
 from headrace_engine.plugin import NetworkPolicy
 from headrace_engine.ports import Clock, Job
 from headrace_engine.services import Channels, Settings, Stores
@@ -53,6 +55,8 @@ _NETWORK = NetworkPolicy(
     # Where a function's credentials could be used, or asked for, by a flow's request.
     refused_hosts=frozenset({"169.254.169.254", "169.254.170.2", "localhost"}),
 )
+
+PURGE_EXECUTIONS = "io.kestra.plugin.core.execution.PurgeExecutions"
 
 Client = Callable[[str], Any]
 """Returns the boto3 client of a service, the same one each time."""
@@ -115,12 +119,18 @@ def wire(
     )
     engine = Engine(
         stores,
-        settings or Settings(surroundings=Surroundings.of(environment.variables), http=http_function(_NETWORK)),
+        settings
+        or Settings(
+            surroundings=Surroundings.of(environment.variables),
+            http=http_function(_NETWORK),
+            may_reach=is_related,
+        ),
         registry or Registry.load(),
         temporary_root=folder,
         workspaces=folder / "workspaces",
         network=_NETWORK,
         archive_workspaces=True,
+        refuse=refuse,
     )
     mailbox = SqsMailbox(client("sqs"), environment.mailbox_url, PlatformSigner(keyring), content)
     target = ScheduleTarget(environment.schedule_group, environment.delays_arn, environment.schedule_role)
@@ -159,9 +169,45 @@ def wiring() -> Wiring:
     return wire(Environment.of(os.environ), client)
 
 
-@cache
-def client(service: str) -> Any:
-    """Return the boto3 client of *service*, the same one each time."""
+def is_related(namespace: str, other: str) -> bool:
+    """Return whether two namespaces begin with the same part: those of one company or team reach each other."""
+    return namespace.partition(".")[0] == other.partition(".")[0]
+
+
+def refuse(definition: FlowDefinition) -> None:
+    """Raise UnsupportedError for what runs elsewhere, and not on AWS."""
+    refuse_unsupported(definition)
+    for task in definition.walk():
+        if task.type == PURGE_EXECUTIONS and not task.disabled:
+            raise UnsupportedError(
+                f"task `{task.id}`: {PURGE_EXECUTIONS} does not run on AWS yet: no function that runs tasks may "
+                "remove journals"
+            )
+
+
+class _Client:
+    """The boto3 client of a service, made when it is first used: an invocation waits only for those it needs."""
+
+    _making = threading.Lock()  # boto3's session is not for several threads at a time
+
+    def __init__(self, service: str) -> None:
+        self._service = service
+        self._made: Any = None
+
+    def __getattr__(self, name: str) -> Any:
+        if self._made is None:
+            with self._making:
+                if self._made is None:
+                    self._made = make_client(self._service)
+        return getattr(self._made, name)
+
+
+client: Client = cache(_Client)
+"""The client of a service, the same one each time."""
+
+
+def make_client(service: str) -> Any:
+    """Return a new boto3 client of *service*."""
     import boto3  # noqa: PLC0415  # a test's wiring brings clients of its own
     from botocore.config import Config  # noqa: PLC0415
 

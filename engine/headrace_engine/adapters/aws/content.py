@@ -50,12 +50,16 @@ class Content:
                 raise
         return checked(data, digest)
 
-    def address(self, digest: str, valid: timedelta) -> str:
-        """Return a URL from which anybody gets the content until *valid* has passed, without rights of their own."""
+    def address(self, digest: str, valid: timedelta, content_type: str | None = None) -> str:
+        """Return a URL from which anybody gets the content until *valid* has passed, without rights of their own.
+
+        It is answered as *content_type*.
+        """
+        headers = {"ResponseContentType": content_type} if content_type else {}
         with calling("S3", "GetObject"):
             return self._s3.generate_presigned_url(
                 "get_object",
-                Params={"Bucket": self._bucket, "Key": self._key(digest)},
+                Params={"Bucket": self._bucket, "Key": self._key(digest), **headers},
                 ExpiresIn=int(valid.total_seconds()),
             )
 
