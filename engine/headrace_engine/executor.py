@@ -323,7 +323,7 @@ class Executor:
                     # What is held here was old: perhaps the message applies after all.
                     known = newer
                     continue
-                self._set_again(known.state, waiting)
+                self._set_again(before.state, known.state, waiting)
                 waiting = []
                 if refused or stale:
                     known = self._catch_up(known)
@@ -373,11 +373,16 @@ class Executor:
         self._issue(state, outstanding(state, above=state.issued_through))
         return self._hold(known.issued())
 
-    def _set_again(self, state: ExecutionState, messages: Iterable[Message]) -> None:
-        """Set timers again that came before they were due: a clock may be set back meanwhile."""
+    def _set_again(self, before: ExecutionState, state: ExecutionState, messages: Iterable[Message]) -> None:
+        """Set timers again that came before they were due: a clock may be set back meanwhile.
+
+        Not those that the step itself has set, under the same key: a LoopUntil's next round.
+        """
         for message in messages:
             if isinstance(message, TimerFired) and message.key in state.timers:
-                self._channels.timers.wake(state.id, message.key, state.timers[message.key][0])
+                timer = state.timers[message.key]
+                if before.timers.get(message.key) == timer:
+                    self._channels.timers.wake(state.id, message.key, timer[0])
 
     def _step(
         self, known: Known, messages: Iterable[Message], questions: int

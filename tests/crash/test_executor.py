@@ -193,3 +193,25 @@ tasks:
         assert first.ring(day)
         second.settle(None)
         assert second.outcome(EXECUTION).state == "SUCCESS"
+
+
+def test_a_loop_sets_one_timer_a_round() -> None:
+    flow = """
+id: loop
+namespace: test
+tasks:
+  - id: until
+    type: io.kestra.plugin.core.flow.LoopUntil
+    condition: "{{ outputs.until.iterationCount >= 6 }}"
+    checkFrequency: {interval: PT1M}
+    tasks: [{id: look, type: io.kestra.plugin.core.debug.Return, format: x}]
+"""
+    set_: list[str] = []
+
+    def call(name: str, run: Callable[[], Any]) -> Any:
+        set_.append(name)
+        return run()
+
+    with runtime(through(World(), call)) as engine:
+        assert engine.run(flow).state == "SUCCESS"
+    assert set_.count("timers.wake") == 5
