@@ -12,7 +12,7 @@ PYTHONS := $(or $(PYTHON),python3.13 python3.12 python3.11 python3)
 # The data of the ETL example ends with this day.
 RUN := $(BIN)/headrace run examples/etl.yaml --input date=2015-12-31 --input-file data=@examples/data/seattle-weather.csv
 
-.PHONY: help setup run test test-slow test-emulator test-all lint format bench simulate mutants clean
+.PHONY: help setup run test test-slow test-crash test-emulator test-all lint format bench costs simulate mutants clean
 
 help: ## List the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-14s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -33,6 +33,9 @@ test: lint ## Lint, then every test but the slow ones and those of the emulator
 
 test-slow: $(INSTALLED) ## The slow tests: thousands of seeds, killed processes
 	$(BIN)/pytest -n 2 -m slow
+
+test-crash: $(INSTALLED) ## Kill the Lambda functions at every request, in every flow of the corpus: an hour
+	$(BIN)/pytest -n 2 -m slow tests/moto
 
 test-emulator: $(INSTALLED) $(EMULATOR) ## The tests against an emulated AWS, which they start on a free loopback port
 	$(BIN)/pytest -m emulator
@@ -61,6 +64,9 @@ simulate: $(INSTALLED) ## The simulator: SEEDS=1000, or one told entry by entry:
 mutants: $(INSTALLED) ## Break the engine in named ways; the simulator must notice each
 	PYTHONPATH=tests $(BIN)/python -m simulation.mutants
 
+costs: $(INSTALLED) ## Count what task runs ask of AWS and write docs/costs.md
+	$(BIN)/python benchmarks/aws_requests.py --wide --write
+
 clean: ## Remove all that is not the source, .venv included
 	rm -rf .venv .venv-emulator .cache .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache .headrace build dist
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +
@@ -88,8 +94,9 @@ $(INSTALLED): pyproject.toml
 	@touch $@
 
 # ministack pins its botocore, so it has a .venv of its own; its internals are relied on, so its version is pinned.
+# Functions run on that .venv, as on Lambda's runtime: with boto3, and nothing else that they do not bring.
 $(EMULATOR): $(INSTALLED)
 	@echo "Installing the emulated AWS into .venv-emulator"
 	@$(BIN)/python -m venv --clear .venv-emulator
-	@PIP_DISABLE_PIP_VERSION_CHECK=1 .venv-emulator/bin/python -m pip install --quiet ministack==1.5.33
+	@PIP_DISABLE_PIP_VERSION_CHECK=1 .venv-emulator/bin/python -m pip install --quiet ministack==1.5.33 boto3==1.43.106
 	@touch $@

@@ -17,7 +17,7 @@ from headrace_engine.core.messages import Abort, Poke, TimerFired
 from headrace_engine.engine import Engine
 from headrace_engine.executor import Executor
 from headrace_engine.flow_triggers import FlowTriggers
-from headrace_engine.ports import AttemptId, Job, PurgedError, StateChange
+from headrace_engine.ports import AttemptId, Job, PortError, PurgedError, StateChange
 from headrace_engine.services import Channels
 
 _log = logging.getLogger(__name__)
@@ -86,11 +86,12 @@ class Invocations:
             raise
         except Exception as error:  # whatever it is, it stopped this execution
             _log.exception("Execution %s: a message could not be handled", execution_id)
+            self._executor.forget(execution_id)  # what is held may be of one that has no journal yet
             state = self._executor.load(execution_id)
-            if state is None or not state.exists:
-                raise  # nothing has begun that could end: it must come again
+            begun = state is not None and state.exists
+            if not begun and isinstance(error, PortError):
+                raise  # nothing has begun that could end, and a store may answer next time
             reason = f"The engine could not go on with this execution: {type(error).__name__}: {error}"
-            self._executor.forget(execution_id)
-            # One that failed in its first step has no journal yet: what creates it must come along.
-            begun = self._executor.load(execution_id) is not None
-            self._executor.handle(execution_id, [*([] if begun else [decode_message(message)]), Abort(reason)])
+            # One that fails in its first step is created to be ended: else nobody would ever hear of it.
+            creating = [] if begun else [decode_message(message)]
+            self._executor.handle(execution_id, [*creating, Abort(reason)])

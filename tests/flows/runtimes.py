@@ -1,4 +1,4 @@
-"""Runs a flow of the corpus: in memory on a virtual clock, there with engines that die, or as `headrace run` does."""
+"""Runs a flow of the corpus: in memory on a virtual clock, there with engines that die, on AWS, or as `headrace run` does."""
 
 from __future__ import annotations
 
@@ -21,6 +21,7 @@ from headrace_engine.ports import LogLine
 from headrace_engine.run_stores import RunKV, namespace_folder
 from headrace_engine.services import Stores
 from headrace_engine.testing.runtime import START, Letter, VirtualRuntime
+from headrace_functions.testing.cloud import Cloud
 
 _LONGEST_WAIT = 30.0
 
@@ -48,7 +49,9 @@ class FrailRuntime(VirtualRuntime):
             self.recover()
 
 
-def run_virtually(case: FlowCase, folder: Path, make: type[VirtualRuntime] = VirtualRuntime) -> dict[str, Any]:
+def run_virtually(
+    case: FlowCase, folder: Path, make: Callable[..., VirtualRuntime | Cloud] = VirtualRuntime
+) -> dict[str, Any]:
     """Run *case* on the virtual clock; return its outcome."""
     given, flow = case.given, yaml.safe_load(case.source)
     now = datetime.fromisoformat(given["now"]) if "now" in given else START
@@ -84,7 +87,7 @@ def run_virtually(case: FlowCase, folder: Path, make: type[VirtualRuntime] = Vir
         return outcome(_actual(runtime.stores, execution_id, before, shown), given)
 
 
-def _pass(runtime: VirtualRuntime, after: str | None) -> None:
+def _pass(runtime: VirtualRuntime | Cloud, after: str | None) -> None:
     """Let *after* go by; without it, do what is left to do now."""
     if after is None:
         runtime.settle(None)

@@ -68,3 +68,13 @@ def test_a_restart_asks_for_a_slot_again() -> None:
     run.send(SlotGranted())
     assert run.states == {"a": "SUCCESS", "b": "SUCCESS"}
     assert run.history[-2:] == ["RUNNING", "SUCCESS"]
+
+
+def test_a_restart_that_is_called_off_asks_for_no_slot_again() -> None:
+    """It is about to end: what is left to ask is the flow's outputs."""
+    refused = Slot(granted=False, behavior=LimitBehavior.CANCEL)
+    definition = flow(task("a"), task("b"), concurrency=LIMIT, outputs=(OutputDefinition("o", "STRING", "x"),))
+    run = Run(definition, {"a": [State.FAILED, State.SUCCESS], "slot": [Slot(granted=True), refused]}).start()
+    run.send(Restart(), limit=10)
+    assert run.history == ["CREATED", "RUNNING", "FAILED", "RESTARTED", "CANCELLED"]
+    assert run.calls["slot"] == 2

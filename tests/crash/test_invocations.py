@@ -1,0 +1,186 @@
+"""What an invocation owes that comes late, comes again, or cannot go on (DESIGN §3.3, §3.12)."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from copy import copy
+from dataclasses import replace
+from datetime import timedelta
+from typing import Any
+
+import pytest
+
+from crash.faults import through
+from crash.virtual import registry
+from headrace_engine.core.codec import NewerFormatError, encode_message
+from headrace_engine.core.messages import Create, Poke
+from headrace_engine.executor import summary
+from headrace_engine.invocations import Invocations
+from headrace_engine.ports import PortError
+from headrace_engine.testing.runtime import VirtualRuntime, World
+from headrace_engine.testing.simulation.upgrade import NextJournal
+
+TASKS = registry()
+EXECUTION = "execution"
+ONE = """
+id: one
+namespace: test
+tasks:
+  - {id: log, type: io.kestra.plugin.core.log.Log, message: here}
+"""
+TWENTY = "id: twenty\nnamespace: test\ntasks:\n" + "".join(
+    f"  - {{id: effect{number}, type: test.Effect, label: e{number}}}\n" for number in range(20)
+)
+LIMITED = f"""{ONE}concurrency: {{limit: 1, behavior: QUEUE}}
+afterExecution:
+  - {{id: effect, type: test.Effect, label: after}}
+"""
+WAITING = """
+id: waiting
+namespace: test
+sla:
+  - {id: soon, type: MAX_DURATION, duration: PT1H, behavior: NONE, labels: {sla: broken}}
+tasks:
+  - {id: wait, type: io.kestra.plugin.core.flow.Pause}
+"""
+UPSTREAM = f"{ONE}outputs: [{{id: n, type: INT, value: 3}}]\n"
+LISTENER = """
+id: listener
+namespace: test
+inputs: [{id: n, type: INT}]
+tasks:
+  - {id: log, type: io.kestra.plugin.core.log.Log, message: "{{ inputs.n }}"}
+triggers:
+  - id: source
+    type: io.kestra.plugin.core.trigger.Flow
+    inputs: {n: "{{ trigger.outputs.n }}"}
+    preconditions: {id: one, flows: [{namespace: test, flowId: one, states: [SUCCESS]}]}
+"""
+
+
+def runtime(world: World) -> VirtualRuntime:
+    return VirtualRuntime(world=world, registry=TASKS, is_gone=lambda _owner: False)
+
+
+def invocations(engine: VirtualRuntime) -> Invocations:
+    return Invocations(engine.engine, engine.world.channels, engine.executor)
+
+
+def begins(engine: VirtualRuntime, source: str) -> bytes:
+    """Save the flow; return the message that creates an execution of it."""
+    definition = engine.save_flow(source)
+    _, created = engine.engine.new_execution(definition.namespace, definition.id, {}, execution_id=EXECUTION)
+    return encode_message(Create(created))
+
+
+def failing(world: World, name: str) -> tuple[World, list[str]]:
+    """Return *world* with a port call that fails as often as the list returned has items."""
+    failures: list[str] = []
+
+    def call(called: str, run: Callable[[], Any]) -> Any:
+        if called == name and failures:
+            raise PortError(failures.pop())
+        return run()
+
+    return through(world, call), failures
+
+
+def test_a_dead_letter_that_would_create_an_execution_comes_again_until_it_has() -> None:
+    """An end cannot be recorded for what has not begun: dropped, nobody would ever hear of it."""
+    world, failures = failing(World(), "journal.append")
+    with runtime(world) as engine:
+        create = begins(engine, ONE)
+        failures.append("throttled")
+        with pytest.raises(PortError):
+            invocations(engine).dead_letter(EXECUTION, create)
+        invocations(engine).dead_letter(EXECUTION, create)
+        assert engine.outcome(EXECUTION).state == "SUCCESS"
+
+
+def test_a_dead_letter_that_fails_again_ends_its_execution_visibly() -> None:
+    world, failures = failing(World(), "bus.publish")
+    with runtime(world) as engine:
+        invocations(engine).advance(EXECUTION, [begins(engine, WAITING)])
+        failures.append("throttled")
+        invocations(engine).dead_letter(EXECUTION, encode_message(Poke()))
+        assert engine.outcome(EXECUTION).state == "FAILED"
+        error = "The engine could not go on with this execution: PortError: throttled"
+        assert engine.state(EXECUTION).error == error
+
+
+@pytest.mark.parametrize("method", [Invocations.advance, Invocations.dead_letter], ids=lambda method: method.__name__)
+def test_a_message_to_a_purged_execution_is_done_with(method: Any) -> None:
+    """Its Create, doubled or late, would otherwise fail for ever: the tombstone refuses every entry."""
+    world = World()
+    with runtime(world) as engine:
+        create = begins(engine, ONE)
+        invocations(engine).advance(EXECUTION, [create])
+        world.journal.purge(EXECUTION)
+        engine.executor.forget(EXECUTION)
+        method(invocations(engine), EXECUTION, [create] if method is Invocations.advance else create)
+        assert not world.journal.entries(EXECUTION)
+
+
+def test_an_invocation_that_begins_after_it_should_have_ended_gets_on() -> None:
+    """Else it would send itself a message, and that one's invocation another, for ever."""
+    world = World()
+    with runtime(world) as engine:
+        message = begins(engine, TWENTY)
+        past = world.clock.now() - timedelta(seconds=1)
+        for _ in range(100):
+            invocations(engine).advance(EXECUTION, [message], yield_at=past)
+            if not world.letters:
+                break
+            message = encode_message(world.letters.popleft().message)
+        assert engine.outcome(EXECUTION).state == "SUCCESS"
+
+
+def test_the_slot_that_a_late_executor_took_is_given_back() -> None:
+    """It asks for a slot, and before it can write that it has it, others start the execution, end it and go on."""
+    world = World()
+    overtaking = [1]
+
+    def call(name: str, run: Callable[[], Any]) -> Any:
+        if name == "journal.append" and overtaking:
+            overtaking.clear()
+            invocations(early).advance(EXECUTION, [create])
+            assert early.outcome(EXECUTION).state == "SUCCESS"
+            world.stores.slots.acquire("test/one", EXECUTION, 1)  # by a call of the late one that was under way
+        return run()
+
+    with runtime(world) as early, runtime(through(world, call)) as late:
+        create = begins(early, LIMITED)
+        invocations(late).advance(EXECUTION, [create])
+        assert not overtaking
+        assert not world.stores.slots.state("test/one").holders
+
+
+def test_a_poke_brings_a_summary_up_to_date_that_no_change_of_state_does() -> None:
+    """Else the sweeper pokes an execution that waits for a person for ever, for a time that is long past."""
+    world = World()
+    with runtime(world) as engine:
+        invocations(engine).advance(EXECUTION, [begins(engine, WAITING)])
+        engine.settle(timedelta(hours=2))  # the SLA's labels change, the state does not
+        invocations(engine).advance(EXECUTION, [encode_message(Poke())])
+        state = engine.state(EXECUTION)
+        assert ("sla", "broken") in state.labels
+        assert world.stores.executions.get(EXECUTION) == summary(state)
+        assert not list(world.stores.executions.due(world.clock.now() + timedelta(days=365)))
+
+
+def test_an_old_listener_leaves_the_news_of_a_newer_version_to_others() -> None:
+    """Swallowed, the change would be acknowledged, and nothing would ever start."""
+    world = World()
+    upgraded = copy(world)
+    upgraded.stores = replace(world.stores, journal=NextJournal(world.journal))
+    with runtime(upgraded) as newer, runtime(world) as older:
+        newer.save_flow(LISTENER)
+        invocations(newer).advance(EXECUTION, [begins(newer, UPSTREAM)])
+        change = next(change for change in world.changes if change.state.is_terminal)
+        with pytest.raises(NewerFormatError):
+            invocations(older).hear(change)
+        assert not world.letters
+        invocations(newer).hear(change)
+        (started,) = world.letters
+        assert isinstance(started.message, Create)
+        assert started.message.created.flow_id == "listener"
