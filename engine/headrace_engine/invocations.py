@@ -6,14 +6,15 @@ point and be called again: what has been done already is found done.
 
 from __future__ import annotations
 
+import hashlib
 import logging
 from collections.abc import Sequence
 from contextlib import suppress
-from datetime import datetime
+from datetime import datetime, timedelta
 
 from headrace_engine.attempts import Attempts, Execute, Vet, accept
 from headrace_engine.core.codec import NewerFormatError, decode_message, encode_message
-from headrace_engine.core.messages import Abort, Poke, TimerFired
+from headrace_engine.core.messages import Abort, Message, Poke, TimerFired
 from headrace_engine.engine import Engine
 from headrace_engine.executor import Executor
 from headrace_engine.flow_triggers import FlowTriggers
@@ -21,6 +22,12 @@ from headrace_engine.ports import AttemptId, Job, PortError, PurgedError, StateC
 from headrace_engine.services import Channels
 
 _log = logging.getLogger(__name__)
+
+_DEATHS = 3
+"""After so many processes that died of a dead letter its execution is ended without trying it again."""
+_MARKS = "_headrace"
+"""The namespace, which no flow can have, of the keys that say so."""
+_MARK_KEPT = timedelta(days=14)
 
 
 class Invocations:
@@ -76,9 +83,21 @@ class Invocations:
     def dead_letter(self, execution_id: str, message: bytes) -> None:
         """Try a message that could not be handled once more; when that fails too, end its execution, visibly.
 
-        Raises NewerFormatError for what a newer version wrote; PortError when the end cannot be recorded, either. Then
-        it must come again.
+        One that takes its process down with it is not tried for ever, either. Raises NewerFormatError for what a
+        newer version wrote; PortError when the end cannot be recorded, either. Then it must come again.
         """
+        begun = self._begun(message)
+        if begun >= _DEATHS:
+            # Whoever tries it dies of it: it is out of memory, say, or of a bug below Python.
+            self._end(execution_id, "a message took down whoever handled it")
+            return
+        self._note(message, begun + 1)
+        try:
+            self._try_once_more(execution_id, message)
+        finally:
+            self._note(message, 0)
+
+    def _try_once_more(self, execution_id: str, message: bytes) -> None:
         self._executor.forget(execution_id)
         try:
             self.advance(execution_id, [message])
@@ -91,7 +110,26 @@ class Invocations:
             begun = state is not None and state.exists
             if not begun and isinstance(error, PortError):
                 raise  # nothing has begun that could end, and a store may answer next time
-            reason = f"The engine could not go on with this execution: {type(error).__name__}: {error}"
             # One that fails in its first step is created to be ended: else nobody would ever hear of it.
             creating = [] if begun else [decode_message(message)]
-            self._executor.handle(execution_id, [*creating, Abort(reason)])
+            self._end(execution_id, f"{type(error).__name__}: {error}", creating)
+
+    def _end(self, execution_id: str, why: str, creating: Sequence[Message] = ()) -> None:
+        reason = f"The engine could not go on with this execution: {why}"
+        self._executor.handle(execution_id, [*creating, Abort(reason)])
+
+    def _begun(self, message: bytes) -> int:
+        """Return how often a process began to try the dead letter and did not get to its end."""
+        entry = self._stores.kv.get(_MARKS, _mark(message))
+        return int(entry.value) if entry is not None else 0
+
+    def _note(self, message: bytes, begun: int) -> None:
+        if begun == 0:
+            self._stores.kv.delete(_MARKS, _mark(message))
+            return
+        now = self._stores.clock.now()
+        self._stores.kv.put(_MARKS, _mark(message), "NUMBER", begun, now=now, ttl=_MARK_KEPT)
+
+
+def _mark(message: bytes) -> str:
+    return hashlib.sha256(message).hexdigest()

@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from crash.faults import through
+from crash.faults import CrashError, Faults, through
 from crash.virtual import registry
 from headrace_engine.core.codec import NewerFormatError, encode_message
 from headrace_engine.core.messages import Create, Poke
@@ -28,6 +28,7 @@ namespace: test
 tasks:
   - {id: log, type: io.kestra.plugin.core.log.Log, message: here}
 """
+EFFECT = "id: effect\nnamespace: test\ntasks:\n  - {id: effect, type: test.Effect, label: here}\n"
 TWENTY = "id: twenty\nnamespace: test\ntasks:\n" + "".join(
     f"  - {{id: effect{number}, type: test.Effect, label: e{number}}}\n" for number in range(20)
 )
@@ -108,6 +109,31 @@ def test_a_dead_letter_that_fails_again_ends_its_execution_visibly() -> None:
         assert engine.state(EXECUTION).error == error
 
 
+def test_a_dead_letter_that_takes_its_process_down_is_not_tried_for_ever() -> None:
+    world = World()
+    with runtime(world) as engine:
+        invocations(engine).advance(EXECUTION, [begins(engine, WAITING)])
+    poke = encode_message(Poke())
+    for _ in range(3):
+        deaths = Faults(4)  # after what it notes; every later call of the dead process fails, too
+        with pytest.raises(CrashError), runtime(through(world, deaths.call)) as engine:
+            invocations(engine).dead_letter(EXECUTION, poke)
+    with runtime(world) as engine:
+        invocations(engine).dead_letter(EXECUTION, poke)
+        assert engine.outcome(EXECUTION).state == "FAILED"
+        assert "took down whoever handled it" in str(engine.state(EXECUTION).error)
+
+
+def test_what_a_dead_letter_notes_is_gone_when_it_was_handled() -> None:
+    world, failures = failing(World(), "bus.publish")
+    with runtime(world) as engine:
+        invocations(engine).advance(EXECUTION, [begins(engine, WAITING)])
+        for failure in ([], ["throttled"]):
+            failures += failure
+            invocations(engine).dead_letter(EXECUTION, encode_message(Poke()))
+            assert list(world.stores.kv.list("_headrace")) == []
+
+
 @pytest.mark.parametrize("method", [Invocations.advance, Invocations.dead_letter], ids=lambda method: method.__name__)
 def test_a_message_to_a_purged_execution_is_done_with(method: Any) -> None:
     """Its Create, doubled or late, would otherwise fail for ever: the tombstone refuses every entry."""
@@ -133,6 +159,51 @@ def test_an_invocation_that_begins_after_it_should_have_ended_gets_on() -> None:
                 break
             message = encode_message(world.letters.popleft().message)
         assert engine.outcome(EXECUTION).state == "SUCCESS"
+
+
+def test_a_light_task_that_was_begun_unseen_is_lost_at_once() -> None:
+    """Its start is written, the answer lost; what this executor held is old, and the lease is its own."""
+    world, failures = World(), ["timed out"]
+
+    def call(name: str, run: Callable[[], Any]) -> Any:
+        came = run()
+        if name == "journal.append" and failures:
+            raise PortError(failures.pop())
+        return came
+
+    with runtime(through(world, call)) as engine:
+        create = begins(engine, EFFECT)
+        with pytest.raises(PortError):
+            invocations(engine).advance(EXECUTION, [create])
+        invocations(engine).advance(EXECUTION, [create])
+        came = engine.outcome(EXECUTION)
+        assert came.state == "SUCCESS"
+        assert [attempt["state"]["current"] for attempt in came.find("effect")["attempts"]] == [
+            "RESUBMITTED",
+            "SUCCESS",
+        ]
+
+
+def test_the_lease_of_another_is_waited_for_also_by_who_had_not_heard_of_it() -> None:
+    """Nobody else will look after it: the message that began the task is the one that this executor acknowledges."""
+    world, faults = World(), Faults()
+
+    def call(name: str, run: Callable[[], Any]) -> Any:
+        if name == "kv.put":
+            faults.at = faults.calls + 1  # dies in the midst of its light task
+        return faults.call(name, run)
+
+    late, failures = failing(world, "journal.append")
+    failures.append("throttled")
+    with runtime(through(world, call)) as dies, runtime(late) as old:
+        create = begins(old, EFFECT)
+        with pytest.raises(PortError):
+            invocations(old).advance(EXECUTION, [create])
+        with pytest.raises(CrashError):
+            invocations(dies).advance(EXECUTION, [create])
+        invocations(old).advance(EXECUTION, [create])
+        old.settle(timedelta(minutes=1))
+        assert old.outcome(EXECUTION).state == "SUCCESS"
 
 
 def test_the_slot_that_a_late_executor_took_is_given_back() -> None:
