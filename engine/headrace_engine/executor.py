@@ -14,7 +14,7 @@ from __future__ import annotations
 import logging
 import threading
 from collections import OrderedDict
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Container, Iterable, Sequence
 from concurrent import futures
 from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
 from contextlib import suppress
@@ -302,6 +302,8 @@ class Executor:
         execution_id = known.state.id
         running: set[Future[Message]] = set()
         waiting = [*messages, *self._orphaned_leases(known.state)]
+        ours: set[tuple[str, int]] = set()
+        """Task runs and numbers of the light attempts that this call has run or runs."""
         begun = refused = False
         try:
             while True:
@@ -317,14 +319,17 @@ class Executor:
                     # Another executor was here. The light tasks that run here are still ours, and so is what they give.
                     self.forget(execution_id)
                     known = self._without_slot(self._load_again(execution_id, created))
+                    waiting += self._orphaned_leases(known.state, ours)
                     refused = True
                     continue
                 if stale and known is before and (newer := self._newer(known)) is not None:
                     # What is held here was old: perhaps the message applies after all.
                     known = newer
+                    waiting += self._orphaned_leases(known.state, ours)
                     continue
                 self._set_again(before.state, known.state, waiting)
                 waiting = []
+                ours |= {(light.task_run_id, light.number) for light in lights}
                 if refused or stale:
                     known = self._catch_up(known)
                     refused = False
@@ -631,17 +636,17 @@ class Executor:
         result = self._run_light(self._job(state, light), timedelta(seconds=self._settings.lease_seconds))
         return AttemptReported(light.task_run_id, light.number, result)
 
-    def _orphaned_leases(self, state: ExecutionState) -> list[Message]:
+    def _orphaned_leases(self, state: ExecutionState, ours: Container[tuple[str, int]] = ()) -> list[Message]:
         """Return reports for light attempts that nobody runs any more: lost (DESIGN §3.6, §3.7).
 
-        A lease of this executor that is still open here was left behind by a call that failed; another's is waited
-        for until its deadline, unless its holder is known to be gone.
+        A lease of this executor that is still open here was left behind by a call that failed, unless it is among
+        *ours*; another's is waited for until its deadline, unless its holder is known to be gone.
         """
         now = self._stores.clock.now()
         lost: list[Message] = []
         for task_run_id in state.leases:
             attempt = state.task_runs[task_run_id].open_attempt
-            if attempt is None:
+            if attempt is None or (task_run_id, attempt.number) in ours:
                 continue
             overdue = attempt.deadline is None or attempt.deadline <= now
             if overdue or attempt.owner is None or attempt.owner == self.owner or self._is_gone(attempt.owner):

@@ -27,17 +27,14 @@ TAKEN_BACK: Mapping[State, str] = {
     State.WARNING: "a person says so",
     State.FAILED: "a person says so",
     State.KILLED: "a person says so",
-    State.SKIPPED: "a person says so",
 }
 
-ENDS_BY_HAND: Mapping[State, str] = {
-    State.RESTARTED: "a person restarts it",
-    State.SUCCESS: "a person says so",
-    State.WARNING: "a person says so",
-    State.FAILED: "a person says so",
-    State.KILLED: "a person says so",
-    State.CANCELLED: "a person says so",
-}
+
+def _ended(state: State) -> Mapping[State, str]:
+    """What a person may make of an execution that has ended in *state*."""
+    ends = (State.SUCCESS, State.WARNING, State.FAILED, State.KILLED, State.CANCELLED)
+    return {State.RESTARTED: "a person restarts it"} | {end: "a person says so" for end in ends if end is not state}
+
 
 TASK_RUN: Table = {
     State.CREATED: {
@@ -79,14 +76,13 @@ TASK_RUN: Table = {
         State.WARNING: "a person says so",
         State.FAILED: "a person says so",
         State.KILLED: "a person says so",
-        State.SKIPPED: "a person says so",
     },
     State.RESTARTED: {
         State.RUNNING: "its next attempt starts, or a flowable opens",
         State.FAILED: "its expression cannot be evaluated, or the restart is called off",
         State.WARNING: "as FAILED, with allowFailure",
         State.SUCCESS: "as FAILED, with allowFailure and allowWarning",
-        State.SKIPPED: "runIf is falsy, or the execution is leaving",
+        State.SKIPPED: "the execution is leaving before it started again",
         State.KILLED: "kill came before it started",
     },
     State.RETRYING: {
@@ -133,19 +129,18 @@ EXECUTION: Table = {
         State.SUCCESS: "every task succeeded",
         State.WARNING: "a task ended with a warning",
         State.FAILED: "a task failed, or the outputs cannot be rendered",
-        State.KILLED: "an Exit task said so",
+        State.KILLED: "the execution of its Subflow was killed",
         State.CANCELLED: "an Exit task said so",
         State.RETRIED: "a new execution takes over",
     },
     State.PAUSED: {
         State.RESTARTED: "it is resumed",
         State.KILLING: "kill was asked for",
-        State.RUNNING: "the next attempt starts, in an execution that was held",
         State.SUCCESS: "its last task ended while it was held",
         State.WARNING: "as SUCCESS",
         State.FAILED: "as SUCCESS",
         State.CANCELLED: "as SUCCESS, by an Exit task",
-        State.KILLED: "as SUCCESS, by an Exit task",
+        State.KILLED: "as SUCCESS, by a Subflow whose execution was killed",
         State.RETRIED: "a new execution takes over",
     },
     State.RESTARTED: {
@@ -162,7 +157,6 @@ EXECUTION: Table = {
         State.SUCCESS: "an Exit task said so",
         State.WARNING: "an Exit task said so",
         State.FAILED: "an Exit task said so",
-        State.KILLED: "an Exit task said so",
         State.CANCELLED: "an Exit task said so",
         State.RETRIED: "a new execution takes over",
     },
@@ -170,11 +164,11 @@ EXECUTION: Table = {
         State.KILLED: "nothing runs any more",
         State.FAILED: "the engine cannot go on with it",
     },
-    State.SUCCESS: ENDS_BY_HAND,
-    State.WARNING: ENDS_BY_HAND,
-    State.FAILED: ENDS_BY_HAND,
-    State.KILLED: ENDS_BY_HAND,
-    State.CANCELLED: ENDS_BY_HAND,
+    State.SUCCESS: _ended(State.SUCCESS),
+    State.WARNING: _ended(State.WARNING),
+    State.FAILED: _ended(State.FAILED),
+    State.KILLED: _ended(State.KILLED),
+    State.CANCELLED: _ended(State.CANCELLED),
     State.RETRIED: {},
 }
 

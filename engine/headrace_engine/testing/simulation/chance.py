@@ -35,6 +35,7 @@ class FaultKind(StrEnum):
     FORGET = "a snapshot was dropped"
     BURY = "put with the dead letters at once"
     REPEAT = "called again by the platform after it failed"
+    POISON = "what nobody can handle"
 
 
 AT_CALLS = (
@@ -90,6 +91,7 @@ _ALL = {
     FaultKind.FORGET: 0.05,
     FaultKind.REPEAT: 0.2,
     FaultKind.BURY: 0.01,
+    FaultKind.POISON: 0.2,
 }
 
 

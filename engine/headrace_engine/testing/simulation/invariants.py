@@ -21,3 +21,5 @@ class Invariant(StrEnum):
     ONCE = "where nothing strikes, each command goes out once"
     NO_BUG = "a function fails by errors of its ports, never by one of its own"
     WATERMARK = "a watermark says only of commands that are out that they are"
+    PROMPT = "where nothing is lost, nothing waits for the sweeper"
+    LEASE = "nobody takes a light task for lost before its lease is over"

@@ -11,6 +11,7 @@ from headrace_engine.core.messages import Message
 from headrace_engine.core.state import ExecutionState
 from headrace_engine.model.state import State
 from headrace_engine.operations import Operations
+from headrace_engine.testing.simulation.scenario import Person
 
 if TYPE_CHECKING:
     from headrace_engine.testing.simulation.functions import Functions
@@ -46,6 +47,31 @@ def interfere(world: World, functions: Functions, number: int) -> None:
             functions.channels.mailbox.send(execution_id, encode_message(message))
     except ValueError as refused:  # what an operation refuses with
         world.tell(f"  refused: {refused}")
+
+
+def ask(world: World, functions: Functions, person: Person) -> None:
+    """Do what *person* is there for. Raises ValueError when it is refused, or there is nothing to ask it of yet."""
+    known = sorted(world.watch.states, key=lambda each: int(world.name_of(each)[1:]))
+    found = [each for each in known if _is_meant(world.watch.states[each], person)]
+    if len(found) <= person.number:
+        raise ValueError("there is no such execution yet")
+    execution_id = found[person.number]
+    state = functions.engine.platform.state(execution_id)
+    if state is None:
+        raise ValueError("it has no journal")
+    asked = person.wish(Operations(functions.engine, world.make_id), state)
+    if isinstance(asked, tuple):
+        execution_id, create = asked
+        world.watch.roots.append(execution_id)
+        asked = [create]
+    for message in asked:
+        world.tell(f"a person sends {world.name_of(execution_id)}: {type(message).__name__}")
+        functions.channels.mailbox.send(execution_id, encode_message(message))
+
+
+def _is_meant(state: ExecutionState, person: Person) -> bool:
+    is_replayed = any(key == "system.replay" for key, _ in state.labels)
+    return state.flow.definition.id == person.flow_id and is_replayed == person.replayed
 
 
 def _fitting(state: ExecutionState) -> list[str]:

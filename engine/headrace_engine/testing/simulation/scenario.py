@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import timedelta
 from typing import Any, ClassVar
 
+from headrace_engine.core.messages import Create, Message
+from headrace_engine.core.state import ExecutionState
 from headrace_engine.language import Registry
 from headrace_engine.model.definition import Kind
+from headrace_engine.operations import Operations
 from headrace_engine.plugin import InlineContext, RunContext, RunnableTask, TaskFailure, TaskOutputs
 from headrace_engine.testing.simulation.gate import current
 
@@ -102,6 +105,23 @@ class Start:
     labels: Mapping[str, str] | None = None
 
 
+Wish = Callable[[Operations, ExecutionState], Sequence[Message] | tuple[str, Create]]
+"""What a person asks of an execution: messages to it, or the id and first message of another. Raises ValueError."""
+
+
+@dataclass(frozen=True)
+class Person:
+    """Somebody who does one thing at one time; what is refused, or comes too early, again and again for a while."""
+
+    after: timedelta
+    wish: Wish
+    flow_id: str
+    number: int = 0
+    """Which of the flow's executions, in the order they are heard of."""
+    replayed: bool = False
+    """Of those that are replays; otherwise of those that are none."""
+
+
 @dataclass(frozen=True)
 class Scenario:
     """Flows and what is done with them."""
@@ -116,7 +136,18 @@ class Scenario:
     """Later revisions of the flows, saved while executions go on."""
     operations: int = 0
     """How many times a person interferes; then there is no one outcome."""
+    persons: tuple[Person, ...] = ()
+    """Who else interferes, and when."""
+    spoils: timedelta | None = None
+    """When a message comes to the first execution that cannot be handled."""
+    batch: int | None = None
+    """How many messages an executor is handed at a time, at most; None: as many as the seed says."""
     compares: bool = True
     """The outcome does not depend on the order of what happens side by side, nor on time."""
     compares_history: bool = False
     """Neither do the states the execution goes through."""
+
+    @property
+    def is_disturbed(self) -> bool:
+        """Whether somebody interferes."""
+        return bool(self.operations or self.persons or self.spoils)

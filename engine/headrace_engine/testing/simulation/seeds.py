@@ -169,16 +169,10 @@ class Summary:
         self.moves.update(other.moves)
         self.failed += other.failed
 
-    def rows_never_taken(self) -> list[Move]:
-        """Return the rows of the transition tables that no seed has taken."""
-        return [row for row in rows() if row not in self.moves]
-
-    def kinds_never_seen(self) -> list[str]:
-        """Return the commands, messages and faults that no seed has seen."""
-        known = [f"command {kind.__name__}" for kind in commands.Command.__args__]
-        known += [f"message {kind.__name__}" for kind in messages.Message.__args__]
-        missing = [name for name in known if not self.kinds[name]]
-        return missing + [f"fault {kind.name}" for kind in FaultKind if not self.faults[kind.name]]
+    def seen(self) -> set[str]:
+        """Return the names of the moves, commands, messages and faults that came up."""
+        faults = {f"fault {name}" for name, count in self.faults.items() if count}
+        return set(map(named, self.moves)) | {name for name, count in self.kinds.items() if count} | faults
 
     def lines(self, seconds: float) -> Iterator[str]:
         """Yield the summary as text."""
@@ -187,11 +181,9 @@ class Summary:
         for kind in ("command", "message", "invocation", "operation"):
             found = {name.partition(" ")[2]: count for name, count in self.kinds.items() if name.startswith(f"{kind} ")}
             yield f"{kind}s: " + ", ".join(f"{name} {count}" for name, count in sorted(found.items()))
-        every = list(rows())
-        yield f"transitions: {len(every) - len(self.rows_never_taken())} of {len(every)} rows taken"
-        for what, source, target in self.rows_never_taken():
-            yield f"  never: {what} {source} -> {target}"
-        for name in self.kinds_never_seen():
+        moves, seen = {named(row) for row in rows()}, self.seen()
+        yield f"transitions: {len(moves & seen)} of {len(moves)} rows taken"
+        for name in sorted(wanted() - seen):
             yield f"  never: {name}"
         yield f"{len(self.failed)} seeds failed"
 
@@ -202,3 +194,17 @@ def rows() -> Iterable[Move]:
         for source, targets in table.items():
             for target in targets:
                 yield what, source, target
+
+
+def named(move: Move) -> str:
+    """Return a move as text."""
+    what, source, target = move
+    return f"{what} {source} -> {target}"
+
+
+def wanted() -> set[str]:
+    """Return the names of all that many seeds must see: every row of the tables, command, message and fault."""
+    names = {named(row) for row in rows()}
+    names |= {f"command {kind.__name__}" for kind in commands.Command.__args__}
+    names |= {f"message {kind.__name__}" for kind in messages.Message.__args__}
+    return names | {f"fault {kind.name}" for kind in FaultKind}

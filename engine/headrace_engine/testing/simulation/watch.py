@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import re
 from collections import Counter, defaultdict
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
+from datetime import timedelta
 from typing import TYPE_CHECKING, Any
 
 from headrace_engine.core.codec import FormatError, decode_entry, decode_message
@@ -28,6 +29,8 @@ from headrace_engine.executor import summary
 from headrace_engine.model.definition import Kind
 from headrace_engine.model.state import State
 from headrace_engine.ports import AttemptId, JournalEntry, Level, PortError
+from headrace_engine.testing.simulation.chance import FaultKind
+from headrace_engine.testing.simulation.gate import current
 from headrace_engine.testing.simulation.invariants import Invariant
 from headrace_engine.testing.simulation.upgrade import older
 
@@ -36,7 +39,10 @@ if TYPE_CHECKING:
     from headrace_engine.testing.simulation.world import World
 
 _ID = re.compile(r"(?<![0-9A-Za-z])[0-9A-Za-z]{22}(?![0-9A-Za-z])(?:/\d+(?=/))?")
+_INSTANT = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d(?::\d\d(?:\.\d+)?)?(?:Z|[+-]\d\d:\d\d)?")
 MOST_ENTRIES = 600
+_SKEW = timedelta(seconds=7)
+"""So far two clocks may differ."""
 Move = tuple[str, State, State]
 """What moved (task run or execution), from where, to where."""
 
@@ -78,6 +84,8 @@ class Watch:
         self._runs: Counter[tuple[str, int]] = Counter()
         self._claims: Counter[AttemptId] = Counter()
         self._results: set[tuple[str, str, int]] = set()
+        self._lost: set[tuple[str | None, int | None]] = set()
+        """Attempts that were lost, those of a loop's rounds that are over too."""
         self.has_listeners = any("trigger.Flow" in source for source in world.scenario.flows)
 
     def violated(self, invariant: Invariant, what: str) -> None:
@@ -119,6 +127,7 @@ class Watch:
         self.history[execution_id].append(state)
         self.journals[execution_id].append(stored.data)
         self._check_results(name, execution_id, entry)
+        self._check_leases(name, before, entry)
         self._count(entry)
         for command in commands_of(state, entry.events):
             self.kinds[f"command {type(command).__name__}"] += 1
@@ -143,6 +152,23 @@ class Watch:
                 if key in self._results:
                     self.violated(Invariant.ONE_RESULT, f"attempt {event.number} in {name} ended twice")
                 self._results.add(key)
+                if event.state is State.RESUBMITTED:
+                    self._lost.add((event.task_run_id, event.number))
+
+    def _check_leases(self, name: str, before: ExecutionState, entry: Entry) -> None:
+        """A lease is over at its deadline, or when its holder itself says so."""
+        writer = current()
+        for event in entry.events:
+            if not isinstance(event, AttemptEnded) or event.state is not State.RESUBMITTED:
+                continue
+            run = before.task_runs.get(event.task_run_id)
+            attempt = run.open_attempt if run is not None else None
+            if attempt is None or attempt.deadline is None or writer is None:
+                continue
+            is_own = attempt.owner == writer.instance.functions.executor.owner
+            if not is_own and entry.at + _SKEW < attempt.deadline:
+                left = attempt.deadline - entry.at
+                self.violated(Invariant.LEASE, f"entry {entry.seq} of {name} ends a lease {left} early")
 
     def _check_watermark(self, name: str, state: ExecutionState, entry: Entry) -> None:
         """What a watermark covers has gone out, unless nothing calls for it any more."""
@@ -161,7 +187,7 @@ class Watch:
     def _check_limit(self, name: str, before: ExecutionState, state: ExecutionState) -> None:
         """No more executions of a flow go on than its limit allows, unless a person forces one."""
         definition = state.flow.definition
-        if definition.concurrency is None or self.world.scenario.operations or before.histories == state.histories:
+        if definition.concurrency is None or self.world.scenario.is_disturbed or before.histories == state.histories:
             return
         going = [
             each
@@ -284,7 +310,7 @@ class Watch:
             cause = _cause(state)
             if (
                 cause is not None
-                and not self.world.scenario.operations
+                and not self.world.scenario.is_disturbed
                 and causes.setdefault(cause, execution_id) != execution_id
             ):
                 self.violated(Invariant.ONE_CAUSE, f"{name} and {self.world.name_of(causes[cause])} have one cause")
@@ -300,17 +326,17 @@ class Watch:
             if state.open_attempts or state.timers or state.ready:
                 self.violated(Invariant.COMMANDS, f"{name} has ended, and something is left to do")
             return
+        if left := self._left(state):
+            self.violated(Invariant.ENDS, f"{name} is {state.state} for ever; left: {left}")
+
+    def _left(self, state: ExecutionState) -> list[str]:
+        """Return what keeps an execution from its end that no person will do; nothing when one is waited for."""
         children = [run_id for run_id in state.open_attempts if run_id in state.children or run_id in state.items]
         waits = bool(state.paused or state.held or children or state.state is State.QUEUED)
-        busy = [run_id for run_id in state.open_attempts if run_id not in children]
+        busy = [state.task_runs[run_id].task_id for run_id in state.open_attempts if run_id not in children]
         question = next_question(state)
-        if not waits or busy or state.timers or question is not None:
-            left = [
-                *(state.task_runs[run_id].task_id for run_id in busy),
-                *state.timers,
-                *([question] if question else ()),
-            ]
-            self.violated(Invariant.ENDS, f"{name} is {state.state} for ever; left: {left}")
+        left = [*busy, *state.timers, *([str(question)] if question else ())]
+        return left or ([] if waits else ["nothing"])
 
     def _check_journal(self, name: str, state: ExecutionState) -> None:
         stored = self.world.stores.journal.entries(state.id)
@@ -328,37 +354,55 @@ class Watch:
                 what = f"{key[0]} of entry {seq} of {self.world.name_of(execution_id)} ({state.state})"
                 self.violated(Invariant.COMMANDS, f"{what} has never gone out")
 
+    def check_prompt(self) -> None:
+        """Where no worker was lost without a word, nothing is left for the sweeper to find."""
+        if any(fault.kind is FaultKind.DROP for fault in self.world.chance.struck):
+            return
+        for execution_id, state in self.states.items():
+            if execution_id not in self.purged and not state.closed and (left := self._left(state)):
+                what = f"{self.world.name_of(execution_id)} is {state.state} until it is swept; left: {left}"
+                self.violated(Invariant.PROMPT, what)
+        for flow_id, queued in self._idle_slots():
+            self.violated(Invariant.PROMPT, f"{queued} wait to be swept while a slot of {flow_id} is free")
+
     def check_once(self) -> None:
         """Where nothing strikes and nobody interferes, each command goes out once."""
-        if self.world.is_plain and not self.world.scenario.operations:
+        if self.world.is_plain and not self.world.scenario.is_disturbed:
             for key, (execution_id, seq) in self.called_for.items():
                 if self.out[key] > 1:
                     what = f"{key[0]} of entry {seq} of {self.world.name_of(execution_id)}"
                     self.violated(Invariant.ONCE, f"{what} has gone out {self.out[key]} times")
 
     def _check_slots(self) -> None:
-        limits = {
-            f"{state.flow.definition.namespace}/{state.flow.definition.id}": state.flow.definition
-            for state in self.states.values()
-            if state.flow.definition.concurrency is not None
-        }
-        for key, definition in sorted(limits.items()):
-            slots = self.world.stores.slots.state(key)
-            latest = self.world.reader.flow_of(definition.namespace, definition.id).definition.concurrency
-            for execution_id in sorted(slots.holders, key=self.world.name_of):
+        for namespace, flow_id in self._limited():
+            holders = self.world.stores.slots.state(f"{namespace}/{flow_id}").holders
+            for execution_id in sorted(holders, key=self.world.name_of):
                 state = self.states.get(execution_id)
                 if execution_id not in self.purged and (state is None or state.state.is_terminal):
                     self.violated(Invariant.SLOTS, f"{self.world.name_of(execution_id)} has ended and holds a slot")
+        for flow_id, queued in self._idle_slots():
+            self.violated(Invariant.SLOTS, f"{queued} wait while a slot of {flow_id} is free")
+
+    def _limited(self) -> list[tuple[str, str]]:
+        """Return namespace and id of the flows that have a concurrency limit."""
+        definitions = [state.flow.definition for state in self.states.values()]
+        return sorted({(each.namespace, each.id) for each in definitions if each.concurrency is not None})
+
+    def _idle_slots(self) -> Iterator[tuple[str, str]]:
+        """Yield flows that have a slot free while executions wait for one, and the names of those.
+
+        A slot that is held by one of those that wait is as good as free: nobody has told it.
+        """
+        for namespace, flow_id in self._limited():
+            holders = self.world.stores.slots.state(f"{namespace}/{flow_id}").holders
+            latest = self.world.reader.flow_of(namespace, flow_id).definition.concurrency
             queued = [
                 each.id
                 for each in self.states.values()
-                if each.flow.definition.id == definition.id
-                and each.state is State.QUEUED
-                and each.id not in self.purged
+                if each.flow.definition.id == flow_id and each.state is State.QUEUED and each.id not in self.purged
             ]
-            if queued and (latest is None or len(slots.holders) < latest.limit):
-                names = ", ".join(map(self.world.name_of, queued))
-                self.violated(Invariant.SLOTS, f"{names} wait while a slot of {definition.id} is free")
+            if queued and (latest is None or len(holders - set(queued)) < latest.limit):
+                yield flow_id, ", ".join(map(self.world.name_of, queued))
 
     def _check_held(self) -> None:
         """What warm executors hold is a prefix of the journal."""
@@ -377,16 +421,10 @@ class Watch:
     def _outcome(self, state: ExecutionState) -> str:
         definition = state.flow.definition
         load = self.world.reader.payloads.load
-        lost = {
-            (run.id, attempt.number)
-            for run in state.task_runs.values()
-            for attempt in run.attempts
-            if attempt.state is State.RESUBMITTED
-        }
         lines = [
             f"{line.level} {line.task_id}: {renamed(line.message)}"
             for line in self.world.stores.logs.fetch(state.id, min_level=Level.INFO)
-            if (line.task_run_id, line.attempt) not in lost
+            if (line.task_run_id, line.attempt) not in self._lost
         ]
         runs = []
         for run in state.task_runs.values():
@@ -415,8 +453,8 @@ class Watch:
 
 
 def renamed(value: Any) -> str:
-    """Return a value as text without the ids in it, which differ from run to run."""
-    return _ID.sub("<id>", value if isinstance(value, str) else repr(value))
+    """Return a value as text without the ids and instants in it, which differ from run to run."""
+    return _INSTANT.sub("<instant>", _ID.sub("<id>", value if isinstance(value, str) else repr(value)))
 
 
 def _is_wanted(state: ExecutionState, command: Command) -> bool:

@@ -32,7 +32,7 @@ from headrace_engine.adapters.memory import (
     MemoryTriggers,
 )
 from headrace_engine.core.codec import FormatError, decode_message, encode_message
-from headrace_engine.core.messages import Create, Message, TimerFired
+from headrace_engine.core.messages import Create, Message, Poke, TimerFired
 from headrace_engine.engine import Engine
 from headrace_engine.language import Registry, parse_flow
 from headrace_engine.model.definition import FlowDefinition
@@ -51,8 +51,8 @@ from headrace_engine.testing.simulation.chance import Chance, FaultKind, Profile
 from headrace_engine.testing.simulation.functions import Functions
 from headrace_engine.testing.simulation.gate import Gate, Invocation, KilledError, gated
 from headrace_engine.testing.simulation.invariants import Invariant
-from headrace_engine.testing.simulation.operators import interfere
-from headrace_engine.testing.simulation.scenario import Scenario, Start
+from headrace_engine.testing.simulation.operators import ask, interfere
+from headrace_engine.testing.simulation.scenario import Person, Scenario, Start
 from headrace_engine.testing.simulation.upgrade import NextJournal, NextMailbox, older
 from headrace_engine.testing.simulation.watch import Watch
 
@@ -64,9 +64,12 @@ SWEEP = timedelta(minutes=10)
 WORKER_TIME = timedelta(minutes=15)
 MOST_FAULTS = 60
 MOST_CALLS = 40_000
-_QUIET_SWEEPS = 3
+_QUIET_SWEEPS = 4
+"""So often the sweeper finds nothing to do before that is the end: a worker that vanished has its time."""
 _UPGRADE = timedelta(minutes=30)
 """So long two versions are at work."""
+_TRIES = 20
+"""So often a person asks for what is refused."""
 _PATIENCE = timedelta(seconds=1)
 """After this an executor that stood still leaves the rest to the next one."""
 _SETTINGS = Settings(snapshot_entries=4)
@@ -142,16 +145,31 @@ class WatchedJournal(MemoryJournal):
 
 
 class WatchedClaims(MemoryClaims):
-    """Claims that show the watch who won which."""
+    """Claims that show the watch who won which, and that no result takes the place of another."""
 
-    def __init__(self, watch: Callable[[AttemptId, str], None]) -> None:
+    def __init__(self, watch: Callable[[AttemptId, str], None], violated: Callable[[str], None]) -> None:
         super().__init__()
         self._watch = watch
+        self._violated = violated
+        self._first: dict[AttemptId, bytes] = {}
 
     def claim(self, attempt: AttemptId, owner: str, now: datetime, deadline: datetime | None = None) -> Claim:
         """See Claims.claim."""
         claim = super().claim(attempt, owner, now, deadline)
         self._watch(attempt, owner)
+        return claim
+
+    def close(self, attempt: AttemptId, owner: str, result: bytes, now: datetime) -> Claim:
+        """See Claims.close."""
+        return self._closed(super().close(attempt, owner, result, now))
+
+    def close_lost(self, attempt: AttemptId, result: bytes, now: datetime) -> Claim:
+        """See Claims.close_lost."""
+        return self._closed(super().close_lost(attempt, result, now))
+
+    def _closed(self, claim: Claim) -> Claim:
+        if claim.result is not None and self._first.setdefault(claim.attempt, claim.result) != claim.result:
+            self._violated(f"the result of attempt {claim.attempt.number} takes the place of another")
         return claim
 
 
@@ -190,7 +208,7 @@ class World:
             kv=MemoryKV(),
             slots=MemorySlots(),
             triggers=MemoryTriggers(),
-            claims=WatchedClaims(self.watch.claimed),
+            claims=WatchedClaims(self.watch.claimed, partial(self.watch.violated, Invariant.ONE_RESULT)),
             storage=MemoryStorage(self.clock),
             logs=MemoryLogs(),
             metrics=MemoryMetrics(),
@@ -212,7 +230,8 @@ class World:
         self._instances = 0
         self._invocations = 0
         self._names: dict[str, str] = {}
-        self._batch = 1 if self.is_plain else random.Random(f"batch {seed}").choice((1, 1, 3, 10))  # noqa: S311 - seeded
+        drawn = 1 if self.is_plain else random.Random(f"batch {seed}").choice((1, 1, 3, 10))  # noqa: S311 - seeded
+        self._batch = scenario.batch or drawn
         self.upgrades = not self.is_plain and random.Random(f"upgrade {seed}").random() < 0.12  # noqa: S311 - seeded
         self._sweeps_since: list[int] = []
 
@@ -257,6 +276,10 @@ class World:
         for number in range(scenario.operations):
             instant = self.after(generator.choice((0.1, 0.1, 5, 5, 20, 60, 600, 4000)) * (0.5 + generator.random()))
             self.at(instant, partial(self._interfere, number))
+        for person in scenario.persons:
+            self.at(self.clock.now() + person.after, partial(self._send_for, person, _TRIES))
+        if scenario.spoils is not None:
+            self.at(self.clock.now() + scenario.spoils, self._spoil)
 
     def halt(self) -> None:
         """Let nothing go on: something does not hold."""
@@ -342,13 +365,16 @@ class World:
         subject: str,
         work: Callable[[Functions], Any],
         done: Callable[[Invocation], None] = lambda _invocation: None,
+        *,
+        is_poison: bool = False,
     ) -> None:
-        """Call a function; *done* is told when it is over, however it ended."""
+        """Call a function; *done* is told when it is over, however it ended. What *is_poison* fails the first write."""
         instance = self._instance(function)
         invocation = Invocation(self, function, subject, instance, lambda: work(instance.functions), done)
         self._invocations += 1
         self.counts[f"invocation {function}"] += 1
         invocation.number = self._invocations
+        invocation.is_poisoned = is_poison
         self._live[invocation.number] = invocation
         self.tell(f"{invocation} begins")
         self._go_on(invocation)
@@ -409,6 +435,28 @@ class World:
 
     def _interfere(self, number: int) -> None:
         self.invoke("operator", "", lambda functions: interfere(self, functions, number))
+
+    def _send_for(self, person: Person, tries: int) -> None:
+        refused: list[ValueError] = []
+
+        def work(functions: Functions) -> None:
+            try:
+                ask(self, functions, person)
+            except ValueError as error:
+                refused.append(error)
+
+        def done(invocation: Invocation) -> None:
+            if (refused or invocation.is_dead or invocation.error is not None) and tries > 1:
+                self.at(self.after(30), partial(self._send_for, person, tries - 1))
+
+        self.invoke("operator", "", work, done)
+
+    def _spoil(self) -> None:
+        """A message comes that the engine cannot handle, try as it may."""
+        execution_id = derived_id("simulated", 0)
+        self._ordinal += 1
+        letter = Letter(self._ordinal, execution_id, encode_message(Poke()), self.clock.now())
+        self._bury(letter, is_poison=True)
 
     # -- Mailbox ------------------------------------------------------------------------------------
 
@@ -472,8 +520,11 @@ class World:
             done,
         )
 
-    def _bury(self, letter: Letter) -> None:
+    def _bury(self, letter: Letter, *, is_poison: bool = False) -> None:
         """Put a message with the dead letters; their consumer is called until it is through with it."""
+        if not self.scenario.compares and not is_poison:
+            fault = self.chance.strike(f"dead letter {self.name_of(letter.execution_id)}", FaultKind.POISON)
+            is_poison = fault is not None
         self.counts["dead letter"] += 1
         self.tell(f"a message to {self.name_of(letter.execution_id)} is with the dead letters: {said(letter.data)}")
 
@@ -486,6 +537,7 @@ class World:
             letter.execution_id,
             lambda functions: functions.exhume(letter.execution_id, letter.data),
             done,
+            is_poison=is_poison,
         )
 
     # -- Timers, dispatch, bus, sweeper ---------------------------------------------------------------
@@ -599,6 +651,7 @@ class World:
         if is_quiet:
             if not self._sweeps_since:
                 self.watch.check_once()
+                self.watch.check_prompt()
             self.calm()
             self._sweeps_since.append(self.watch.entries)
             last = self._sweeps_since[-_QUIET_SWEEPS:]

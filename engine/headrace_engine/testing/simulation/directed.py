@@ -1,0 +1,206 @@
+"""Scenarios in which persons do the right thing at the right time: for moves that chance alone hardly ever makes."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from datetime import timedelta
+from typing import Any
+
+from headrace_engine.core.messages import Kill, Message
+from headrace_engine.core.state import ExecutionState
+from headrace_engine.model.state import State
+from headrace_engine.operations import Operations
+from headrace_engine.testing.simulation.scenario import NAMESPACE, Person, Scenario, Start, Wish
+
+CORE = "io.kestra.plugin.core"
+Yaml = dict[str, Any]
+
+
+def _flow(*tasks: Yaml, flow_id: str = "main", **others: Any) -> str:
+    return json.dumps({"id": flow_id, "namespace": NAMESPACE, "tasks": tasks, **others})
+
+
+def _parallel(*tasks: Yaml) -> Yaml:
+    return {"id": "beside", "type": f"{CORE}.flow.Parallel", "tasks": tasks}
+
+
+def _sequential(*tasks: Yaml) -> Yaml:
+    return {"id": "after", "type": f"{CORE}.flow.Sequential", "tasks": tasks}
+
+
+def _sleep(duration: str) -> Yaml:
+    return {"id": "sleep", "type": f"{CORE}.flow.Sleep", "duration": duration}
+
+
+def _exit(state: str) -> Yaml:
+    return {"id": "exit", "type": f"{CORE}.execution.Exit", "state": state}
+
+
+def _fails(task_id: str, **others: Any) -> Yaml:
+    return {"id": task_id, "type": "sim.Count", "fails": True, **others}
+
+
+def _each(task_id: str, **others: Any) -> Yaml:
+    task = {
+        "type": f"{CORE}.flow.ForEach",
+        "values": "{{ nowhere.to.be.found }}",
+        "tasks": [_work(f"{task_id}_inside", 0)],
+    }
+    return {"id": task_id, **task, **others}
+
+
+def _work(task_id: str, seconds: float) -> Yaml:
+    return {"id": task_id, "type": "sim.Work", "seconds": seconds}
+
+
+def _retries(task_id: str, behavior: str) -> Yaml:
+    retry = {"type": "constant", "interval": "PT20M", "maxAttempts": 2, "behavior": behavior}
+    return _fails(task_id, retry=retry)
+
+
+def _at(minutes: float, wish: Wish, flow_id: str = "main", number: int = 0, *, replayed: bool = False) -> Person:
+    return Person(timedelta(minutes=minutes), wish, flow_id, number, replayed=replayed)
+
+
+def _kill(operations: Operations, state: ExecutionState) -> Sequence[Message]:
+    return [operations.kill(state)]
+
+
+def _pause(operations: Operations, state: ExecutionState) -> Sequence[Message]:
+    return [operations.pause(state)]
+
+
+def _restart(operations: Operations, state: ExecutionState) -> Sequence[Message]:
+    return [operations.restart(state)]
+
+
+def _restart_and_kill(operations: Operations, state: ExecutionState) -> Sequence[Message]:
+    return [operations.restart(state), Kill()]
+
+
+def _set(task_id: str, to: State) -> Wish:
+    return lambda operations, state: [operations.change_state(state, _run(state, task_id), to)]
+
+
+def _replay(task_id: str) -> Wish:
+    return lambda operations, state: operations.replay(state, _run(state, task_id))
+
+
+def _run(state: ExecutionState, task_id: str) -> str:
+    found = [run.id for run in state.in_order() if run.task_id == task_id]
+    if not found:
+        raise ValueError(f"no task run of {task_id} yet")
+    return found[-1]
+
+
+def _scenario(
+    name: str,
+    flows: Sequence[str],
+    *persons: Person,
+    starts: int = 1,
+    poison: bool = False,
+    batch: int | None = None,
+) -> Scenario:
+    return Scenario(
+        f"directed: {name}",
+        tuple(flows),
+        (Start("main"),) * starts,
+        persons=persons,
+        compares=False,
+        spoils=timedelta(minutes=2) if poison else None,
+        batch=batch,
+    )
+
+
+_BY_HAND = (State.SUCCESS, State.WARNING, State.FAILED, State.KILLED)
+_NOT_AT_FIRST = "{{ (labels.system.restarted ?? 'false') == 'true' ? 'SUCCESS' : nowhere.to.be.found }}"
+
+SCENARIOS: Sequence[Scenario] = (
+    _scenario(
+        "a round of a loop that was left is set by hand",
+        [
+            _flow(
+                _parallel(
+                    {
+                        "id": "until",
+                        "type": f"{CORE}.flow.LoopUntil",
+                        "condition": "{{ false }}",
+                        "checkFrequency": {"interval": "PT20M", "maxIterations": 3},
+                        "tasks": [_work("round", 1)],
+                    },
+                    _sequential(_sleep("PT30S"), _exit("SUCCESS")),
+                )
+            )
+        ],
+        _at(2, _set("round", State.FAILED)),
+    ),
+    _scenario(
+        "what was cancelled is set by hand",
+        [
+            _flow(
+                _parallel(
+                    _sequential(_work("long", 90)), {**_sequential(_sleep("PT30S"), _exit("CANCELED")), "id": "b"}
+                )
+            )
+        ],
+        *(_at(5, _set("after", to), number=number) for number, to in enumerate(_BY_HAND)),
+        starts=len(_BY_HAND),
+    ),
+    _scenario(
+        "what another execution took over is set by hand in a replay",
+        [_flow(_parallel(_retries("again", "CREATE_NEW_EXECUTION"), _work("beside_it", 0)))],
+        *(_at(40 + number, _replay("beside_it")) for number in range(len(_BY_HAND))),
+        *(_at(50, _set("again", to), number=number, replayed=True) for number, to in enumerate(_BY_HAND)),
+    ),
+    _scenario(
+        "another execution takes over while an attempt waits",
+        [
+            _flow(
+                _parallel(
+                    _retries("late", "RETRY_FAILED_TASK"),
+                    _sequential(_sleep("PT30S"), _retries("again", "CREATE_NEW_EXECUTION")),
+                )
+            )
+        ],
+    ),
+    _scenario(
+        "the execution of a Subflow is killed while its parent is held",
+        [
+            _flow(_work("long", 120), flow_id="child"),
+            _flow({"id": "call", "type": f"{CORE}.flow.Subflow", "namespace": NAMESPACE, "flowId": "child"}),
+        ],
+        _at(0.5, _pause),
+        _at(1, _kill, "child"),
+    ),
+    _scenario(
+        "the engine cannot go on with what is being killed",
+        [_flow(_work("long", 600))],
+        _at(1, _kill),
+        poison=True,
+    ),
+    _scenario(
+        "what cannot open is replayed",
+        [
+            _flow(
+                _each("allowed", allowFailure=True),
+                _each("forgiven", allowFailure=True, allowWarning=True),
+            )
+        ],
+        _at(1, _replay("allowed")),
+        _at(2, _replay("forgiven")),
+    ),
+    _scenario(
+        "a restarted task leaves before another one begins",
+        [_flow(_parallel(_exit(_NOT_AT_FIRST), _fails("fails")))],
+        _at(1, _restart),
+    ),
+    _scenario(
+        "kill comes right after a restart that needs a slot",
+        [_flow(_fails("fails"), concurrency={"limit": 1, "behavior": "QUEUE"})],
+        *(_at(2 + number, _restart_and_kill, number=number) for number in range(4)),
+        starts=4,
+        batch=10,
+    ),
+)
+"""In turn."""
