@@ -68,12 +68,14 @@ class Engine:
         refuse: Callable[[FlowDefinition], None] | None = None,
         parse: Callable[..., FlowDefinition] = parse_flow,
         archive_workspaces: bool = False,
+        others_change_flows: bool = False,
     ) -> None:
         """Take the ports.
 
         answerer makes what answers the executors' questions, of this engine's parts. refuse raises UnsupportedError
         for a flow that must not be executed; `refuse_unsupported` when None. parse is parse_flow, or what remembers
-        for many engines what it returned. archive_workspaces is the worker's.
+        for many engines what it returned. archive_workspaces is the worker's,
+        others_change_flows that of Listeners.
         """
         self.stores = stores
         self.settings = settings
@@ -108,7 +110,10 @@ class Engine:
         """Raises UnsupportedError for a flow that must not be executed."""
         self._flows: dict[tuple[str, str, int], FlowIndex] = {}
         self.listeners = Listeners(
-            stores.flows, lambda source: self.flow_of(source.namespace, source.id, source.revision).definition
+            stores.flows,
+            lambda source: self.flow_of(source.namespace, source.id, source.revision).definition,
+            stores.clock,
+            others_change_flows=others_change_flows,
         )
         """Which Flow triggers listen to which flows."""
 

@@ -86,16 +86,17 @@ class Invocations:
         One that takes its process down with it is not tried for ever, either. Raises NewerFormatError for what a
         newer version wrote; PortError when the end cannot be recorded, either. Then it must come again.
         """
-        begun = self._begun(message)
+        mark = _mark(execution_id, message)
+        begun = self._begun(mark)
         if begun >= _DEATHS:
             # Whoever tries it dies of it: it is out of memory, say, or of a bug below Python.
             self._end(execution_id, "a message took down whoever handled it")
             return
-        self._note(message, begun + 1)
+        self._note(mark, begun + 1)
         try:
             self._try_once_more(execution_id, message)
         finally:
-            self._note(message, 0)
+            self._note(mark, 0)
 
     def _try_once_more(self, execution_id: str, message: bytes) -> None:
         self._executor.forget(execution_id)
@@ -118,18 +119,19 @@ class Invocations:
         reason = f"The engine could not go on with this execution: {why}"
         self._executor.handle(execution_id, [*creating, Abort(reason)])
 
-    def _begun(self, message: bytes) -> int:
+    def _begun(self, mark: str) -> int:
         """Return how often a process began to try the dead letter and did not get to its end."""
-        entry = self._stores.kv.get(_MARKS, _mark(message))
+        entry = self._stores.kv.get(_MARKS, mark)
         return int(entry.value) if entry is not None else 0
 
-    def _note(self, message: bytes, begun: int) -> None:
+    def _note(self, mark: str, begun: int) -> None:
         if begun == 0:
-            self._stores.kv.delete(_MARKS, _mark(message))
+            self._stores.kv.delete(_MARKS, mark)
             return
         now = self._stores.clock.now()
-        self._stores.kv.put(_MARKS, _mark(message), "NUMBER", begun, now=now, ttl=_MARK_KEPT)
+        self._stores.kv.put(_MARKS, mark, "NUMBER", begun, now=now, ttl=_MARK_KEPT)
 
 
-def _mark(message: bytes) -> str:
-    return hashlib.sha256(message).hexdigest()
+def _mark(execution_id: str, message: bytes) -> str:
+    """Return what names a dead letter: some, like a Poke, say the same to every execution."""
+    return hashlib.sha256(execution_id.encode() + b"\0" + message).hexdigest()

@@ -7,11 +7,12 @@ import re
 import threading
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
+from datetime import datetime, timedelta
 
 from headrace_engine.language import FlowError
 from headrace_engine.model.definition import FlowDefinition
 from headrace_engine.model.trigger import FLOW_TRIGGER, ConditionDefinition, TriggerDefinition
-from headrace_engine.ports import Flows, FlowSource
+from headrace_engine.ports import Clock, Flows, FlowSource
 
 _log = logging.getLogger(__name__)
 
@@ -21,6 +22,8 @@ _MENTIONS_ONE = re.compile(r"\.(?:trigger|triggers\.types)\.Flow\b")
 Place = tuple[str | None, str | None]
 """A flow (namespace, id), all flows of a namespace (id None), or all there are (both None)."""
 _EVERYWHERE: Place = (None, None)
+_SETTLES = timedelta(seconds=30)
+"""How long after a change its list of flows may lag behind, and clocks may differ."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,10 +37,24 @@ class Listener:
 class Listeners:
     """The Flow triggers of all flows, found by the flow they listen to. Safe to use from many threads.
 
-    They are read from the store when somebody first asks; from then on whoever changes a flow says so.
+    They are read from the store when somebody first asks; from then on whoever changes a flow says so, or, where
+    other processes change flows, the store does.
     """
 
-    def __init__(self, flows: Flows, compiled: Callable[[FlowSource], FlowDefinition]) -> None:
+    def __init__(
+        self,
+        flows: Flows,
+        compiled: Callable[[FlowSource], FlowDefinition],
+        clock: Clock,
+        *,
+        others_change_flows: bool = False,
+    ) -> None:
+        self._clock = clock
+        self._others_change_flows = others_change_flows
+        self._changed: datetime | None = None
+        """What the store said of its last change before the triggers were read."""
+        self._settled = False
+        """Whether that was long enough before."""
         self._flows = flows
         self._compiled = compiled
         self._lock = threading.RLock()
@@ -47,7 +64,7 @@ class Listeners:
 
     def of(self, namespace: str, flow_id: str) -> Iterator[Listener]:
         """Yield the triggers that may listen to a flow, never those of the flow itself."""
-        if not self._is_read:
+        if not self._is_read or (self._others_change_flows and not self._is_current()):
             self.read()
         at = self._at
         if not at:
@@ -57,9 +74,14 @@ class Listeners:
                 if (listener.flow.namespace, listener.flow.id) != (namespace, flow_id):
                     yield listener
 
+    def _is_current(self) -> bool:
+        return self._settled and self._flows.changed() == self._changed
+
     def read(self) -> None:
         """Read the latest revisions of all flows: at first, and when another process may have changed them."""
         with self._lock:
+            self._changed = self._flows.changed()
+            self._settled = self._changed is None or self._clock.now() - self._changed > _SETTLES
             found: dict[tuple[str, str], tuple[Listener, ...]] = {}
             for source in self._flows.list():
                 if _MENTIONS_ONE.search(source.source):

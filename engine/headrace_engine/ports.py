@@ -122,6 +122,12 @@ class Flows(Protocol):
     def delete(self, namespace: str, flow_id: str, now: datetime) -> bool:
         """Add a revision that is marked deleted; False when there was nothing to delete."""
 
+    def changed(self) -> datetime | None:
+        """Return the instant of the last save or delete, strongly consistent; None before the first.
+
+        What `list` gives may be a moment behind it.
+        """
+
 
 # -- Executions -------------------------------------------------------------------------------------
 

@@ -130,6 +130,7 @@ def wire(
         workspaces=folder / "workspaces",
         network=_NETWORK,
         archive_workspaces=True,
+        others_change_flows=True,
         refuse=refuse,
     )
     mailbox = SqsMailbox(client("sqs"), environment.mailbox_url, PlatformSigner(keyring), content)

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import itertools
 import os
+import shutil
 import socket
 import subprocess
 import time
@@ -27,6 +28,7 @@ from aws.resources import REGION
 from example_flows import CHECKOUT
 
 PYTHON = CHECKOUT / ".venv-emulator" / "bin" / "python"
+_SERVER = Path(__file__).with_name("patched_ministack.py")
 _START_SECONDS = 30
 _accounts = itertools.count(1)
 
@@ -36,6 +38,13 @@ class Emulator:
     """A running emulator."""
 
     endpoint: str
+    process: int
+    """Its id; the functions' processes are children of it."""
+
+    @property
+    def own_account(self) -> Account:
+        """The account that requests without a signature count to: a deployed API must be there."""
+        return Account(self.endpoint, "0" * 12)
 
     def account(self) -> Account:
         """Return an account nobody used yet."""
@@ -62,11 +71,13 @@ class Account:
 
 
 @contextmanager
-def running(folder: Path) -> Iterator[Emulator]:
-    """Yield an emulator that writes its log to *folder*; skips when it is not installed."""
+def running(folder: Path, *, iam: bool = False) -> Iterator[Emulator]:
+    """Yield an emulator that writes its log to *folder*, and enforces IAM if asked to; skips when it is not installed."""
     if not PYTHON.exists():
         pytest.skip("the emulated AWS is not installed: `make test-emulator` does it")
     port = _free_port()
+    temporary = folder / "tmp"
+    temporary.mkdir()
     environment = {name: value for name, value in os.environ.items() if not name.startswith("AWS_")}
     environment |= {
         "GATEWAY_PORT": str(port),
@@ -75,17 +86,23 @@ def running(folder: Path) -> Iterator[Emulator]:
         "IOT_MTLS_ENABLED": "0",
         "SFTP_ENABLED": "0",
         "LOG_LEVEL": "WARNING",
-        "PYTHONDONTWRITEBYTECODE": "1",
+        "AUTH": "true" if iam else "false",
+        "TMPDIR": str(temporary),
     }
     log = folder / "ministack.log"
     with log.open("wb") as output:
         process = subprocess.Popen(
-            [str(PYTHON), "-m", "ministack"], env=environment, stdout=output, stderr=subprocess.STDOUT, cwd=folder
+            # -P: the folder of the script has a module of the same name.
+            [str(PYTHON), "-P", str(_SERVER)],
+            env=environment,
+            stdout=output,
+            stderr=subprocess.STDOUT,
+            cwd=folder,
         )
     try:
         endpoint = f"http://127.0.0.1:{port}"
         _await(process, f"{endpoint}/_ministack/health", log)
-        yield Emulator(endpoint)
+        yield Emulator(endpoint, process.pid)
     finally:
         process.terminate()
         try:
@@ -93,6 +110,7 @@ def running(folder: Path) -> Iterator[Emulator]:
         except subprocess.TimeoutExpired:
             process.kill()
             process.wait()
+        shutil.rmtree(temporary, ignore_errors=True)  # the functions' code
 
 
 def _free_port() -> int:

@@ -124,6 +124,21 @@ def test_a_dead_letter_that_takes_its_process_down_is_not_tried_for_ever() -> No
         assert "took down whoever handled it" in str(engine.state(EXECUTION).error)
 
 
+def test_the_deaths_of_a_dead_letter_do_not_count_for_the_same_words_to_another_execution() -> None:
+    """A Poke says the same to all: three consumers at work on three executions are no death of a fourth's."""
+    world = World()
+    with runtime(world) as engine:
+        invocations(engine).advance(EXECUTION, [begins(engine, WAITING)])
+    poke = encode_message(Poke())
+    for number in range(3):
+        deaths = Faults(4)
+        with pytest.raises(CrashError), runtime(through(world, deaths.call)) as engine:
+            invocations(engine).dead_letter(f"another-{number}", poke)
+    with runtime(world) as engine:
+        invocations(engine).dead_letter(EXECUTION, poke)
+        assert engine.outcome(EXECUTION).state == "PAUSED"
+
+
 def test_what_a_dead_letter_notes_is_gone_when_it_was_handled() -> None:
     world, failures = failing(World(), "bus.publish")
     with runtime(world) as engine:

@@ -23,7 +23,7 @@ from pathlib import Path
 TESTS = Path(__file__).resolve().parents[1]
 PACKAGE = TESTS.parent / "engine" / "headrace_engine"
 SEEDS = 1600
-_PATIENCE = 400.0
+_PATIENCE = 1000.0
 """Seconds after which a mutant that only makes things slow counts as missed."""
 
 

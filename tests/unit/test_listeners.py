@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from datetime import timedelta
+
 import pytest
 
-from headrace_engine.adapters.memory import MemoryFlows
+from headrace_engine.adapters.memory import ManualClock, MemoryFlows
 from headrace_engine.language import parse_flow
 from headrace_engine.listeners import Listeners
+from headrace_engine.model.definition import FlowDefinition
 from headrace_engine.ports import FlowSource
 from headrace_engine.testing.runtime import START
 
@@ -25,7 +29,7 @@ def listeners(flows: MemoryFlows, read: list[str] | None = None) -> Listeners:
             read.append(found.id)
         return parse_flow(found.source, revision=found.revision)
 
-    return Listeners(flows, compiled)
+    return Listeners(flows, compiled, ManualClock(START))
 
 
 def hearing(found: Listeners, namespace: str, flow_id: str) -> list[str]:
@@ -101,3 +105,37 @@ def test_a_flow_that_cannot_be_read_keeps_no_other_from_listening(caplog: pytest
     flows.save("demo", "broken", source("broken", "states: [NOWHERE]"), START)
     assert hearing(listeners(flows), "demo", "a") == ["b"]
     assert "demo.broken" in caplog.text
+
+
+class Lagging(MemoryFlows):
+    """Flows whose list is a moment behind."""
+
+    lags = False
+
+    def list(self, namespace_prefix: str = "") -> Sequence[FlowSource]:
+        return [] if self.lags else super().list(namespace_prefix)
+
+
+def test_what_others_change_is_seen_though_the_list_of_flows_lags_behind() -> None:
+    flows, clock = Lagging(), ManualClock(START)
+    read: list[str] = []
+
+    def compiled(found: FlowSource) -> FlowDefinition:
+        read.append(found.id)
+        return parse_flow(found.source, revision=found.revision)
+
+    found = Listeners(flows, compiled, clock, others_change_flows=True)
+    assert hearing(found, "demo", "a") == []
+    flows.save("demo", "listener", source("listener", "states: [SUCCESS]"), START)
+    flows.lags = True
+    assert hearing(found, "demo", "a") == []
+    flows.lags = False
+    assert hearing(found, "demo", "a") == ["listener"]
+    clock.set(START + timedelta(minutes=1))
+    assert hearing(found, "demo", "a") == ["listener"]
+    read.clear()
+    for _ in range(3):
+        assert hearing(found, "demo", "a") == ["listener"]
+    assert read == []  # nothing has changed for long
+    flows.delete("demo", "listener", clock.now())
+    assert hearing(found, "demo", "a") == []

@@ -28,6 +28,7 @@ from headrace_engine.ports import FlowSource
 _HEAD = "HEAD"
 _REVISION = "R#"
 _LISTED = "F#0"
+_CHANGED = ("F#", "CHANGED")
 
 # Holds when the flow has no revision yet.
 _FIRST = "attribute_not_exists(pk)"
@@ -57,9 +58,11 @@ class DynamoFlows:
             else:
                 latest = self._flow(head)
                 if not latest.deleted and latest.source == source:
+                    self._note(now)  # whoever saved it may have died before it did
                     return latest
                 flow = FlowSource(namespace, flow_id, latest.revision + 1, source, updated=now)
             if self._replace(head, flow):
+                self._note(now)
                 return flow
 
     def get(self, namespace: str, flow_id: str, revision: int | None = None) -> FlowSource | None:
@@ -111,7 +114,17 @@ class DynamoFlows:
             latest = self._flow(head)
             deleted = FlowSource(namespace, flow_id, latest.revision + 1, latest.source, deleted=True, updated=now)
             if self._replace(head, deleted):
+                self._note(now)
                 return True
+
+    def changed(self) -> datetime | None:
+        """See `Flows.changed`. One read unit."""
+        item = self._table.get(*_CHANGED)
+        return optional_instant(item, "at") if item is not None else None
+
+    def _note(self, now: datetime) -> None:
+        # Without a condition: any other instant than the last one says that something has changed.
+        self._table.put({**key(*_CHANGED), "at": text(sort_text(now))})
 
     def _head(self, namespace: str, flow_id: str) -> Item | None:
         return self._table.get(_partition(namespace, flow_id), _HEAD)

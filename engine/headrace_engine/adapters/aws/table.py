@@ -13,6 +13,7 @@
 | | | | while it is due some day | `due` ``T#<0…3>``: ``<due>#<namespace>/<flow>#<trigger>`` |
 | flows | ``F#<namespace>/<flow>`` | ``HEAD`` | the latest revision | `lists` ``F#0``: ``<namespace>/<flow>`` |
 | | | ``R#<revision>`` | an earlier one | |
+| | ``F#`` | ``CHANGED`` | when any flow was saved or deleted last | |
 | key-values | ``K#<namespace>#<0…3>`` | ``<key>`` | an entry | |
 | slots | ``S#<namespace>/<flow>`` | ``H`` | the set of holders | |
 | | | ``Q#<execution>`` | one that waits | |

@@ -79,6 +79,11 @@ class SqliteFlows:
 
         return self._database.write(mark)
 
+    def changed(self) -> datetime | None:
+        """See `Flows.changed`."""
+        rows = self._database.rows("SELECT updated FROM flows ORDER BY rowid DESC LIMIT 1")
+        return to_instant(rows[0][0]) if rows else None
+
 
 def _latest(connection: sqlite3.Connection, namespace: str, flow_id: str) -> FlowSource | None:
     rows = connection.execute(_LATEST, (namespace, flow_id)).fetchall()

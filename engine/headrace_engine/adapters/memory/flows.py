@@ -17,6 +17,7 @@ class MemoryFlows:
     def __init__(self) -> None:
         self._lock = threading.Lock()
         self._flows: dict[tuple[str, str], tuple[FlowSource, ...]] = {}
+        self._changed: datetime | None = None
 
     def save(self, namespace: str, flow_id: str, source: str, now: datetime) -> FlowSource:
         """See `Flows.save`."""
@@ -26,6 +27,7 @@ class MemoryFlows:
                 return stored[-1]
             flow = FlowSource(namespace, flow_id, len(stored) + 1, source, updated=now)
             self._flows[namespace, flow_id] = (*stored, flow)
+            self._changed = now
             return flow
 
     def get(self, namespace: str, flow_id: str, revision: int | None = None) -> FlowSource | None:
@@ -58,4 +60,10 @@ class MemoryFlows:
                 return False
             deleted = replace(stored[-1], revision=len(stored) + 1, deleted=True, updated=now)
             self._flows[namespace, flow_id] = (*stored, deleted)
+            self._changed = now
             return True
+
+    def changed(self) -> datetime | None:
+        """See `Flows.changed`."""
+        with self._lock:
+            return self._changed

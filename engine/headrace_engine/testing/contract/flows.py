@@ -94,6 +94,15 @@ class FlowsContract(Contract):
         assert [flow.namespace for flow in flows.list("a")] == ["a", "a.b", "a.b.c", "a.bc"]
         assert list(flows.list("a%")) == []
 
+    def test_it_says_when_something_changed_last(self, flows: Flows) -> None:
+        assert flows.changed() is None
+        flows.save("a", "x", "one", START)
+        assert flows.changed() == START
+        flows.save("b", "x", "one", at(1))
+        assert flows.changed() == at(1)
+        flows.delete("a", "x", at(2))
+        assert flows.changed() == at(2)
+
     def test_revisions_saved_at_once_are_all_kept_and_distinct(self, flows: Flows) -> None:
         outcomes = self.race([partial(flows.save, "ns", "f", f"source {n}", START) for n in range(CONTENDERS)])
         saved = [outcome for outcome in outcomes if isinstance(outcome, FlowSource)]

@@ -1,0 +1,252 @@
+"""Flows on the deployed stack, driven over HTTP: each kind of task and of message, once."""
+
+from __future__ import annotations
+
+import httpx
+import pytest
+
+from emulator.client import NAMESPACE, Client, runs, state
+from emulator.deployment import Deployment
+from emulator.waiting import until
+
+pytestmark = pytest.mark.emulator
+
+MEGABYTE = 1024 * 1024
+
+
+def test_hello(client: Client) -> None:
+    client.save(
+        """id: hello
+inputs: [{id: name, type: STRING}]
+tasks: [{id: log, type: io.kestra.plugin.core.log.Log, message: "Hello, {{ inputs.name }}"}]
+outputs: [{id: said, type: STRING, value: "{{ inputs.name }}"}]
+"""
+    )
+    execution_id = client.start("hello", name="Ada")
+    execution = client.end(execution_id)
+    assert state(execution) == "SUCCESS"
+    assert runs(execution) == {"log": ["SUCCESS"]}
+    assert execution["outputs"] == {"said": "Ada"}
+    assert client.messages(execution_id) == ["Hello, Ada"]
+    assert [each["id"] for each in client.of_flow("hello")] == [execution_id]
+
+
+def test_waiting_for_an_execution_answers_with_its_end(client: Client) -> None:
+    client.save("id: waited\ntasks: [{id: log, type: io.kestra.plugin.core.log.Log, message: x}]\n")
+    answer = client.ask("POST", f"/executions/{NAMESPACE}/waited", wait="true")
+    assert answer.status_code == 200
+    assert state(answer.json()) == "SUCCESS"
+    assert answer.headers["location"].endswith(f"/executions/{answer.json()['id']}")
+
+
+def test_a_request_that_nobody_signed_is_refused(client: Client, deployment: Deployment) -> None:
+    answer = httpx.get(f"{deployment.api_url}/api/v1/main/flows/{NAMESPACE}")
+    assert answer.status_code == 403
+
+
+def test_a_mistake_in_a_flow_is_told(client: Client) -> None:
+    answer = client.ask("POST", "/flows", b"id: wrong\nnamespace: emulator\ntasks: [{id: x, type: none.such}]\n")
+    assert answer.status_code == 422
+    assert "none.such" in answer.text
+
+
+def test_light_and_dispatched_tasks_hand_values_on(client: Client) -> None:
+    execution = client.run(
+        """id: kinds
+tasks:
+  - {id: put, type: io.kestra.plugin.core.kv.Set, key: answer, value: "42", kvType: NUMBER}
+  - {id: get, type: io.kestra.plugin.core.kv.Get, key: answer}
+  - {id: write, type: io.kestra.plugin.core.storage.Write, content: "{{ outputs.get.value }}", extension: .txt}
+  - {id: size, type: io.kestra.plugin.core.storage.Size, uri: "{{ outputs.write.uri }}"}
+  - id: query
+    type: io.kestra.plugin.jdbc.duckdb.Query
+    sql: "SELECT 10 * {{ outputs.size.size }} AS n"
+    fetchType: FETCH_ONE
+outputs: [{id: all, type: STRING, value: "{{ read(outputs.write.uri) }} {{ outputs.query.row.n }}"}]
+"""
+    )
+    assert {status for statuses in runs(execution).values() for status in statuses} == {"SUCCESS"}
+    assert execution["outputs"] == {"all": "42 20"}
+
+
+def test_a_script_gets_files_and_secrets_and_gives_files_outputs_and_logs(
+    client: Client, deployment: Deployment
+) -> None:
+    deployment.account.client("ssm").put_parameter(
+        Name=f"{deployment.outputs['SecretsPrefix']}/{NAMESPACE}/PASSWORD", Value="hush", Type="SecureString"
+    )
+    rows = b"a,b\n1,2\n" * (MEGABYTE // 4)
+    client.save(
+        """id: script
+inputs: [{id: data, type: FILE}]
+tasks:
+  - id: python
+    type: io.kestra.plugin.scripts.python.Script
+    taskRunner: {type: io.kestra.plugin.core.runner.Process}
+    env: {PASSWORD: "{{ secret('PASSWORD') }}"}
+    inputFiles: {rows.csv: "{{ inputs.data }}"}
+    outputFiles: ["*.txt"]
+    script: |
+      import json, os
+      data = open("rows.csv", "rb").read()
+      open("reversed.txt", "wb").write(data[::-1])
+      print("::" + json.dumps({"outputs": {
+          "size": len(data),
+          "letters": len(os.environ["PASSWORD"]),
+          "credentials": sorted(name for name in os.environ if name.startswith(("AWS_", "HEADRACE_"))),
+      }}) + "::")
+      print("the password is", os.environ["PASSWORD"])
+  - id: shell
+    type: io.kestra.plugin.scripts.shell.Commands
+    taskRunner: {type: io.kestra.plugin.core.runner.Process}
+    commands: ["head -c 7 {{ outputs.python.outputFiles['reversed.txt'] }} | tr -d '[:space:]'"]
+"""
+    )
+    execution = client.end(client.start("script", data=rows))
+    assert runs(execution) == {"python": ["SUCCESS"], "shell": ["SUCCESS"]}
+    assert execution["taskRunList"][0]["outputs"]["vars"] == {
+        "size": len(rows),
+        "letters": 4,
+        "credentials": ["HEADRACE_PROCESS"],
+    }
+    messages = client.messages(execution["id"])
+    assert "hush" not in "".join(messages)
+    assert messages[-1] == "2,1b,"
+
+
+def test_loops_children_and_values(client: Client) -> None:
+    client.save(
+        """id: child
+inputs: [{id: n, type: INT}]
+tasks: [{id: twice, type: io.kestra.plugin.core.debug.Return, format: "{{ inputs.n * 2 }}"}]
+outputs: [{id: twice, type: INT, value: "{{ outputs.twice.value }}"}]
+"""
+    )
+    execution = client.run(
+        """id: loop
+tasks:
+  - id: each
+    type: io.kestra.plugin.core.flow.ForEach
+    values: [1, 2, 3, 4, 5, 6]
+    concurrencyLimit: 3
+    tasks:
+      - {id: write, type: io.kestra.plugin.core.storage.Write, content: "{{ taskrun.value }}"}
+  - id: parallel
+    type: io.kestra.plugin.core.flow.Parallel
+    tasks:
+      - {id: one, type: io.kestra.plugin.core.flow.Subflow, namespace: emulator, flowId: child, inputs: {n: 1}, wait: true, transmitFailed: true}
+      - {id: two, type: io.kestra.plugin.core.flow.Subflow, namespace: emulator, flowId: child, inputs: {n: 2}, wait: true, transmitFailed: true}
+outputs: [{id: sum, type: INT, value: "{{ outputs.one.outputs.twice + outputs.two.outputs.twice }}"}]
+"""
+    )
+    assert state(execution) == "SUCCESS"
+    assert runs(execution)["write"] == ["SUCCESS"] * 6
+    assert execution["outputs"] == {"sum": 6}
+    assert len(client.of_flow("child")) == 2
+
+
+def test_a_pause_ends_when_somebody_resumes_it(client: Client) -> None:
+    client.save(
+        """id: paused
+tasks:
+  - {id: approve, type: io.kestra.plugin.core.flow.Pause, onResume: [{id: reason, type: STRING}]}
+  - {id: log, type: io.kestra.plugin.core.log.Log, message: "{{ outputs.approve.onResume.reason }}"}
+"""
+    )
+    execution_id = client.start("paused")
+    client.when(execution_id, lambda execution: state(execution) == "PAUSED", "pause")
+    form = httpx.Request("POST", "http://localhost", files={"reason": (None, "fine")})
+    answer = client.ask(
+        "POST", f"/executions/{execution_id}/resume", form.read(), {"content-type": form.headers["content-type"]}
+    )
+    assert answer.status_code == 204, answer.text
+    assert state(client.end(execution_id)) == "SUCCESS"
+    assert client.messages(execution_id) == ["fine"]
+
+
+def test_a_timer_rings_when_it_is_due(client: Client) -> None:
+    execution = client.run(
+        """id: timers
+tasks:
+  - {id: sleep, type: io.kestra.plugin.core.flow.Sleep, duration: PT1S}
+  - {id: pause, type: io.kestra.plugin.core.flow.Pause, pauseDuration: PT2S}
+"""
+    )
+    assert state(execution) == "SUCCESS"
+    for run in execution["taskRunList"]:
+        expected = 1 if run["taskId"] == "sleep" else 2
+        assert float(run["state"]["duration"].removeprefix("PT").removesuffix("S")) >= expected
+
+
+def test_a_second_execution_waits_for_the_slot_of_the_first(client: Client) -> None:
+    client.save(
+        """id: one-at-a-time
+concurrency: {limit: 1, behavior: QUEUE}
+tasks: [{id: pause, type: io.kestra.plugin.core.flow.Pause}]
+"""
+    )
+    first, second = client.start("one-at-a-time"), client.start("one-at-a-time")
+    client.when(first, lambda execution: state(execution) == "PAUSED", "pause")
+    client.when(second, lambda execution: state(execution) == "QUEUED", "place in the queue")
+    assert client.ask("POST", f"/executions/{first}/resume").status_code == 204
+    assert state(client.end(first)) == "SUCCESS"
+    client.when(second, lambda execution: state(execution) == "PAUSED", "turn")
+    assert client.ask("DELETE", f"/executions/{second}/kill").status_code == 202
+    assert state(client.end(second)) == "KILLED"
+
+
+def test_an_output_of_five_megabytes_goes_from_task_to_task(client: Client, deployment: Deployment) -> None:
+    execution = client.run(
+        """id: large
+tasks:
+  - id: make
+    type: io.kestra.plugin.scripts.python.Script
+    taskRunner: {type: io.kestra.plugin.core.runner.Process}
+    outputFiles: [large.txt]
+    script: "open('large.txt', 'w').write('x' * (5 * 1024 * 1024 - 1) + 'y')"
+  - {id: value, type: io.kestra.plugin.core.debug.Return, format: "{{ read(outputs.make.outputFiles['large.txt']) }}"}
+  - {id: end, type: io.kestra.plugin.core.debug.Return, format: "{{ outputs.value.value | length }} {{ outputs.value.value | slice(5242875) }}"}
+"""
+    )
+    assert runs(execution) == {"make": ["SUCCESS"], "value": ["SUCCESS"], "end": ["SUCCESS"]}
+    assert execution["taskRunList"][-1]["outputs"]["value"] == f"{5 * MEGABYTE} xxxxy"
+    pages = deployment.account.client("dynamodb").get_paginator("scan").paginate(TableName=deployment.table)
+    items = [item for page in pages for item in page["Items"] if execution["id"] in str(item)]
+    assert items
+    assert max(len(str(item)) for item in items) < 100_000
+
+
+def test_the_end_of_one_execution_starts_another(client: Client) -> None:
+    client.save(
+        """id: listener
+tasks: [{id: log, type: io.kestra.plugin.core.log.Log, message: "heard {{ trigger.executionId }}"}]
+triggers:
+  - id: after
+    type: io.kestra.plugin.core.trigger.Flow
+    preconditions: {id: up, flows: [{namespace: emulator, flowId: heard, states: [SUCCESS]}]}
+"""
+    )
+    source = client.run("id: heard\ntasks: [{id: log, type: io.kestra.plugin.core.log.Log, message: x}]\n")
+    found = until(lambda: client.of_flow("listener"), "execution of the listener", seconds=20)
+    execution = client.end(found[0]["id"])
+    assert state(execution) == "SUCCESS"
+    assert client.messages(execution["id"]) == [f"heard {source['id']}"]
+    assert len(client.of_flow("listener")) == 1
+
+
+def test_a_failed_execution_goes_on_where_it_failed(client: Client) -> None:
+    client.save("id: ready\ntasks: [{id: set, type: io.kestra.plugin.core.kv.Set, key: ready, value: 'true'}]\n")
+    failed = client.run(
+        """id: restarted
+tasks:
+  - {id: write, type: io.kestra.plugin.core.storage.Write, content: once}
+  - {id: check, type: io.kestra.plugin.core.kv.Get, key: ready, errorOnMissing: true}
+"""
+    )
+    assert runs(failed) == {"write": ["SUCCESS"], "check": ["FAILED"]}
+    client.end(client.start("ready"))
+    answer = client.ask("POST", f"/executions/{failed['id']}/restart")
+    assert answer.status_code == 200, answer.text
+    execution = client.when(failed["id"], lambda execution: state(execution) == "SUCCESS", "success after the restart")
+    assert execution["taskRunList"][0] == failed["taskRunList"][0]
+    assert runs(execution) == {"write": ["SUCCESS"], "check": ["SUCCESS"]}

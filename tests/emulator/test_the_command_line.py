@@ -1,0 +1,83 @@
+"""The stack deployed as people do it: `cdk bootstrap`, `cdk deploy`, and a first flow."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import subprocess
+from contextlib import closing
+from pathlib import Path
+
+import pytest
+
+from aws.ministack import Account, Emulator
+from aws.resources import REGION
+from emulator.client import Client, state
+from emulator.deployment import STACK, completed
+from example_flows import CHECKOUT
+
+pytestmark = pytest.mark.emulator
+
+_HERE = Path(__file__).parent
+_INSTALLED = CHECKOUT / ".cache" / "cdk-command-line"
+_OFFLINE = ("ENOTFOUND", "EAI_AGAIN", "ECONNREFUSED", "ETIMEDOUT", "ECONNRESET", "ENETUNREACH", "E403", "E404")
+
+
+@pytest.fixture(scope="session")
+def cdk() -> Path:
+    """Return the CDK's command line, in the version that package.json names; skips where it cannot be had."""
+    if not shutil.which("node") or not (npm := shutil.which("npm")):
+        pytest.skip("the CDK's command line needs Node.js and npm")
+    wanted, command = _HERE / "package.json", _INSTALLED / "node_modules" / ".bin" / "cdk"
+    copied = _INSTALLED / "package.json"
+    if not command.exists() or copied.read_bytes() != wanted.read_bytes():
+        shutil.rmtree(_INSTALLED, ignore_errors=True)
+        _INSTALLED.mkdir(parents=True)
+        shutil.copyfile(wanted, copied)
+        arguments = [npm, "install", "--no-audit", "--no-fund", "--no-package-lock", "--fetch-retries=1"]
+        done = subprocess.run(arguments, check=False, cwd=_INSTALLED, capture_output=True, text=True, timeout=120)
+        if done.returncode:
+            shutil.rmtree(_INSTALLED)
+            assert any(code in done.stderr for code in _OFFLINE), done.stderr
+            pytest.skip(f"npm's registry does not give the CDK's command line: {done.stderr.strip()[-200:]}")
+    return command
+
+
+def run(cdk: Path, account: Account, folder: Path, *arguments: str) -> str:
+    """Run the command line in an account of the emulator, and return what it wrote."""
+    environment = {name: value for name, value in os.environ.items() if not name.startswith(("AWS_", "CDK_"))}
+    environment |= {
+        "AWS_ACCESS_KEY_ID": account.id,
+        "AWS_SECRET_ACCESS_KEY": "emulator",
+        "AWS_REGION": REGION,
+        "AWS_ENDPOINT_URL": account.endpoint,
+        "AWS_ENDPOINT_URL_S3": account.endpoint,
+        "CDK_DISABLE_CLI_TELEMETRY": "true",
+        "CI": "true",
+        "HOME": str(folder),
+        "JSII_SILENCE_WARNING_END_OF_LIFE_NODE_VERSION": "18,20",
+    }
+    command = [str(cdk), *arguments, "--no-notices", "--no-version-reporting"]
+    done = subprocess.run(
+        command,
+        check=False,
+        cwd=folder,
+        env=environment,
+        capture_output=True,
+        text=True,
+        timeout=180,
+        stdin=subprocess.DEVNULL,
+    )
+    assert done.returncode == 0, done.stdout + done.stderr
+    return done.stdout + done.stderr
+
+
+def test_bootstrap_deploy_and_a_first_flow(emulator: Emulator, assembly: Path, cdk: Path, tmp_path: Path) -> None:
+    account = emulator.account()
+    run(cdk, account, tmp_path, "bootstrap", f"aws://{account.id}/{REGION}")
+    told = run(cdk, account, tmp_path, "deploy", "--app", str(assembly), "--require-approval", "never", "--ci")
+    assert f"{STACK}.ApiUrl" in told
+    with closing(Client(completed(account))) as client:
+        execution = client.run("id: first\ntasks: [{id: log, type: io.kestra.plugin.core.log.Log, message: hello}]\n")
+        assert state(execution) == "SUCCESS"
+        assert client.messages(execution["id"]) == ["hello"]
