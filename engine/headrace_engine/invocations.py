@@ -10,11 +10,12 @@ import hashlib
 import logging
 from collections.abc import Sequence
 from contextlib import suppress
+from dataclasses import replace
 from datetime import datetime, timedelta
 
 from headrace_engine.attempts import Attempts, Execute, Vet, accept
 from headrace_engine.core.codec import NewerFormatError, decode_message, encode_message
-from headrace_engine.core.messages import Abort, Message, Poke, TimerFired
+from headrace_engine.core.messages import Abort, Create, Message, Poke, TimerFired
 from headrace_engine.engine import Engine
 from headrace_engine.executor import Executor
 from headrace_engine.flow_triggers import FlowTriggers
@@ -90,7 +91,7 @@ class Invocations:
         begun = self._begun(mark)
         if begun >= _DEATHS:
             # Whoever tries it dies of it: it is out of memory, say, or of a bug below Python.
-            self._end(execution_id, "a message took down whoever handled it")
+            self._end(execution_id, message, "a message took down whoever handled it")
             return
         self._note(mark, begun + 1)
         try:
@@ -106,18 +107,22 @@ class Invocations:
             raise
         except Exception as error:  # whatever it is, it stopped this execution
             _log.exception("Execution %s: a message could not be handled", execution_id)
-            self._executor.forget(execution_id)  # what is held may be of one that has no journal yet
-            state = self._executor.load(execution_id)
-            begun = state is not None and state.exists
-            if not begun and isinstance(error, PortError):
+            if isinstance(error, PortError) and not self._exists(execution_id):
                 raise  # nothing has begun that could end, and a store may answer next time
-            # One that fails in its first step is created to be ended: else nobody would ever hear of it.
-            creating = [] if begun else [decode_message(message)]
-            self._end(execution_id, f"{type(error).__name__}: {error}", creating)
+            self._end(execution_id, message, f"{type(error).__name__}: {error}")
 
-    def _end(self, execution_id: str, why: str, creating: Sequence[Message] = ()) -> None:
+    def _exists(self, execution_id: str) -> bool:
+        self._executor.forget(execution_id)  # what is held may be of one that has no journal yet
+        state = self._executor.load(execution_id)
+        return state is not None and state.exists
+
+    def _end(self, execution_id: str, message: bytes, why: str) -> None:
         reason = f"The engine could not go on with this execution: {why}"
-        self._executor.handle(execution_id, [*creating, Abort(reason)])
+        end: Message = Abort(reason)
+        if not self._exists(execution_id) and isinstance(create := decode_message(message), Create):
+            # Created to be ended: else nobody would ever hear of it.
+            end = Create(replace(create.created, refused=reason))
+        self._executor.handle(execution_id, [end])
 
     def _begun(self, mark: str) -> int:
         """Return how often a process began to try the dead letter and did not get to its end."""

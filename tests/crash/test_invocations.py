@@ -124,6 +124,21 @@ def test_a_dead_letter_that_takes_its_process_down_is_not_tried_for_ever() -> No
         assert "took down whoever handled it" in str(engine.state(EXECUTION).error)
 
 
+def test_an_execution_whose_first_message_takes_processes_down_is_created_to_be_ended() -> None:
+    """Else nobody would ever hear of it: there is no journal that could say so."""
+    world = World()
+    with runtime(world) as engine:
+        create = begins(engine, ONE)
+    for _ in range(3):
+        deaths = Faults(3)
+        with pytest.raises(CrashError), runtime(through(world, deaths.call)) as engine:
+            invocations(engine).dead_letter(EXECUTION, create)
+    with runtime(world) as engine:
+        invocations(engine).dead_letter(EXECUTION, create)
+        assert engine.outcome(EXECUTION).history == ["CREATED", "FAILED"]
+        assert "took down whoever handled it" in str(engine.state(EXECUTION).error)
+
+
 def test_the_deaths_of_a_dead_letter_do_not_count_for_the_same_words_to_another_execution() -> None:
     """A Poke says the same to all: three consumers at work on three executions are no death of a fourth's."""
     world = World()

@@ -26,6 +26,7 @@ _LOOSE = frozenset(
         "pause/by-the-resume-task",
         "retry/exponential-with-max-duration",
         "retry/max-duration",
+        "storage/delete",
         "storage/purge-current-execution-files",
         "task_cache/reused",
     }

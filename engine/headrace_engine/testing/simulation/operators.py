@@ -60,13 +60,12 @@ def ask(world: World, functions: Functions, person: Person) -> None:
     if state is None:
         raise ValueError("it has no journal")
     asked = person.wish(Operations(functions.engine, world.make_id), state)
-    if isinstance(asked, tuple):
-        execution_id, create = asked
-        world.watch.roots.append(execution_id)
-        asked = [create]
-    for message in asked:
-        world.tell(f"a person sends {world.name_of(execution_id)}: {type(message).__name__}")
-        functions.channels.mailbox.send(execution_id, encode_message(message))
+    follower_id, messages = (asked[0], [asked[1]]) if isinstance(asked, tuple) else (None, asked)
+    for message in messages:
+        world.tell(f"a person sends {world.name_of(follower_id or execution_id)}: {type(message).__name__}")
+        functions.channels.mailbox.send(follower_id or execution_id, encode_message(message))
+    if follower_id is not None:  # and not before: who fails to send it asks for another one
+        world.watch.roots.append(follower_id)
 
 
 def _is_meant(state: ExecutionState, person: Person) -> bool:

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from headrace_engine.core.codec import FormatError, decode_entry, decode_message
 from headrace_engine.core.commands import Announce, Command, Reply, SetTimer, StartAttempt, StartExecution
-from headrace_engine.core.decide import next_question
+from headrace_engine.core.decide import LOST_IN_A_ROW, next_question
 from headrace_engine.core.events import (
     AttemptEnded,
     Entry,
@@ -84,6 +84,8 @@ class Watch:
         self._runs: Counter[tuple[str, int]] = Counter()
         self._claims: Counter[AttemptId] = Counter()
         self._results: set[tuple[str, str, int]] = set()
+        self.has_given_up = False
+        """An attempt was lost so often in a row that it failed, as it must."""
         self._lost: set[tuple[str | None, int | None]] = set()
         """Attempts that were lost, those of a loop's rounds that are over too."""
         self.has_listeners = any("trigger.Flow" in source for source in world.scenario.flows)
@@ -126,7 +128,7 @@ class Watch:
         self.states[execution_id] = state
         self.history[execution_id].append(state)
         self.journals[execution_id].append(stored.data)
-        self._check_results(name, execution_id, entry)
+        self._check_results(name, before, entry)
         self._check_leases(name, before, entry)
         self._count(entry)
         for command in commands_of(state, entry.events):
@@ -145,15 +147,17 @@ class Watch:
             elif isinstance(event, ExecutionMoved) and (event.error or "").startswith("The engine could not go on"):
                 self.kinds["message Abort"] += 1
 
-    def _check_results(self, name: str, execution_id: str, entry: Entry) -> None:
+    def _check_results(self, name: str, before: ExecutionState, entry: Entry) -> None:
         for event in entry.events:
             if isinstance(event, AttemptEnded):
-                key = (execution_id, event.task_run_id, event.number)
+                key = (before.id, event.task_run_id, event.number)
                 if key in self._results:
                     self.violated(Invariant.ONE_RESULT, f"attempt {event.number} in {name} ended twice")
                 self._results.add(key)
                 if event.state is State.RESUBMITTED:
                     self._lost.add((event.task_run_id, event.number))
+                    run = before.task_runs.get(event.task_run_id)
+                    self.has_given_up |= run is not None and run.lost + 1 >= LOST_IN_A_ROW
 
     def _check_leases(self, name: str, before: ExecutionState, entry: Entry) -> None:
         """A lease is over at its deadline, or when its holder itself says so."""
