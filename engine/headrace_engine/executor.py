@@ -253,6 +253,8 @@ class Executor:
             self._issue(known.state, outstanding(known.state))
             if known.state.exists:  # what changed without a change of state: labels, the next timer
                 self._stores.executions.put(summary(known.state))
+                if known.state.state is State.QUEUED:
+                    self._see_to_queue(known.state)
         known = self._without_slot(known)
         state = known.state
         if (
@@ -552,7 +554,7 @@ class Executor:
                     self._reply(state, command)
                 case JoinQueue():
                     self._stores.slots.enqueue(_flow_key(state), state.id, self._stores.clock.now())
-                    self.settle_slots(state.flow.definition.namespace, state.flow.definition.id)
+                    self._see_to_queue(state)
                 case ReleaseSlot():
                     self._stores.slots.release(_flow_key(state), state.id)
                     self.settle_slots(state.flow.definition.namespace, state.flow.definition.id)
@@ -579,6 +581,17 @@ class Executor:
             if execution_id in state.holders or slots.acquire(key, execution_id, limit):
                 self._channels.mailbox.send(execution_id, encode_message(SlotGranted()))
                 slots.dequeue(key, execution_id)
+
+    def _see_to_queue(self, state: ExecutionState) -> None:
+        """Give out what slots there are; those of executions that have ended are given back by who holds them.
+
+        Such are left by an executor that took one too late and died before it could give it back.
+        """
+        for holder in sorted(self._stores.slots.state(_flow_key(state)).holders):
+            held = self._stores.executions.get(holder)
+            if held is not None and held.end is not None:
+                self._channels.mailbox.send(holder, encode_message(Poke()))
+        self.settle_slots(state.flow.definition.namespace, state.flow.definition.id)
 
     def _reply(self, state: ExecutionState, reply: Reply) -> None:
         """Report the end of this execution to the task run that started it."""

@@ -10,6 +10,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
+from headrace_engine.core.decide import SETTABLE
 from headrace_engine.core.events import ExecutionCreated, Reopened
 from headrace_engine.core.messages import (
     ChangeState,
@@ -121,7 +122,7 @@ class Operations:
     def change_state(self, state: ExecutionState, task_run_id: str, to: State) -> Message:
         """Set a task run's state and go on from there. Raises as restart."""
         self._must_rest(state)
-        if not to.is_terminal:
+        if to not in SETTABLE:
             raise UnprocessableError(f"Illegal argument: a task run cannot be set to {to}")
         self._reopening(lambda: from_task_run(state, task_run_id, keep=True))
         return ChangeState(to, task_run_id, len(state.histories))

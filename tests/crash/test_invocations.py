@@ -285,3 +285,40 @@ def test_an_old_listener_leaves_the_news_of_a_newer_version_to_others() -> None:
         (started,) = world.letters
         assert isinstance(started.message, Create)
         assert started.message.created.flow_id == "listener"
+
+
+QUEUEING = """
+id: limited
+namespace: test
+concurrency: {limit: 1, behavior: QUEUE}
+tasks: [{id: say, type: io.kestra.plugin.core.debug.Return, format: x}]
+"""
+
+
+def test_a_slot_that_an_ended_execution_was_left_with_holds_nobody_up() -> None:
+    """An executor that was too late took it, and died."""
+    world = World()
+    with runtime(world) as engine:
+        assert engine.run(QUEUEING).state == "SUCCESS"
+        (ended,) = [each.id for each in world.stores.executions.search()[0]]
+        world.stores.slots.acquire("test/limited", ended, 1)
+        assert engine.run(QUEUEING).state == "SUCCESS"
+        assert world.stores.slots.state("test/limited").holders == frozenset()
+
+
+def test_a_sweep_gives_out_slots_that_a_new_limit_made_free() -> None:
+    """Whoever saved it died before the queue was told."""
+    world = World()
+    with runtime(world) as engine:
+        engine.save_flow(QUEUEING)
+        world.stores.slots.acquire("test/limited", "another", 1)
+        engine.create("test", "limited", execution_id=EXECUTION)
+        engine.settle(None)
+        assert engine.outcome(EXECUTION).state == "QUEUED"
+        engine.engine.save_flow(QUEUEING.replace("limit: 1", "limit: 2"))
+        engine.settle(None)
+        assert engine.outcome(EXECUTION).state == "QUEUED"
+        engine.clock.set(engine.clock.now() + timedelta(minutes=10))
+        assert invocations(engine).sweep() == 1
+        engine.settle()
+        assert engine.outcome(EXECUTION).state == "SUCCESS"
