@@ -12,6 +12,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any, BinaryIO
 
+from headrace_engine.concurrency import SlotTaker
 from headrace_engine.core.events import Entry, ExecutionCreated
 from headrace_engine.core.flow import FlowIndex, index
 from headrace_engine.core.state import ExecutionState
@@ -95,6 +96,9 @@ class Engine:
             platform=self.platform.of,
             archive_workspaces=archive_workspaces,
         )
+        self._slots = SlotTaker(
+            stores, lambda created: self.flow_of(created.namespace, created.flow_id, created.flow_revision)
+        )
         self.preparer: Preparer = Preparer(
             stores,
             settings,
@@ -104,6 +108,7 @@ class Engine:
             new_child=self._new_child,
             callable_flow=self._callable_flow,
             latest_concurrency=self._latest_concurrency,
+            slots=self._slots,
         )
         self.answerer = answerer(self)
         self.refuse = refuse or refuse_unsupported
@@ -139,6 +144,7 @@ class Engine:
             on_step=on_step,
             on_workspace=on_workspace,
             light_pool=light_pool,
+            slots=self._slots,
         )
         self.platform.connect(channels.mailbox, executor.forget)
         return executor

@@ -24,6 +24,7 @@ from typing import Protocol, TypeVar
 
 import msgspec
 
+from headrace_engine.concurrency import SlotKeeper, SlotTaker
 from headrace_engine.core.codec import encode_entry, encode_message, encode_state
 from headrace_engine.core.commands import (
     Announce,
@@ -64,7 +65,6 @@ from headrace_engine.core.messages import (
     Question,
     Restart,
     SlaViolated,
-    SlotGranted,
     TimerFired,
 )
 from headrace_engine.core.outstanding import commands_of, outstanding
@@ -164,6 +164,7 @@ class Executor:
         on_step: Callable[[ExecutionState, Entry], None] = lambda _state, _entry: None,
         on_workspace: Callable[[str, str], None] = lambda _execution_id, _task_run_id: None,
         light_pool: futures.Executor | None = None,
+        slots: SlotTaker,
     ) -> None:
         """Take the ports.
 
@@ -183,6 +184,7 @@ class Executor:
         self._is_gone = is_gone
         self._on_step = on_step
         self._on_workspace = on_workspace
+        self._slots = SlotKeeper(stores.slots, stores.clock, channels.mailbox, preparer.concurrency_of, slots)
         self._held: OrderedDict[str, Known] = OrderedDict()
         self._held_task_runs = 0
         self._held_lock = threading.Lock()
@@ -254,8 +256,8 @@ class Executor:
             if known.state.exists:  # what changed without a change of state: labels, the next timer
                 self._stores.executions.put(summary(known.state))
                 if known.state.state is State.QUEUED:
-                    self._see_to_queue(known.state)
-        known = self._without_slot(known)
+                    self._slots.look_again(known.state)
+        self._give_back_slot(known.state)
         state = known.state
         if (
             state.follower is not None
@@ -276,18 +278,13 @@ class Executor:
                 self._reply(state, Reply(reply_to, state.state))
         self._advance(known, messages, created, yield_at)
 
-    def _without_slot(self, known: Known) -> Known:
+    def _give_back_slot(self, state: ExecutionState) -> None:
         """Give back the slot of an execution that has ended: the next in the queue gets it.
 
         It was granted meanwhile, or taken by an executor that was too late with its entry.
         """
-        state = known.state
-        if state.flow.definition.concurrency is None or not (state.exists and state.state.is_terminal):
-            return known
-        known = self._newer(known) or known  # it may have been restarted, and hold one by right
-        if known.state.state.is_terminal:
-            self._issue(known.state, [ReleaseSlot()])
-        return known
+        if state.flow.definition.concurrency is not None and state.exists and state.state.is_terminal:
+            self._slots.leave(state)
 
     def recover(self, execution_id: str) -> None:
         """Issue every command the execution still calls for: for a runtime whose timers and workers died with it."""
@@ -320,7 +317,8 @@ class Executor:
                 except SeqTakenError:
                     # Another executor was here. The light tasks that run here are still ours, and so is what they give.
                     self.forget(execution_id)
-                    known = self._without_slot(self._load_again(execution_id, created))
+                    known = self._load_again(execution_id, created)
+                    self._give_back_slot(known.state)
                     waiting += self._orphaned_leases(known.state, ours)
                     refused = True
                     continue
@@ -553,11 +551,9 @@ class Executor:
                 case Reply():
                     self._reply(state, command)
                 case JoinQueue():
-                    self._stores.slots.enqueue(_flow_key(state), state.id, self._stores.clock.now())
-                    self._see_to_queue(state)
+                    self._slots.join(state)
                 case ReleaseSlot():
-                    self._stores.slots.release(_flow_key(state), state.id)
-                    self.settle_slots(state.flow.definition.namespace, state.flow.definition.id)
+                    self._slots.leave(state)
                 case ReleaseWorkspace():
                     self._on_workspace(state.id, command.task_run_id)
                 case Announce():
@@ -569,29 +565,8 @@ class Executor:
         return lights
 
     def settle_slots(self, namespace: str, flow_id: str) -> None:
-        """Give free concurrency slots of a flow to who waits longest (DESIGN §3: add, send, remove; each idempotent).
-
-        An id that holds a slot and waits too was granted one by somebody who died before it could tell.
-        """
-        slots, key = self._stores.slots, f"{namespace}/{flow_id}"
-        latest = self._preparer.concurrency_of(namespace, flow_id)
-        limit = latest.limit if latest is not None else None
-        state = slots.state(key)
-        for execution_id in state.queue:
-            if execution_id in state.holders or slots.acquire(key, execution_id, limit):
-                self._channels.mailbox.send(execution_id, encode_message(SlotGranted()))
-                slots.dequeue(key, execution_id)
-
-    def _see_to_queue(self, state: ExecutionState) -> None:
-        """Give out what slots there are; those of executions that have ended are given back by who holds them.
-
-        Such are left by an executor that took one too late and died before it could give it back.
-        """
-        for holder in sorted(self._stores.slots.state(_flow_key(state)).holders):
-            held = self._stores.executions.get(holder)
-            if held is not None and held.end is not None:
-                self._channels.mailbox.send(holder, encode_message(Poke()))
-        self.settle_slots(state.flow.definition.namespace, state.flow.definition.id)
+        """Give free concurrency slots of a flow to who waits longest."""
+        self._slots.settle(namespace, flow_id)
 
     def _reply(self, state: ExecutionState, reply: Reply) -> None:
         """Report the end of this execution to the task run that started it."""
@@ -668,10 +643,6 @@ class Executor:
             elif attempt.deadline is not None:
                 self._channels.timers.wake(state.id, f"lease:{task_run_id}", attempt.deadline)
         return lost
-
-
-def _flow_key(state: ExecutionState) -> str:
-    return f"{state.flow.definition.namespace}/{state.flow.definition.id}"
 
 
 def lost_result(started: datetime, now: datetime, reason: str) -> AttemptResult:

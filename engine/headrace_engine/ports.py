@@ -466,26 +466,31 @@ class SlotState:
     """Who holds a slot of a flow, and who waits for one, longest first. An id may be in both for a moment."""
 
     holders: frozenset[str]
-    queue: tuple[str, ...]
+    queue: tuple[tuple[str, int], ...]
+    """Execution ids, each with the entry that let it wait."""
 
 
 class Slots(Protocol):
-    """Concurrency limits: sets of execution ids, never counters (DESIGN §3). *flow* is ``namespace/id``."""
+    """Concurrency limits: sets of execution ids, never counters (DESIGN §3). *flow* is ``namespace/id``.
 
-    def acquire(self, flow: str, execution_id: str, limit: int | None) -> bool:
+    *seq* is the entry of the execution's journal that takes, waits or gives back: what comes late does not undo
+    what a later entry did.
+    """
+
+    def acquire(self, flow: str, execution_id: str, limit: int | None, seq: int) -> bool:
         """Make the execution a holder if fewer than *limit* others are (None: whatever); True when it is one now.
 
-        Of many that race for the last slot, one gets it.
+        Of many that race for the last slot, one gets it. Who holds one already holds it for the later entry.
         """
 
-    def enqueue(self, flow: str, execution_id: str, now: datetime) -> None:
-        """Let the execution wait; it keeps its place when it waits already."""
+    def enqueue(self, flow: str, execution_id: str, now: datetime, seq: int) -> None:
+        """Let the execution wait; it keeps its place when it waits already, for the later entry."""
 
     def dequeue(self, flow: str, execution_id: str) -> None:
         """Let the execution wait no longer."""
 
-    def release(self, flow: str, execution_id: str) -> None:
-        """Take the execution out of the holders and out of the queue."""
+    def release(self, flow: str, execution_id: str, seq: int) -> None:
+        """Take the execution out of the holders and out of the queue, unless it is there for a later entry."""
 
     def state(self, flow: str) -> SlotState:
         """Return holders and queue, strongly consistent."""

@@ -17,6 +17,7 @@ from typing import Any
 
 from pydantic import ValidationError
 
+from headrace_engine.concurrency import SlotTaker
 from headrace_engine.context import LOOP, Variables, enclosing_working_directory
 from headrace_engine.core.commands import Reply
 from headrace_engine.core.events import ExecutionCreated, LogRecord, MetricRecord, ReplyTo
@@ -125,6 +126,7 @@ class Preparer:
         new_child: NewChild,
         callable_flow: CallableFlow,
         latest_concurrency: Callable[[str, str], Concurrency | None],
+        slots: SlotTaker,
     ) -> None:
         self._stores = stores
         self._settings = settings
@@ -135,6 +137,7 @@ class Preparer:
         self._callable_flow = callable_flow
         self._part_lists: OrderedDict[str, PartList] = OrderedDict()
         self._latest = latest_concurrency
+        self._slots = slots
 
     def answer(
         self, state: ExecutionState, question: Question, now: datetime, lines: Sequence[LogRecord] = ()
@@ -176,7 +179,7 @@ class Preparer:
         definition = state.flow.definition
         concurrency = self.concurrency_of(definition.namespace, definition.id)
         limit = None if question.force or concurrency is None else concurrency.limit
-        granted = self._stores.slots.acquire(f"{definition.namespace}/{definition.id}", state.id, limit)
+        granted = self._slots.take(state, limit)
         behavior = concurrency.behavior if concurrency is not None else LimitBehavior.QUEUE
         return Prepared(Slot(granted, behavior))
 

@@ -179,10 +179,10 @@ def test_other_writes_whose_answer_was_lost_count_once(stores: Stores) -> None:
     assert stores.flows.delete("ns", "f", START) is True
     assert [flow.revision for flow in stores.flows.revisions("ns", "f")] == [1, 2, 3]
 
-    assert [stores.slots.acquire("ns/f", name, 1) for name in ("a", "b")] == [True, False]
-    stores.slots.enqueue("ns/f", "b", START)
-    stores.slots.release("ns/f", "a")
-    assert stores.slots.state("ns/f").queue == ("b",)
+    assert [stores.slots.acquire("ns/f", name, 1, 0) for name in ("a", "b")] == [True, False]
+    stores.slots.enqueue("ns/f", "b", START, 0)
+    stores.slots.release("ns/f", "a", 0)
+    assert stores.slots.state("ns/f").queue == (("b", 0),)
 
     stores.executions.put(replace(summary(seq=1), labels={"a": "x" * LARGE}))
     stores.executions.put(replace(summary(seq=2), labels={"a": "y" * LARGE}))
@@ -354,13 +354,13 @@ def test_what_is_replaced_or_deleted_leaves_nothing_in_the_bucket(stores: Stores
 
 
 def test_thousands_wait_for_a_slot_in_items_of_their_own(stores: Stores) -> None:
-    stores.slots.enqueue("ns/f", "e00000", START)
+    stores.slots.enqueue("ns/f", "e00000", START, 0)
     (waiting,) = stores.items()
     stores.table.put_many(
         {**waiting, **key(waiting["pk"]["S"], waiting["sk"]["S"].replace("00000", f"{n:05}"))} for n in range(2_500)
     )
-    assert stores.slots.acquire("ns/f", "e00000", 1)
-    assert stores.slots.state("ns/f").queue == tuple(f"e{n:05}" for n in range(2_500))
+    assert stores.slots.acquire("ns/f", "e00000", 1, 0)
+    assert stores.slots.state("ns/f").queue == tuple((f"e{n:05}", 0) for n in range(2_500))
     assert max(map(item_size, stores.items())) < 200
 
 
@@ -412,7 +412,7 @@ def fill(stores: Stores) -> dict[str, Callable[[], object]]:
         "T": lambda: stores.triggers.put(TriggerRecord("ns", "f", "t", due=START)),
         "F": lambda: (stores.flows.save("ns", "f", "1", START), stores.flows.save("ns", "f", "2", START)),
         "K": lambda: stores.kv.put("ns", "key", "STRING", "v", now=START),
-        "S": lambda: (stores.slots.acquire("ns/f", "x", 1), stores.slots.enqueue("ns/f", "y", START)),
+        "S": lambda: (stores.slots.acquire("ns/f", "x", 1, 0), stores.slots.enqueue("ns/f", "y", START, 0)),
         "L": lambda: stores.logs.append("x", "b", [line("one")]),
         "M": lambda: stores.metrics.append("x", "b", [point("one")]),
     }
@@ -647,8 +647,8 @@ def test_a_sweep_with_nothing_due_reads_almost_nothing(stores: Stores, price: Pr
 
 
 def test_a_slot_costs_one_write_to_take_and_two_to_give_back(stores: Stores, price: Price) -> None:
-    assert price(lambda: stores.slots.acquire("ns/f", NAME, 5)).of("DynamoDB").write_units == 1
-    assert price(lambda: stores.slots.release("ns/f", NAME)).of("DynamoDB").write_units == 2
+    assert price(lambda: stores.slots.acquire("ns/f", NAME, 5, 0)).of("DynamoDB").write_units == 1
+    assert price(lambda: stores.slots.release("ns/f", NAME, 0)).of("DynamoDB").write_units == 2
 
 
 def test_a_triggers_next_date_costs_three_writes(stores: Stores, price: Price) -> None:

@@ -246,7 +246,7 @@ def test_the_slot_that_a_late_executor_took_is_given_back() -> None:
             overtaking.clear()
             invocations(early).advance(EXECUTION, [create])
             assert early.outcome(EXECUTION).state == "SUCCESS"
-            world.stores.slots.acquire("test/one", EXECUTION, 1)  # by a call of the late one that was under way
+            world.stores.slots.acquire("test/one", EXECUTION, 1, 0)  # by a call of the late one that was under way
         return run()
 
     with runtime(world) as early, runtime(through(world, call)) as late:
@@ -295,14 +295,16 @@ tasks: [{id: say, type: io.kestra.plugin.core.debug.Return, format: x}]
 """
 
 
-def test_a_slot_that_an_ended_execution_was_left_with_holds_nobody_up() -> None:
+@pytest.mark.parametrize("behavior", ["QUEUE", "CANCEL", "FAIL"])
+def test_a_slot_that_an_ended_execution_was_left_with_holds_nobody_up(behavior: str) -> None:
     """An executor that was too late took it, and died."""
     world = World()
+    flow = QUEUEING.replace("QUEUE", behavior)
     with runtime(world) as engine:
-        assert engine.run(QUEUEING).state == "SUCCESS"
+        assert engine.run(flow).state == "SUCCESS"
         (ended,) = [each.id for each in world.stores.executions.search()[0]]
-        world.stores.slots.acquire("test/limited", ended, 1)
-        assert engine.run(QUEUEING).state == "SUCCESS"
+        world.stores.slots.acquire("test/limited", ended, 1, 0)
+        assert engine.run(flow).state == "SUCCESS"
         assert world.stores.slots.state("test/limited").holders == frozenset()
 
 
@@ -311,7 +313,7 @@ def test_a_sweep_gives_out_slots_that_a_new_limit_made_free() -> None:
     world = World()
     with runtime(world) as engine:
         engine.save_flow(QUEUEING)
-        world.stores.slots.acquire("test/limited", "another", 1)
+        world.stores.slots.acquire("test/limited", "another", 1, 0)
         engine.create("test", "limited", execution_id=EXECUTION)
         engine.settle(None)
         assert engine.outcome(EXECUTION).state == "QUEUED"

@@ -109,9 +109,8 @@ MUTANTS = (
     Mutant(
         "count instead of set: a slot is released whoever holds it",
         _SLOTS,
-        "            self._holders.get(flow, set()).discard(execution_id)\n",
-        "            held = sorted(self._holders.get(flow, set()))\n"
-        "            self._holders.get(flow, set()).discard(held[0] if held else execution_id)\n",
+        "                holders.pop(execution_id, None)\n",
+        "                holders.pop(min(holders, default=execution_id), None)\n",
     ),
     Mutant(
         "count instead of set: who holds a slot takes another",
@@ -121,16 +120,17 @@ MUTANTS = (
     ),
     Mutant(
         "leave the queue before the slot's message is sent",
-        "executor.py",
-        "                self._channels.mailbox.send(execution_id, encode_message(SlotGranted()))\n"
-        "                slots.dequeue(key, execution_id)\n",
-        "                slots.dequeue(key, execution_id)\n"
-        "                self._channels.mailbox.send(execution_id, encode_message(SlotGranted()))\n",
+        "concurrency.py",
+        "            self._mailbox.send(execution_id, encode_message(SlotGranted()))\n"
+        "            self._slots.dequeue(flow, execution_id)\n",
+        "            self._slots.dequeue(flow, execution_id)\n"
+        "            self._mailbox.send(execution_id, encode_message(SlotGranted()))\n",
     ),
     Mutant(
         "keep the slot that a late executor took",
         "executor.py",
-        "        if known.state.state.is_terminal:\n            self._issue(known.state, [ReleaseSlot()])\n",
+        "        if state.flow.definition.concurrency is not None and state.exists and state.state.is_terminal:\n"
+        "            self._slots.leave(state)\n",
         "",
     ),
     Mutant(

@@ -157,4 +157,10 @@ _FORGOTTEN_CLAIMS = """
 CREATE INDEX claims_forgotten ON claims (closed) WHERE closed IS NOT NULL AND result IS NULL;
 """
 
-MIGRATIONS: tuple[str, ...] = (_FIRST, _SLOTS, _MESSAGES, _TRIGGERS, _FORGOTTEN_CLAIMS)
+# The entry for which a slot is held, or waited for.
+_SLOTS_BY_ENTRY = """
+ALTER TABLE slot_holders ADD COLUMN seq INTEGER NOT NULL DEFAULT 0;
+ALTER TABLE slot_queue ADD COLUMN seq INTEGER NOT NULL DEFAULT 0;
+"""
+
+MIGRATIONS: tuple[str, ...] = (_FIRST, _SLOTS, _MESSAGES, _TRIGGERS, _FORGOTTEN_CLAIMS, _SLOTS_BY_ENTRY)

@@ -9,13 +9,18 @@ from headrace_engine.adapters.local.database import Database
 from headrace_engine.adapters.local.instants import to_number
 from headrace_engine.ports import SlotState
 
-# The insert does nothing when the execution holds a slot already, and finds no row to insert when the limit is
-# reached by others; so a slot is never given twice and never one too many.
+# The insert finds no row when the limit is reached by others, and only notes the later entry when the execution holds
+# a slot already; so a slot is never given twice and never one too many.
 _ACQUIRE = """
-INSERT INTO slot_holders (flow, execution_id)
-SELECT :flow, :execution
-WHERE :limit IS NULL OR (SELECT count(*) FROM slot_holders WHERE flow = :flow) < :limit
-ON CONFLICT DO NOTHING
+INSERT INTO slot_holders (flow, execution_id, seq)
+SELECT :flow, :execution, :seq
+WHERE :limit IS NULL OR (SELECT count(*) FROM slot_holders WHERE flow = :flow AND execution_id <> :execution) < :limit
+    OR EXISTS (SELECT 1 FROM slot_holders WHERE flow = :flow AND execution_id = :execution)
+ON CONFLICT DO UPDATE SET seq = max(seq, excluded.seq)
+"""
+_ENQUEUE = """
+INSERT INTO slot_queue (flow, execution_id, since, seq) VALUES (?, ?, ?, ?)
+ON CONFLICT DO UPDATE SET seq = max(seq, excluded.seq)
 """
 
 
@@ -25,9 +30,9 @@ class SqliteSlots:
     def __init__(self, database: Database) -> None:
         self._database = database
 
-    def acquire(self, flow: str, execution_id: str, limit: int | None) -> bool:
+    def acquire(self, flow: str, execution_id: str, limit: int | None, seq: int) -> bool:
         """See `Slots.acquire`."""
-        values = {"flow": flow, "execution": execution_id, "limit": limit}
+        values = {"flow": flow, "execution": execution_id, "limit": limit, "seq": seq}
 
         def insert(writer: sqlite3.Connection) -> bool:
             writer.execute(_ACQUIRE, values)
@@ -38,12 +43,10 @@ class SqliteSlots:
 
         return self._database.write(insert)
 
-    def enqueue(self, flow: str, execution_id: str, now: datetime) -> None:
+    def enqueue(self, flow: str, execution_id: str, now: datetime, seq: int) -> None:
         """See `Slots.enqueue`."""
-        row = (flow, execution_id, to_number(now))
-        self._database.write(
-            lambda writer: writer.execute("INSERT INTO slot_queue VALUES (?, ?, ?) ON CONFLICT DO NOTHING", row)
-        )
+        row = (flow, execution_id, to_number(now), seq)
+        self._database.write(lambda writer: writer.execute(_ENQUEUE, row))
 
     def dequeue(self, flow: str, execution_id: str) -> None:
         """See `Slots.dequeue`."""
@@ -53,13 +56,13 @@ class SqliteSlots:
             )
         )
 
-    def release(self, flow: str, execution_id: str) -> None:
+    def release(self, flow: str, execution_id: str, seq: int) -> None:
         """See `Slots.release`."""
 
         def remove(writer: sqlite3.Connection) -> None:
             for table in ("slot_holders", "slot_queue"):
-                statement = f"DELETE FROM {table} WHERE flow = ? AND execution_id = ?"  # noqa: S608  # the two above
-                writer.execute(statement, (flow, execution_id))
+                statement = f"DELETE FROM {table} WHERE flow = ? AND execution_id = ? AND seq <= ?"  # noqa: S608  # the two above
+                writer.execute(statement, (flow, execution_id, seq))
 
         self._database.write(remove)
 
@@ -67,6 +70,6 @@ class SqliteSlots:
         """See `Slots.state`."""
         holders = self._database.rows("SELECT execution_id FROM slot_holders WHERE flow = ?", (flow,))
         queue = self._database.rows(
-            "SELECT execution_id FROM slot_queue WHERE flow = ? ORDER BY since, execution_id", (flow,)
+            "SELECT execution_id, seq FROM slot_queue WHERE flow = ? ORDER BY since, execution_id", (flow,)
         )
-        return SlotState(frozenset(row[0] for row in holders), tuple(row[0] for row in queue))
+        return SlotState(frozenset(row[0] for row in holders), tuple((row[0], row[1]) for row in queue))

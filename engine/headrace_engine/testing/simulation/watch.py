@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections import Counter, defaultdict
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from datetime import timedelta
 from typing import TYPE_CHECKING, Any
@@ -381,9 +381,8 @@ class Watch:
         for namespace, flow_id in self._limited():
             holders = self.world.stores.slots.state(f"{namespace}/{flow_id}").holders
             for execution_id in sorted(holders, key=self.world.name_of):
-                state = self.states.get(execution_id)
-                if execution_id not in self.purged and (state is None or state.state.is_terminal):
-                    self.violated(Invariant.SLOTS, f"{self.world.name_of(execution_id)} has ended and holds a slot")
+                if execution_id not in self.purged and execution_id not in self.states:
+                    self.violated(Invariant.SLOTS, f"{self.world.name_of(execution_id)} never began and holds a slot")
         for flow_id, queued in self._idle_slots():
             self.violated(Invariant.SLOTS, f"{queued} wait while a slot of {flow_id} is free")
 
@@ -395,10 +394,11 @@ class Watch:
     def _idle_slots(self) -> Iterator[tuple[str, str]]:
         """Yield flows that have a slot free while executions wait for one, and the names of those.
 
-        A slot that is held by one of those that wait is as good as free: nobody has told it.
+        A slot that is held by one of those that wait is as good as free: nobody has told it. So is one that was left
+        with an execution that has ended: whoever needs it takes it.
         """
         for namespace, flow_id in self._limited():
-            holders = self.world.stores.slots.state(f"{namespace}/{flow_id}").holders
+            holders = self._going(self.world.stores.slots.state(f"{namespace}/{flow_id}").holders)
             latest = self.world.reader.flow_of(namespace, flow_id).definition.concurrency
             queued = [
                 each.id
@@ -407,6 +407,11 @@ class Watch:
             ]
             if queued and (latest is None or len(holders - set(queued)) < latest.limit):
                 yield flow_id, ", ".join(map(self.world.name_of, queued))
+
+    def _going(self, holders: Iterable[str]) -> set[str]:
+        """Return those of *holders* that have not ended."""
+        states = {each: self.states.get(each) for each in holders}
+        return {each for each, state in states.items() if state is None or not state.state.is_terminal}
 
     def _check_held(self) -> None:
         """What warm executors hold is a prefix of the journal."""
