@@ -41,7 +41,6 @@ FAN_OUT_GOAL = 1.3
 
 _SERVICES = ("dynamodb", "s3", "sqs", "lambda", "events", "scheduler", "secretsmanager", "ssm", "kms")
 _OTHERS = {
-    ("EventBridge", "PutEvents"): "eventbridge_events",
     ("Scheduler", "CreateSchedule"): "scheduler_invocations",
     ("S3", "PutObject"): "s3_put",
     ("S3", "GetObject"): "s3_get",
@@ -162,7 +161,7 @@ class Meter:
             self._end(cloud, self._execute(cloud))
             before, called = requests.usage, Counter(cloud.invocations)
             asked, fifo, standard = Counter(cloud.asked), cloud.mailbox.requests, cloud.delays.requests
-            delayed = cloud.delays.sent
+            delayed, events = cloud.delays.sent, cloud.published
             execution_id = self._execute(cloud)
             used = requests.usage - before
             self._end(cloud, execution_id)  # not counted: nobody need look
@@ -170,7 +169,7 @@ class Meter:
             delays = cloud.delays.sent - delayed
             invocations = cloud.invocations - called
             seconds = self._gb_seconds(invocations, cloud.asked - asked)
-            others: Counter[str] = Counter()
+            others = Counter({"eventbridge_events": cloud.published - events})
             for key, name in _OTHERS.items():
                 others[name] += used.of(*key).requests
             table = used.of("DynamoDB")
@@ -233,7 +232,8 @@ class Row:
 
     name: str
     use: Use
-    budget: Budget
+    budget: Budget | None
+    """None: shown, and held to nothing."""
     states: float = 0
     """State transitions of the same flow in Step Functions."""
     tasks: int = 1
@@ -241,6 +241,8 @@ class Row:
 
     def misses(self, prices: Mapping[str, Any]) -> list[str]:
         """Return where it is above its budget."""
+        if self.budget is None:
+            return []
         compared = (
             ("write units", self.use.write_units, self.budget.write_units),
             ("read units", self.use.read_units, self.budget.read_units),
@@ -272,6 +274,11 @@ def loop(values: int) -> str:
 LOG = "type: io.kestra.plugin.core.log.Log, message: One line"
 
 
+def further(meter: Meter, fewer: str, more: str, count: int) -> Use:
+    """Return what each of the *count* task runs asks for that one flow has and the other has not."""
+    return (meter.measure(more) - meter.measure(fewer)).over(count)
+
+
 def rows(prices: Mapping[str, Any], *, wide: bool) -> list[Row]:
     """Measure all paths; *wide*: the loop over 1,000 values, too."""
     meter = Meter(prices)
@@ -282,15 +289,18 @@ def rows(prices: Mapping[str, Any], *, wide: bool) -> list[Row]:
         ("light, 40 in sequence", "type: bench.Light", "light"),
         ("dispatched, 40 in sequence", "type: bench.Dispatched", "dispatched"),
     ):
-        all_ = meter.measure(sequence(task, SEQUENCE))
-        # The flow of one inline task stands for an execution without any; of its own kind it is one.
-        each = (all_ - one).over(SEQUENCE - 1 if task == LOG else SEQUENCE)
+        each = further(meter, sequence(task, 1), sequence(task, SEQUENCE), SEQUENCE - 1)
         found.append(Row(name, each, BUDGETS[budget], 1, SEQUENCE))
     for values in (50, 1000) if wide else (50,):
-        each = (meter.measure(loop(values)) - one).over(values)
+        each = further(meter, loop(1), loop(values), values - 1)
         budget = BUDGETS["fan-out"] if values >= 1000 else BUDGETS["dispatched"]
         found.append(Row(f"dispatched, ForEach of {values:,}", each, budget, 2, values))
-    return [*found, Row("an execution, fixed", one, BUDGETS["execution"], 2)]
+    dispatched = meter.measure(sequence("type: bench.Dispatched", 1)) - found[2].use
+    return [
+        *found,
+        Row("an execution, fixed", one, BUDGETS["execution"], 2),
+        Row("the same, of dispatched tasks", dispatched, None, 2),
+    ]
 
 
 def standard(row: Row, prices: Mapping[str, Any]) -> float:
@@ -314,16 +324,11 @@ def table(found: list[Row], prices: Mapping[str, Any]) -> str:
     ]
     for row in found:
         use, budget = row.use, row.budget
-        cells = [
-            f"{used:.2f} ({ceiling:g})"
-            for used, ceiling in (
-                (use.write_units, budget.write_units),
-                (use.read_units, budget.read_units),
-                (use.sqs, budget.sqs),
-                (use.invocations, budget.invocations),
-                (use.dollars(prices), budget.dollars),
-            )
-        ]
+        used = (use.write_units, use.read_units, use.sqs, use.invocations, use.dollars(prices))
+        cells = [f"{each:.2f}" for each in used]
+        if budget is not None:
+            allowed = (budget.write_units, budget.read_units, budget.sqs, budget.invocations, budget.dollars)
+            cells = [f"{each} ({ceiling:g})" for each, ceiling in zip(cells, allowed, strict=True)]
         theirs = [f"{standard(row, prices):.2f}", f"{express(row, prices):.2f}"]
         lines.append("| " + " | ".join([row.name, *cells, *theirs]) + " |")
     return "\n".join(lines)
@@ -351,15 +356,17 @@ def page(found: list[Row], prices: Mapping[str, Any]) -> str:
 
 Counted, not guessed: `make costs` runs the Lambda functions on an emulated AWS, counts every request they make, and
 writes this page. Each cell is what one task run asks for, and in brackets what it may; dollars are for a million task
-runs (last row: executions), at the on-demand prices of {prices["date"]} in `benchmarks/aws_prices.toml`. The last two
-columns are Step Functions' for the same flow.
+runs (last two rows: executions), at the on-demand prices of {prices["date"]} in `benchmarks/aws_prices.toml`. The last
+two columns are Step Functions' for the same flow.
 
 {table(found, prices)}
 
 {verdict}
 
 - A task run leaves one log line and 20 bytes of outputs. The fixed cost is that of an execution of one inline task; the
-  rows above it are what each further task run adds. Processes are warm.
+  rows above it are what each further task run adds. An execution whose tasks are dispatched tells that it runs before
+  it tells that it ended, which the last row has and the budget has not. Processes are warm, and no flow has a Flow
+  trigger: with one in the stack, each change of state is an invocation of `triggers` and a read unit more.
 - Write units include indexes and refused conditions; SQS requests include what Lambda's pollers ask for. What an idle
   poller asks for is part of what the stack costs at rest.
 - Dollars add Lambda's time, which an emulator cannot measure: {duration["milliseconds_fixed"]} ms for an invocation and

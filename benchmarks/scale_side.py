@@ -21,6 +21,7 @@ from pathlib import Path
 from typing import Any
 
 from headrace_cli.local import LocalRuntime
+from headrace_engine.model.search import ExecutionQuery
 from headrace_engine.model.state import State
 
 NAMESPACE = "benchmarks"
@@ -131,7 +132,7 @@ def pause(count: int, folder: Path) -> dict[str, Any]:
     begun = time.perf_counter()
     with ThreadPoolExecutor(8) as pool:
         list(pool.map(lambda _: runtime.create(NAMESPACE, "pausing", {}), range(count)))
-    while runtime.stores.executions.search(states=[State.PAUSED], limit=1)[1] < count:
+    while runtime.stores.executions.search(ExecutionQuery(states=(State.PAUSED,)), limit=1).total < count:
         time.sleep(0.01)
     seconds = time.perf_counter() - begun
     runtime.close()
@@ -186,7 +187,9 @@ def items(total: int, enough: int, folder: Path) -> dict[str, Any]:
 
     def ended() -> Iterator[int]:
         while not runtime.wait(execution_id, timeout=0.02):
-            yield runtime.stores.executions.search(flow_id="part", states=[State.SUCCESS], limit=1)[1]
+            yield runtime.stores.executions.search(
+                ExecutionQuery(flow_id="part", states=(State.SUCCESS,)), limit=1
+            ).total
         yield total
 
     marks: list[tuple[int, float, float]] = []

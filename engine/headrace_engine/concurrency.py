@@ -14,6 +14,8 @@ from headrace_engine.services import Stores
 
 LimitOf = Callable[[str, str], Concurrency | None]
 """Returns the concurrency limit of a flow's latest revision; None when it has none."""
+FOR_EVER = 2**53
+"""No execution has so many entries."""
 
 
 class SlotTaker:
@@ -42,14 +44,21 @@ class SlotTaker:
         """
         found = False
         for holder in sorted(self._slots.state(flow).holders):
-            summary = self._executions.get(holder)
-            if summary is None or not summary.state.is_terminal:
-                continue
-            known = read_journal(self._journal, holder, self._flow_for)
-            if known is not None and known.state.state.is_terminal:
-                self._slots.release(flow, holder, known.state.seq)
+            ended = self._ended(holder)
+            if ended is not None:
+                self._slots.release(flow, holder, ended)
                 found = True
         return found
+
+    def _ended(self, execution_id: str) -> int | None:
+        """Return the entry by which an execution has ended, however many come after it; None while it goes on."""
+        summary = self._executions.get(execution_id)
+        if summary is None:
+            return FOR_EVER if self._journal.is_purged(execution_id) else None
+        if not summary.state.is_terminal:
+            return None
+        known = read_journal(self._journal, execution_id, self._flow_for)
+        return known.state.seq if known is not None and known.state.state.is_terminal else None
 
 
 class SlotKeeper:
@@ -77,6 +86,12 @@ class SlotKeeper:
         self._slots.release(flow_key(state), state.id, state.seq)
         self.settle(state.flow.definition.namespace, state.flow.definition.id)
 
+    def forget(self, namespace: str, flow_id: str, execution_id: str) -> None:
+        """Give back the slot of an execution that was purged."""
+        if self._limit_of(namespace, flow_id) is not None:
+            self._slots.release(f"{namespace}/{flow_id}", execution_id, FOR_EVER)
+            self.settle(namespace, flow_id)
+
     def settle(self, namespace: str, flow_id: str) -> None:
         """Give free slots of a flow to who waits longest (DESIGN §3: add, send, remove; each idempotent).
 
@@ -92,7 +107,7 @@ class SlotKeeper:
                 has_room = has_room and self._slots.acquire(flow, execution_id, limit, seq)
                 if not has_room:
                     continue
-            self._mailbox.send(execution_id, encode_message(SlotGranted()))
+            self._mailbox.send(execution_id, encode_message(SlotGranted(seq)))
             self._slots.dequeue(flow, execution_id)
 
 

@@ -19,7 +19,9 @@ from headrace_engine.core.state import ExecutionState
 from headrace_engine.core.task_run import TaskRun
 from headrace_engine.model.attempt import Payload
 from headrace_engine.model.definition import Kind
+from headrace_engine.model.headers import with_headers
 from headrace_engine.model.state import State
+from headrace_engine.model.trigger import WEBHOOK
 from headrace_engine.plugin import OUTPUT_DIR_TOKEN, WORKING_DIR_TOKEN
 
 Load = Callable[[Payload], Any]
@@ -42,11 +44,16 @@ class Surroundings:
     """`files`: the files of a test's fixtures, name to URI; outside tests there are none, and no such root."""
 
     @classmethod
-    def of(cls, environment: Mapping[str, str], variables: Mapping[str, Any] | None = None) -> Surroundings:
-        """Return the surroundings that a process environment gives."""
+    def of(
+        cls,
+        environment: Mapping[str, str],
+        variables: Mapping[str, Any] | None = None,
+        prefixes: Sequence[str] = ("KESTRA_", "ENV_"),
+    ) -> Surroundings:
+        """Return the surroundings that a process environment gives; of two variables with one name the later counts."""
         envs = {
             name.removeprefix(prefix).lower(): value
-            for prefix in ("KESTRA_", "ENV_")
+            for prefix in prefixes
             for name, value in environment.items()
             if name.startswith(prefix)
         }
@@ -89,7 +96,11 @@ class Variables(Mapping[str, Any]):
         if state.labels:
             roots["labels"] = self._labels
         created = state.created
-        if created is not None and created.trigger is not None and created.trigger.get("variables"):
+        if (
+            created is not None
+            and created.trigger is not None
+            and (created.trigger.get("variables") or created.trigger_variables is not None)
+        ):
             trigger = created.trigger["variables"]
             roots["trigger"] = lambda: trigger_variables(created, load)
             if "date" in trigger:
@@ -161,6 +172,8 @@ class Variables(Mapping[str, Any]):
             "originalId": (created.original_id if created is not None else None) or state.id,
             "state": state.state.value,
         }
+        if created is not None and created.start_at is not None:
+            values["scheduleDate"] = _to_milliseconds(created.start_at)
         if state.outputs is not None:
             values["outputs"] = self._load(state.outputs)
         return values
@@ -219,6 +232,10 @@ def _present(**values: Any) -> dict[str, Any]:
 def trigger_variables(created: ExecutionCreated, load: Load) -> dict[str, Any]:
     """Return what an execution knows of the trigger that started it."""
     variables = dict((created.trigger or {}).get("variables") or {})
+    if created.trigger_variables is not None:
+        variables |= load(created.trigger_variables)
+    if created.trigger is not None and created.trigger.get("type") == WEBHOOK:
+        variables = with_headers(variables)
     if created.trigger_outputs is not None:
         variables["outputs"] = load(created.trigger_outputs)
     return variables

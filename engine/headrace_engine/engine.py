@@ -5,36 +5,53 @@ Every runtime (local, simulated, AWS) builds one of these and adds only how thin
 
 from __future__ import annotations
 
+import logging
 from collections import ChainMap
 from collections.abc import Callable, Mapping, Sequence
 from concurrent import futures
 from dataclasses import replace
+from datetime import timedelta
 from pathlib import Path
 from typing import Any, BinaryIO
 
-from headrace_engine.concurrency import SlotTaker
-from headrace_engine.core.events import Entry, ExecutionCreated
+from headrace_engine.concurrency import SlotKeeper, SlotTaker
+from headrace_engine.core.events import Entry, ExecutionCreated, LogRecord, MetricRecord
 from headrace_engine.core.flow import FlowIndex, index
 from headrace_engine.core.state import ExecutionState
 from headrace_engine.core.task_run import TaskRun
-from headrace_engine.executor import Answerer, Executor
+from headrace_engine.executor import Answerer, Executor, Ran
 from headrace_engine.expressions import ExpressionError, Expressions, truthy
-from headrace_engine.inputs import Render, read_inputs, typed_inputs
+from headrace_engine.inputs import Render, read_inputs, typed_inputs, validate_inputs
 from headrace_engine.language import Registry, parse_flow
 from headrace_engine.listeners import Listeners
-from headrace_engine.model.attempt import Payload
+from headrace_engine.model.attempt import Inline, Payload
 from headrace_engine.model.definition import Check, CheckBehavior, Concurrency, FlowDefinition, InputDefinition
 from headrace_engine.model.ids import new_id
+from headrace_engine.model.trigger import EVENTBRIDGE, OWN_BUS, S3, SCHEDULES
 from headrace_engine.payloads import Payloads
 from headrace_engine.platform import PlatformServices
 from headrace_engine.plugin import NetworkPolicy, RunnableTask
+from headrace_engine.ports import (
+    Job,
+    LogLine,
+    MetricPoint,
+    PortError,
+    Subscription,
+    SubscriptionRefusedError,
+    Subscriptions,
+    Timers,
+    TriggerRecord,
+)
 from headrace_engine.prepare import ChildRequest, Preparer
 from headrace_engine.run_stores import execution_folder
+from headrace_engine.sealing import Mask
 from headrace_engine.services import Channels, Settings, Stores
+from headrace_engine.trigger_switch import rewrite
 from headrace_engine.view import execution_view
 from headrace_engine.worker import Worker
 
 CORRELATION_LABEL = "system.correlationId"
+_log = logging.getLogger(__name__)
 
 
 class UnsupportedError(ValueError):
@@ -70,13 +87,14 @@ class Engine:
         parse: Callable[..., FlowDefinition] = parse_flow,
         archive_workspaces: bool = False,
         others_change_flows: bool = False,
+        subscriptions: Subscriptions | None = None,
     ) -> None:
         """Take the ports.
 
         answerer makes what answers the executors' questions, of this engine's parts. refuse raises UnsupportedError
         for a flow that must not be executed; `refuse_unsupported` when None. parse is parse_flow, or what remembers
         for many engines what it returned. archive_workspaces is the worker's,
-        others_change_flows that of Listeners.
+        others_change_flows that of Listeners. Without subscriptions events need not be asked for: they come.
         """
         self.stores = stores
         self.settings = settings
@@ -114,6 +132,8 @@ class Engine:
         self.refuse = refuse or refuse_unsupported
         """Raises UnsupportedError for a flow that must not be executed."""
         self._flows: dict[tuple[str, str, int], FlowIndex] = {}
+        self._timers: Timers | None = None
+        self._subscriptions = subscriptions
         self.listeners = Listeners(
             stores.flows,
             lambda source: self.flow_of(source.namespace, source.id, source.revision).definition,
@@ -130,8 +150,15 @@ class Engine:
         on_step: Callable[[ExecutionState, Entry], None] = lambda _state, _entry: None,
         on_workspace: Callable[[str, str], None] = lambda _execution_id, _task_run_id: None,
         light_pool: futures.Executor | None = None,
+        is_only: bool = False,
     ) -> Executor:
-        """Return an executor of this engine; the arguments are the executor's own."""
+        """Return an executor of this engine; the arguments are the executor's own.
+
+        With *is_only* nobody else writes to journals: what it holds of an execution is how that stands.
+        """
+        slots = SlotKeeper(
+            self.stores.slots, self.stores.clock, channels.mailbox, self._latest_concurrency, self._slots
+        )
         executor = Executor(
             self.stores,
             channels,
@@ -139,15 +166,42 @@ class Engine:
             flow_of=self.flow_of,
             preparer=self.answerer,
             payloads=self.payloads,
-            run_light=lambda job, lease: self.worker.run(job, lease=lease),
+            run_light=self._run_light,
             is_gone=is_gone,
             on_step=on_step,
             on_workspace=on_workspace,
             light_pool=light_pool,
-            slots=self._slots,
+            slots=slots,
         )
-        self.platform.connect(channels.mailbox, executor.forget)
+        self.platform.connect(channels.mailbox, slots, executor.forget, executor.seen if is_only else None)
+        self._timers = channels.timers
         return executor
+
+    def _run_light(self, job: Job, lease: timedelta) -> Ran:
+        """Run a light attempt; what it said goes with its result, into the same entry."""
+        logs: list[LogRecord] = []
+        metrics: list[MetricRecord] = []
+
+        def take(lines: Sequence[LogLine], points: Sequence[MetricPoint]) -> None:
+            logs.extend(
+                LogRecord(line.timestamp, line.level, line.message, line.task_run_id, line.attempt, line.task_id)
+                for line in lines
+            )
+            metrics.extend(
+                MetricRecord(
+                    point.task_run_id,
+                    point.kind,
+                    point.name,
+                    point.value,
+                    point.timestamp,
+                    point.tags,
+                    point.task_id,
+                )
+                for point in points
+            )
+
+        result = self.worker.run(job, lease=lease, hand_over=take)
+        return Ran(result, tuple(logs), tuple(metrics))
 
     def task_class(self, name: str) -> type[RunnableTask] | None:
         """Return the class of a runnable task type, or None."""
@@ -161,11 +215,61 @@ class Engine:
         definition = self._parse(
             source, file=file, registry=self.registry, plugin_defaults=self.settings.plugin_defaults
         )
+        self._prepare_events(definition)
+        self._mark_schedules(definition)
         saved = self.stores.flows.save(definition.namespace, definition.id, source, self.stores.clock.now())
         definition = replace(definition, revision=saved.revision)
         self._flows[saved.namespace, saved.id, saved.revision] = index(definition)
         self.listeners.put(definition)
+        self._wake_schedules(definition)
+        self._settle_events(definition.namespace, definition.id, definition)
         return definition
+
+    def _prepare_events(self, definition: FlowDefinition) -> None:
+        """Have the events brought that the flow's triggers want. Raises UnsupportedError when they cannot be had."""
+        if self._subscriptions is None:
+            return
+        files = {each.id: str(each.properties["bucket"]) for each in definition.triggers if each.type == S3}
+        wanted = subscriptions_of(definition)
+        try:
+            self._subscriptions.prepare(
+                definition.namespace, definition.id, wanted, files if not definition.disabled else {}
+            )
+        except SubscriptionRefusedError as refused:
+            raise UnsupportedError(str(refused)) from None
+
+    def _settle_events(self, namespace: str, flow_id: str, definition: FlowDefinition | None) -> None:
+        if self._subscriptions is not None:
+            wanted = subscriptions_of(definition) if definition is not None else ()
+            self._subscriptions.settle(namespace, flow_id, wanted)
+
+    def _mark_schedules(self, definition: FlowDefinition) -> None:
+        """Have the sweep look at the schedules of a flow that is about to be saved, if nobody else does."""
+        now = self.stores.clock.now()
+
+        def due(record: TriggerRecord) -> TriggerRecord:
+            return record if record.disabled else replace(record, due=now)
+
+        for trigger in definition.triggers:
+            if trigger.type in SCHEDULES:
+                rewrite(self.stores.triggers, definition.namespace, definition.id, trigger.id, due)
+
+    def _wake_schedules(self, definition: FlowDefinition) -> None:
+        """Have the schedules that a flow has now looked at, and those that it had before."""
+        now = {trigger.id for trigger in definition.triggers if trigger.type in SCHEDULES}
+        records = self.stores.triggers.list(definition.namespace, definition.id)
+        had = {record.trigger_id for record in records if record.due is not None}
+        for trigger_id in sorted(now | had):
+            self.wake_trigger(definition.namespace, definition.id, trigger_id)
+
+    def wake_trigger(self, namespace: str, flow_id: str, trigger_id: str) -> None:
+        """Have somebody look at a trigger whose record says that it is due. When nobody can be told, the sweep does."""
+        if self._timers is None:
+            return
+        try:
+            self._timers.wake_trigger(namespace, flow_id, trigger_id, self.stores.clock.now())
+        except PortError:
+            _log.warning("Nobody could be told of the trigger %s of %s.%s", trigger_id, namespace, flow_id)
 
     def delete_flow(self, namespace: str, flow_id: str) -> bool:
         """Mark a flow deleted and forget what its triggers remember; False when there was nothing to delete."""
@@ -173,6 +277,7 @@ class Engine:
         self.listeners.remove(namespace, flow_id)
         for record in self.stores.triggers.list(namespace, flow_id):
             self.stores.triggers.delete(namespace, flow_id, record.trigger_id)
+        self._settle_events(namespace, flow_id, None)
         return deleted
 
     def flow_of(self, namespace: str, flow_id: str, revision: int | None = None) -> FlowIndex:
@@ -260,7 +365,7 @@ class Engine:
         host = self.preparer.host_of(definition, execution_id, self.stores.clock.now())
         cipher = self.stores.cipher
         variables: dict[str, Any] = {
-            **self._variables_before(definition),
+            **self.variables_before(definition),
             "inputs": typed_inputs(
                 definition.inputs, self.payloads.load(stored), unseal=lambda sealed: cipher.open(sealed).decode()
             ),
@@ -275,7 +380,7 @@ class Engine:
                 failed.append(check)
         return failed
 
-    def _variables_before(self, definition: FlowDefinition) -> dict[str, Any]:
+    def variables_before(self, definition: FlowDefinition) -> dict[str, Any]:
         """Return what expressions see before there is an execution."""
         surroundings = self.settings.surroundings
         variables: dict[str, Any] = {
@@ -291,7 +396,7 @@ class Engine:
         """Return what an execution keeps of the inputs it was given. Raises InputError."""
         folder = execution_folder(definition.namespace, definition.id, execution_id)
         host = self.preparer.host_of(definition, execution_id, self.stores.clock.now())
-        variables = self._variables_before(definition)
+        variables = self.variables_before(definition)
         stored = self._read(
             definition.inputs,
             given,
@@ -342,9 +447,76 @@ class Engine:
             seal=lambda text: self.stores.cipher.seal(text.encode()),
         )
 
-    def view(self, state: ExecutionState) -> dict[str, Any]:
-        """Return the execution in the shape of Kestra's API."""
-        return execution_view(state, self.payloads.load, self.stores.clock.now())
+    def validate_flow_inputs(
+        self, definition: FlowDefinition, given: Mapping[str, Any]
+    ) -> tuple[list[dict[str, Any]], list[Check]]:
+        """Return what is to be said of each input that an execution would be given, and the checks that they fail.
+
+        Nothing is stored; as long as an input is wrong no check is tried. Raises nothing for inputs that are wrong.
+        """
+        execution_id = new_id()
+        host = self.preparer.host_of(definition, execution_id, self.stores.clock.now())
+        variables = self.variables_before(definition)
+        answers = self._validate(
+            definition.inputs,
+            given,
+            lambda template, more: self.expressions.render_typed(template, {**variables, **more}, host),
+        )
+        shown = _masked(answers, Mask(host.secrets_used)) if host.secrets_used else answers
+        if any(answer["errors"] for answer in answers):
+            return shown, []
+        if any(each.type == "SECRET" for each in definition.inputs):
+            return shown, []  # its value is masked here: the checks are tried when the execution begins
+        known = {each["id"]: each["value"] for each in answers if each["enabled"]}
+        return shown, self.failed_checks(definition, execution_id, Inline(known))
+
+    def validate_task_inputs(
+        self, state: ExecutionState, task_run: TaskRun, given: Mapping[str, Any]
+    ) -> list[dict[str, Any]]:
+        """Return what is to be said of each input that a Pause would be resumed with; nothing is stored."""
+        host = self.preparer.host(state, self.stores.clock.now())
+        variables = self.preparer.variables(state, task_run, host)
+        answers = self._validate(
+            state.flow.tasks[task_run.task_id].inputs,
+            given,
+            lambda template, more: self.expressions.render_typed(template, ChainMap(dict(more), variables), host),  # type: ignore[arg-type]
+        )
+        return _masked(answers, Mask(host.secrets_used)) if host.secrets_used else answers
+
+    def _validate(
+        self, definitions: Sequence[InputDefinition], given: Mapping[str, Any], render: Render
+    ) -> list[dict[str, Any]]:
+        return validate_inputs(
+            definitions,
+            given,
+            render=render,
+            store_file=lambda _input, name, _content: name,
+            seal=lambda text: self.stores.cipher.seal(text.encode()),
+        )
+
+    def view(self, state: ExecutionState, shown: slice = slice(None)) -> dict[str, Any]:
+        """Return the execution in the shape of Kestra's API, with those of its task runs that are *shown*."""
+        return execution_view(state, self.payloads.load, self.stores.clock.now(), shown)
+
+
+def _masked(value: Any, mask: Mask) -> Any:
+    """Return *value* without the secrets that defaults and choices were rendered with."""
+    if isinstance(value, str):
+        return mask(value)
+    if isinstance(value, Mapping):
+        return {key: _masked(item, mask) for key, item in value.items()}
+    return [_masked(item, mask) for item in value] if isinstance(value, list | tuple) else value
+
+
+def subscriptions_of(definition: FlowDefinition) -> tuple[Subscription, ...]:
+    """Return the events that the triggers of a flow want, when they are on."""
+    if definition.disabled:
+        return ()
+    return tuple(
+        Subscription(each.id, str(each.properties.get("bus") or OWN_BUS), each.properties["pattern"])
+        for each in definition.triggers
+        if each.type == EVENTBRIDGE and not each.disabled and each.unsupported is None
+    )
 
 
 def refuse_unsupported(definition: FlowDefinition) -> None:

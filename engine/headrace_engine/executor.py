@@ -20,11 +20,12 @@ from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
 from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
+from itertools import islice
 from typing import Protocol, TypeVar
 
 import msgspec
 
-from headrace_engine.concurrency import SlotKeeper, SlotTaker
+from headrace_engine.concurrency import SlotKeeper
 from headrace_engine.core.codec import encode_entry, encode_message, encode_state
 from headrace_engine.core.commands import (
     Announce,
@@ -32,6 +33,7 @@ from headrace_engine.core.commands import (
     JoinQueue,
     KillExecution,
     KillItem,
+    KillStarted,
     ReleaseSlot,
     ReleaseWorkspace,
     Reply,
@@ -44,6 +46,7 @@ from headrace_engine.core.commands import (
 from headrace_engine.core.decide import decide, next_question
 from headrace_engine.core.events import (
     AttemptEnded,
+    ChildStarted,
     Entry,
     Event,
     ExecutionCreated,
@@ -51,14 +54,17 @@ from headrace_engine.core.events import (
     MetricRecord,
     TaskRunMoved,
 )
+from headrace_engine.core.evolve import evolve
 from headrace_engine.core.flow import FlowIndex
 from headrace_engine.core.fold import begin_entry, item_id, mark_issued
 from headrace_engine.core.messages import (
+    Answer,
     AttemptReported,
     Create,
     ItemReported,
     JobReady,
     Kill,
+    KillMore,
     Message,
     Poke,
     Prepare,
@@ -69,10 +75,10 @@ from headrace_engine.core.messages import (
 )
 from headrace_engine.core.outstanding import commands_of, outstanding
 from headrace_engine.core.restart import can_restart
-from headrace_engine.core.state import ExecutionState
-from headrace_engine.known import Known, read_journal
+from headrace_engine.core.state import ExecutionState, Items
+from headrace_engine.known import Known, left_behind, read_journal
 from headrace_engine.model.attempt import AttemptResult
-from headrace_engine.model.definition import Concurrency, FlowDefinition, Kind
+from headrace_engine.model.definition import FlowDefinition, Kind
 from headrace_engine.model.ids import new_id
 from headrace_engine.model.state import State
 from headrace_engine.payloads import Payloads
@@ -98,11 +104,27 @@ _HELD_EXECUTIONS = 1024
 _HELD_TASK_RUNS = 20_000
 """States held in memory, least recently used first to go: a journal is read again in milliseconds."""
 _LIGHT_THREADS = 16
+_KILLED_AT_ONCE = 200
+"""So many executions that nobody waits for are asked to stop by one call."""
+_LINES_WAIT = timedelta(seconds=1)
+"""How long log lines may wait for those of later steps to be copied with them."""
+_LINES_TOGETHER = 200
+"""How many may."""
 _GRACE = timedelta(minutes=2)
 """How long after something was due the sweeper looks whether it happened."""
 
-RunLight = Callable[[Job, timedelta], AttemptResult]
-"""Runs a light attempt here and now and returns its result; never raises."""
+
+@dataclass(frozen=True, slots=True)
+class Ran:
+    """A light attempt that ran, with the log lines and metrics that nobody has stored yet."""
+
+    result: AttemptResult
+    logs: tuple[LogRecord, ...] = ()
+    metrics: tuple[MetricRecord, ...] = ()
+
+
+RunLight = Callable[[Job, timedelta], Ran]
+"""Runs a light attempt here and now and returns how it ended; never raises."""
 Record = TypeVar("Record", LogRecord, MetricRecord)
 FlowOf = Callable[[str, str, int], FlowIndex]
 """Returns a flow's revision, compiled."""
@@ -124,9 +146,6 @@ class Answerer(Protocol):
 
     def broken_sla(self, state: ExecutionState, now: datetime) -> str | None:
         """See Preparer.broken_sla."""
-
-    def concurrency_of(self, namespace: str, flow_id: str) -> Concurrency | None:
-        """See Preparer.concurrency_of."""
 
 
 @dataclass(slots=True)
@@ -164,7 +183,7 @@ class Executor:
         on_step: Callable[[ExecutionState, Entry], None] = lambda _state, _entry: None,
         on_workspace: Callable[[str, str], None] = lambda _execution_id, _task_run_id: None,
         light_pool: futures.Executor | None = None,
-        slots: SlotTaker,
+        slots: SlotKeeper,
     ) -> None:
         """Take the ports.
 
@@ -184,7 +203,7 @@ class Executor:
         self._is_gone = is_gone
         self._on_step = on_step
         self._on_workspace = on_workspace
-        self._slots = SlotKeeper(stores.slots, stores.clock, channels.mailbox, preparer.concurrency_of, slots)
+        self._slots = slots
         self._held: OrderedDict[str, Known] = OrderedDict()
         self._held_task_runs = 0
         self._held_lock = threading.Lock()
@@ -197,6 +216,15 @@ class Executor:
         known = self._load(execution_id)
         return known.state if known is not None else None
 
+    def seen(self, execution_id: str) -> ExecutionState | None:
+        """Return how an execution stands, None when it has no entry, for somebody who only looks: nothing is held."""
+        with self._held_lock:
+            known = self._held.get(execution_id)
+        if known is None:
+            known = read_journal(self._stores.journal, execution_id, self._flow_for)
+        # What is about to be created is held without an entry.
+        return known.state if known is not None and known.state.exists else None
+
     def _load(self, execution_id: str, created: ExecutionCreated | None = None) -> Known | None:
         """Return what is known of the execution; *created* makes the empty state of one that does not exist yet."""
         with self._held_lock:
@@ -204,7 +232,8 @@ class Executor:
                 self._held.move_to_end(execution_id)
                 return self._held[execution_id]
         known = read_journal(self._stores.journal, execution_id, self._flow_for, created)
-        return self._hold(known) if known is not None else None
+        # What has not begun is not held: whoever creates it the next time may do it with a later revision of the flow.
+        return self._hold(known) if known is not None and known.state.exists else known
 
     def _flow_for(self, created: ExecutionCreated) -> FlowIndex:
         return self._flow_of(created.namespace, created.flow_id, created.flow_revision)
@@ -259,14 +288,18 @@ class Executor:
                     self._slots.look_again(known.state)
         self._give_back_slot(known.state)
         state = known.state
+        for message in messages:
+            if isinstance(message, KillMore):
+                self._kill_left_behind(state, message.asked)
         if (
             state.follower is not None
             and state.state is State.RETRIED
-            and any(isinstance(each, Kill) for each in messages)
+            and (kill := next((each for each in messages if isinstance(each, Kill)), None)) is not None
         ):
             # Who asks does not know that another execution took over.
             follower = state.follower
-            self._channels.mailbox.send(follower.execution_id, encode_message(Kill(follower.created)))
+            again = Kill(follower.created, kill.cascade)
+            self._channels.mailbox.send(follower.execution_id, encode_message(again))
         if create is not None and create.created.reply_to is not None and state.exists and state.state.is_terminal:
             reply_to = create.created.reply_to
             is_later = create.created.is_called_after(state.created)
@@ -279,11 +312,12 @@ class Executor:
         self._advance(known, messages, created, yield_at)
 
     def _give_back_slot(self, state: ExecutionState) -> None:
-        """Give back the slot of an execution that has ended: the next in the queue gets it.
+        """Give back the slot of an execution that has ended, or left it: the next in the queue gets it.
 
         It was granted meanwhile, or taken by an executor that was too late with its entry.
         """
-        if state.flow.definition.concurrency is not None and state.exists and state.state.is_terminal:
+        is_without = state.exists and (state.state.is_terminal or state.slot_left)
+        if state.flow.definition.concurrency is not None and is_without:
             self._slots.leave(state)
 
     def recover(self, execution_id: str) -> None:
@@ -299,7 +333,9 @@ class Executor:
     ) -> None:
         """Step until nothing is left to do here; then make sure that what was decided before is out, too."""
         execution_id = known.state.id
-        running: set[Future[Message]] = set()
+        running: set[Future[AttemptReported]] = set()
+        said: dict[tuple[str, int], Ran] = {}
+        """What the light attempts that ran here left to be stored, until an entry has it."""
         waiting = [*messages, *self._orphaned_leases(known.state)]
         ours: set[tuple[str, int]] = set()
         """Task runs and numbers of the light attempts that this call has run or runs."""
@@ -312,7 +348,7 @@ class Executor:
                 begun = True
                 try:
                     known, lights, stale = self._step(
-                        known, waiting, 0 if yields else self._settings.questions_per_step
+                        known, waiting, 0 if yields else self._settings.questions_per_step, said
                     )
                 except SeqTakenError:
                     # Another executor was here. The light tasks that run here are still ours, and so is what they give.
@@ -328,27 +364,39 @@ class Executor:
                     waiting += self._orphaned_leases(known.state, ours)
                     continue
                 self._set_again(before.state, known.state, waiting)
+                self._keep_what_no_entry_has(known.state, waiting, said)
                 waiting = []
                 ours |= {(light.task_run_id, light.number) for light in lights}
                 if refused or stale:
                     known = self._catch_up(known)
                     refused = False
                 state = known.state
-                if len(lights) == 1 and not running and next_question(state) is None:
-                    waiting.append(self._report(state, lights[0]))
+                if len(lights) == 1 and not (running or known.unkept) and next_question(state) is None:
+                    waiting.append(self._report(state, lights[0], said))
                     continue
-                running |= {self._light_pool.submit(self._report, state, light) for light in lights}
+                running |= {self._light_pool.submit(self._report, state, light, said) for light in lights}
                 if next_question(state) is not None and not yields:
                     continue
                 if not running:
                     if next_question(state) is not None:
                         self._channels.mailbox.send(execution_id, encode_message(Poke()))
+                    self._keep_lines(known)
                     return
-                done, running = wait(running, return_when=FIRST_COMPLETED)
+                known, done, running = self._wait(known, running)
                 waiting += [future.result() for future in done]
         finally:
             # After an error, too: whoever comes next takes leases of this executor for abandoned.
             wait(running)
+
+    def _wait(
+        self, known: Known, running: set[Future[AttemptReported]]
+    ) -> tuple[Known, set[Future[AttemptReported]], set[Future[AttemptReported]]]:
+        """Wait for a light task to end; lines that wait do so for a while. Return those that ended, and the others."""
+        done, left = wait(running, _LINES_WAIT.total_seconds() if known.unkept else None, return_when=FIRST_COMPLETED)
+        if not done:
+            known = self._keep_lines(known)
+            done, left = wait(running, return_when=FIRST_COMPLETED)
+        return known, done, left
 
     def _load_again(self, execution_id: str, created: ExecutionCreated | None) -> Known:
         known = self._load(execution_id, created)
@@ -366,15 +414,13 @@ class Executor:
         return self._hold(known)
 
     def _catch_up(self, known: Known) -> Known:
-        """Do what the writers of the last entries may have died before doing: copy their lines, issue their commands.
+        """Issue the commands that the writers of the last entries may have died before issuing.
 
         Called when a message was found applied already, or an append was refused (DESIGN §3.3).
         """
         state = known.state
         if state.issued_through == state.seq:
             return known
-        for entry in known.unissued:
-            self._keep_lines(state, entry)
         self._issue(state, outstanding(state, above=state.issued_through))
         return self._hold(known.issued())
 
@@ -390,24 +436,29 @@ class Executor:
                     self._channels.timers.wake(state.id, message.key, timer[0])
 
     def _step(
-        self, known: Known, messages: Iterable[Message], questions: int
+        self, known: Known, messages: Iterable[Message], questions: int, said: dict[tuple[str, int], Ran]
     ) -> tuple[Known, list[StartAttempt], bool]:
         """Decide, answering so many *questions* at most, and write one entry and issue its commands.
 
-        Return what is known after it, the light tasks to run, and whether a message had been applied before.
+        The entry takes up what attempts whose reports it takes have *said*. Return what is known after it, the light
+        tasks to run, and whether a message had been applied before.
         """
         clock, before = self._stores.clock, known.state
         at = clock.now()
         step = _Step(begin_entry(before, at), [], [], [])
         stale = False
+        taken: list[tuple[str, int]] = []
         for message in messages:
-            decision = decide(step.state, message, at)
-            step.add(decision.state, decision.events)
+            events = self._decide(step, message, at)
             if isinstance(message, TimerFired):
-                step.logs += _failures(decision.events, at)
-            stale |= not decision.events
+                step.logs += _failures(events, at)
+            if isinstance(message, AttemptReported) and (key := (message.task_run_id, message.number)) in said:
+                # Also of an attempt that somebody has ended meanwhile.
+                step.logs += said[key].logs
+                step.metrics += said[key].metrics
+                taken.append(key)
+            stale |= not events
         self._answer_questions(step, questions)
-        self._check_slas(step, questions)
         if not step.events:
             return known, [], stale
         draft = self._issue_earlier(known, step.state)
@@ -419,11 +470,17 @@ class Executor:
             before.seq,
             tuple(_named(step, record) for record in step.logs),
             tuple(_named(step, record) for record in step.metrics),
+            known.kept_through,
         )
         size = self._append(draft.id, entry)
-        known = self._hold(replace(known, state=draft, unissued=(entry,), grown=known.grown + size))
-        self._keep_lines(draft, entry)
-        lights = self._issue(draft, commands_of(draft, entry.events))
+        for key in taken:
+            del said[key]
+        known = self._hold(known.appended(entry, draft, size))
+        commands = list(commands_of(draft, entry.events))
+        # Whoever hears of a new state finds the lines that led to it.
+        if self._is_due(known, at) or any(isinstance(command, Announce | Reply) for command in commands):
+            known = self._keep_lines(known)
+        lights = self._issue(draft, commands)
         known = self._hold(self._snapshot(known.issued()))
         self._on_step(known.state, entry)
         return known, lights, stale
@@ -437,8 +494,6 @@ class Executor:
         before = known.state
         if before.issued_through == before.seq:
             return draft
-        for entry in known.unissued:
-            self._keep_lines(before, entry)
         self._issue(before, outstanding(draft, above=before.issued_through, through=before.seq))
         return mark_issued(draft, before.seq)
 
@@ -448,6 +503,7 @@ class Executor:
         since = state.seq - known.snapshot_seq
         if since < self._settings.snapshot_entries or known.grown < known.snapshot_size:
             return known
+        known = self._keep_lines(known)  # whoever reads the snapshot does not read the entries before it
         data = encode_state(state)
         try:
             self._stores.journal.save_snapshot(state.id, state.seq, data)
@@ -473,18 +529,22 @@ class Executor:
             answer = prepared.answer
             if isinstance(answer, JobReady) and answer.kind is Kind.LIGHT:
                 answer = replace(answer, owner=self.owner)
-            decision = decide(step.state, answer, now)
-            step.add(decision.state, decision.events)
+            self._decide(step, answer, now)
 
-    def _check_slas(self, step: _Step, limit: int) -> None:
-        """Look at the flow's assertions when the execution has changed (reference §5.7); the first broken one acts."""
-        while step.events and not step.state.state.is_terminal:
-            broken = self._preparer.broken_sla(step.state, self._stores.clock.now())
+    def _decide(self, step: _Step, what: Message | Answer, now: datetime) -> Sequence[Event]:
+        """Have *what* decided, and look at the flow's assertions if it changed the execution (reference §5.7).
+
+        Return the events of *what* alone. The first broken assertion acts; what it does is a change again.
+        """
+        decision = decide(step.state, what, now)
+        step.add(decision.state, decision.events)
+        while decision.events and not step.state.state.is_terminal and step.state.winding_down is None:
+            broken = self._preparer.broken_sla(step.state, now)
             if broken is None:
-                return
-            decision = decide(step.state, SlaViolated(broken), self._stores.clock.now())
-            step.add(decision.state, decision.events)
-            self._answer_questions(step, limit)
+                break
+            acted = decide(step.state, SlaViolated(broken), now)
+            step.add(acted.state, acted.events)
+        return decision.events
 
     def _append(self, execution_id: str, entry: Entry) -> int:
         """Append *entry* and return its bytes."""
@@ -497,29 +557,48 @@ class Executor:
                 raise
         return len(stored.data)
 
-    def _keep_lines(self, state: ExecutionState, entry: Entry) -> None:
-        """Copy the entry's log lines and metrics to where they are read; the entry itself is their safe place."""
-        definition = state.flow.definition
-        batch = f"#{entry.seq}"
-        if entry.logs:
-            self._stores.logs.append(state.id, batch, log_lines(state.id, definition, entry.logs))
-        if entry.metrics:
-            points = [
-                MetricPoint(
-                    state.id,
-                    definition.namespace,
-                    definition.id,
-                    record.task_id,
-                    record.task_run_id,
-                    record.kind,
-                    record.name,
-                    record.value,
-                    record.timestamp,
-                    record.tags,
-                )
-                for record in entry.metrics
-            ]
-            self._stores.metrics.append(state.id, batch, points)
+    def _keep_what_no_entry_has(
+        self, state: ExecutionState, messages: Iterable[Message], said: dict[tuple[str, int], Ran]
+    ) -> None:
+        """Store what attempts said whose reports did not lead to an entry: others ended them meanwhile."""
+        for message in messages:
+            if not isinstance(message, AttemptReported):
+                continue
+            ran = said.pop((message.task_run_id, message.number), None)
+            if ran is None:
+                continue
+            batch, definition = f"{message.task_run_id}/{message.number}/late", state.flow.definition
+            if ran.logs:
+                self._stores.logs.append(state.id, batch, log_lines(state.id, definition, ran.logs))
+            if ran.metrics:
+                self._stores.metrics.append(state.id, batch, metric_points(state.id, definition, ran.metrics))
+
+    def _is_due(self, known: Known, now: datetime) -> bool:
+        """Return whether log lines have waited long enough for others to be copied with them."""
+        unkept = known.unkept
+        return bool(unkept) and (
+            now - unkept[0].at >= _LINES_WAIT or sum(len(entry.logs) for entry in unkept) >= _LINES_TOGETHER
+        )
+
+    def _keep_lines(self, known: Known) -> Known:
+        """Copy the log lines and metrics of all entries to where they are read; the entries are their safe place.
+
+        Each entry's are a batch of their own, whoever copies them and together with whichever others: once is enough.
+        """
+        if not known.unkept:
+            return known
+        state, definition = known.state, known.state.flow.definition
+        lines = {f"#{entry.seq}": log_lines(state.id, definition, entry.logs) for entry in known.unkept if entry.logs}
+        points = {
+            f"#{entry.seq}": metric_points(state.id, definition, entry.metrics)
+            for entry in known.unkept
+            if entry.metrics
+        }
+        if lines:
+            self._stores.logs.append_all(state.id, lines)
+        if points:
+            self._stores.metrics.append_all(state.id, points)
+        return self._hold(replace(known, unkept=()))
 
     # -- Commands -----------------------------------------------------------------------------------
 
@@ -529,6 +608,7 @@ class Executor:
         """Carry out *commands*; return the light attempts that this executor must run itself."""
         lights: list[StartAttempt] = []
         announced = False
+        changes: list[StateChange] = []
         for command in commands:
             match command:
                 case StartAttempt(kind=Kind.LIGHT):
@@ -548,6 +628,8 @@ class Executor:
                     self._channels.mailbox.send(command.execution_id, encode_message(Kill(command.created)))
                 case KillItem():
                     self._kill_item(state, command)
+                case KillStarted():
+                    self._kill_left_behind(state, 0)
                 case Reply():
                     self._reply(state, command)
                 case JoinQueue():
@@ -559,7 +641,9 @@ class Executor:
                 case Announce():
                     announced = True
                     if command.number is not None:
-                        self._channels.bus.publish(state_change(state, command.number))
+                        changes.append(state_change(state, command.number))
+        if changes:
+            self._channels.bus.publish(*changes)
         if announced:
             self._stores.executions.put(summary(state))
         return lights
@@ -614,15 +698,31 @@ class Executor:
                 created = self._preparer.item(state, command.task_run_id, command.index, now)
         self._channels.mailbox.send(command.execution_id, encode_message(Kill(created)))
 
+    def _kill_left_behind(self, state: ExecutionState, asked: int) -> None:
+        """Stop the executions that nobody waits for, or keep them from beginning: a page of them, after the first."""
+        page = list(islice(left_behind(self._stores.journal, state.id), asked, asked + _KILLED_AT_ONCE))
+        for left in page:
+            if isinstance(left, ChildStarted):
+                self._channels.mailbox.send(left.child_id, encode_message(Kill(left.created)))
+                continue
+            run_id = left.started.task_run_id
+            # A task run that is gone was of an earlier round of a loop: its executions have begun long ago.
+            open_again = state.items.set(run_id, Items(left.started)) if run_id in state.task_runs else state.items
+            child_id = item_id(run_id, left.index, left.started.generation)
+            self._kill_item(evolve(state, items=open_again), KillItem(child_id, run_id, left.index))
+        if len(page) == _KILLED_AT_ONCE:
+            self._channels.mailbox.send(state.id, encode_message(KillMore(asked + len(page))))
+
     def _job(self, state: ExecutionState, command: StartAttempt) -> Job:
         return job_of(state, command.task_run_id, command.number, self._payloads.load(command.job))
 
     # -- Light tasks --------------------------------------------------------------------------------
 
-    def _report(self, state: ExecutionState, light: StartAttempt) -> Message:
+    def _report(self, state: ExecutionState, light: StartAttempt, said: dict[tuple[str, int], Ran]) -> AttemptReported:
         # The whole lease from here on: of a wide loop's light tasks, some begin long after their step.
-        result = self._run_light(self._job(state, light), timedelta(seconds=self._settings.lease_seconds))
-        return AttemptReported(light.task_run_id, light.number, result)
+        ran = self._run_light(self._job(state, light), timedelta(seconds=self._settings.lease_seconds))
+        said[light.task_run_id, light.number] = ran
+        return AttemptReported(light.task_run_id, light.number, ran.result)
 
     def _orphaned_leases(self, state: ExecutionState, ours: Container[tuple[str, int]] = ()) -> list[Message]:
         """Return reports for light attempts that nobody runs any more: lost (DESIGN §3.6, §3.7).
@@ -660,7 +760,7 @@ def ended_with_engine(claim: Claim, now: datetime, reason: str) -> AttemptResult
 def _named(step: _Step, record: Record) -> Record:
     """Return *record* with its task's id: the state after the entry may not know the task run any more."""
     run_id = record.task_run_id
-    if run_id is None:
+    if run_id is None or record.task_id:
         return record
     return replace(record, task_id=step.asked.get(run_id) or step.state.task_runs[run_id].task_id)
 
@@ -678,6 +778,25 @@ def log_lines(execution_id: str, definition: FlowDefinition, records: Iterable[L
             record.task_id,
             record.task_run_id,
             record.attempt,
+        )
+        for record in records
+    ]
+
+
+def metric_points(execution_id: str, definition: FlowDefinition, records: Iterable[MetricRecord]) -> list[MetricPoint]:
+    """Return *records* as the store of metrics has them."""
+    return [
+        MetricPoint(
+            execution_id,
+            definition.namespace,
+            definition.id,
+            record.task_id,
+            record.task_run_id,
+            record.kind,
+            record.name,
+            record.value,
+            record.timestamp,
+            record.tags,
         )
         for record in records
     ]

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import logging
 from collections import ChainMap
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, replace
 from datetime import UTC
 from functools import cached_property
@@ -28,9 +28,10 @@ from headrace_engine.executor import Executor
 from headrace_engine.expressions import ExpressionError
 from headrace_engine.language import FlowError
 from headrace_engine.listeners import Listener
+from headrace_engine.model.attempt import Inline, Payload
 from headrace_engine.model.definition import FlowDefinition
-from headrace_engine.model.ids import derived_id
-from headrace_engine.model.trigger import FLOW_TRIGGER, ConditionDefinition, Gathering, TriggerDefinition
+from headrace_engine.model.ids import derived_id, id_for_key
+from headrace_engine.model.trigger import FLOW_TRIGGER, SCHEDULES, ConditionDefinition, Gathering, TriggerDefinition
 from headrace_engine.ports import Mailbox, NotFoundError, PortError, StateChange, TriggerChangedError, TriggerRecord
 from headrace_engine.run_stores import execution_folder
 from headrace_engine.sealing import ENCRYPTED, Mask, is_sealed
@@ -96,6 +97,7 @@ class FlowTriggers:
         for trigger in flow.triggers:
             if (
                 trigger.id == change.trigger_id
+                and trigger.type not in SCHEDULES  # whoever looks at its dates sees to it
                 and change.state in trigger.stop_after
                 and heard.trigger_type == trigger.type  # else a Subflow task of the same id
             ):
@@ -182,11 +184,14 @@ class _Hearing:
         try:
             if not self.fires():
                 return
-            created = self.created()
+            self.name_by_key()
+            created: ExecutionCreated | None = self.created()
         except (ConditionFailed, ValueError) as error:
-            _drop(self.listener, self.change, Mask(self.host.secrets_used)(str(error)))
-            return
-        send(self.execution_id, created, self.change)
+            why = Mask(self.host.secrets_used)(str(error))
+            _drop(self.listener, self.change, why)
+            created = self.failed(why)
+        if created is not None:
+            send(self.execution_id, created, self.change)
 
     # -- Whether ------------------------------------------------------------------------------------
 
@@ -201,8 +206,8 @@ class _Hearing:
         }
         if gatherings and not any(members.values()):
             return False
-        limit = self.engine.settings.flow_trigger_chain
-        if self.change.chain >= limit:
+        if self.is_at_limit:
+            limit = self.engine.settings.flow_trigger_chain
             raise ConditionFailed(
                 f"{limit} executions were started by flow triggers in a chain, the limit "
                 "(setting `limits.flowTriggerChain`)"
@@ -211,6 +216,11 @@ class _Hearing:
             return self.counted(gatherings, members)
         is_off = self.record().disabled
         return not is_off and self.decided(self.looks(gatherings, members, TriggerMemory()))
+
+    @property
+    def is_at_limit(self) -> bool:
+        """Whether the change is the end of the longest chain there may be."""
+        return self.change.chain >= self.engine.settings.flow_trigger_chain
 
     def record(self) -> TriggerRecord:
         return self.engine.stores.triggers.get(self.flow.namespace, self.flow.id, self.trigger.id)
@@ -309,6 +319,13 @@ class _Hearing:
 
     # -- What is started ----------------------------------------------------------------------------
 
+    def name_by_key(self) -> None:
+        """With an `idempotencyKey`, let the execution's id follow from it. Raises ConditionFailed."""
+        template = self.trigger.idempotency_key
+        key = self.render(template).strip() if template is not None else ""
+        if key:
+            self.execution_id = id_for_key(self.flow.namespace, self.flow.id, self.trigger.id, key)
+
     def created(self) -> ExecutionCreated:
         """Return the first event of the execution. Raises ValueError when it cannot be made."""
         engine, flow = self.engine, self.flow
@@ -319,17 +336,43 @@ class _Hearing:
         outputs = None
         if self.heard.source.has_outputs:
             outputs, _ = engine.payloads.make(self.outputs(), folder, limit)
+        return self.begun(inputs, self.labels(), trigger_outputs=outputs)
+
+    def begun(
+        self,
+        inputs: Payload,
+        labels: Iterable[tuple[str, str]],
+        *,
+        trigger_outputs: Payload | None = None,
+        refused: str | None = None,
+    ) -> ExecutionCreated:
+        flow = self.flow
         return ExecutionCreated(
             namespace=flow.namespace,
             flow_id=flow.id,
             flow_revision=flow.revision,
             inputs=inputs,
-            labels=(*flow.labels, *self.labels()),
+            labels=(*flow.labels, *labels),
             variables=dict(flow.variables),
             trigger={"id": self.trigger.id, "type": FLOW_TRIGGER, "variables": self.trigger_variables()},
+            refused=refused,
             chain=self.change.chain + 1,
-            trigger_outputs=outputs,
+            trigger_outputs=trigger_outputs,
         )
+
+    def failed(self, error: str) -> ExecutionCreated | None:
+        """Return the first event of an execution that fails at once with *error*, if the trigger asks for one.
+
+        That is `failOnTriggerError`. None where nothing would have been started without the error, either.
+        """
+        if not self.trigger.fail_on_error or self.is_at_limit or self.record().disabled:
+            return None
+        try:
+            self.engine.refuse(self.flow)
+        except ValueError:
+            return None
+        labels = [(CORRELATION_LABEL, self.execution_id), (FROM_LABEL, "trigger")]
+        return self.begun(Inline({}), labels, refused=error)
 
     def inputs(self) -> dict[str, Any]:
         """Return the inputs, rendered and not checked (trap 18); what the flow declares a SECRET is sealed."""

@@ -11,6 +11,7 @@ from headrace_engine.expressions import ExpressionError
 from headrace_engine.model.ids import new_id
 from headrace_engine.plugin import TaskFailure
 from headrace_engine.ports import Level, NotFoundError
+from headrace_engine.resume_links import PATH
 from headrace_engine.run_stores import RunFiles, RunKV, file_policy, namespace_folder
 from headrace_engine.services import Settings, Stores
 
@@ -41,6 +42,8 @@ class StepHost:
         self.secrets_used: set[str] = set()
         self.errors_in_hand: Callable[[], list[dict[str, Any]]] = list
         """What errorLogs() says of the step that is being decided: the store gets its lines with its entry."""
+        self.make_resume_key: Callable[[Mapping[str, Any]], str] | None = None
+        """Makes the key of a link to a Pause, for a task run."""
 
     def now(self) -> datetime:
         return self._now
@@ -105,6 +108,19 @@ class StepHost:
     def error_logs(self) -> list[dict[str, Any]]:
         stored = self._stores.logs.fetch(self._execution_id, min_level=Level.ERROR)
         return [{"taskId": line.task_id, "message": line.message} for line in stored] + self.errors_in_hand()
+
+    def resume_url(self, asked: Mapping[str, Any]) -> str:
+        if self.make_resume_key is None:
+            raise ExpressionError("The function resumeUrl() is only available in the properties of a task")
+        address = self._settings.surroundings.url.rstrip("/")
+        if not address:
+            raise ExpressionError(
+                "The function resumeUrl() needs to know where people find this server: start `headrace server`, "
+                "or set `url`"
+            )
+        key = self.make_resume_key(asked)
+        self.secrets_used.add(key)
+        return f"{address}{PATH}{key}"
 
     def http(self, request: Mapping[str, Any]) -> Any:
         if self._settings.http is None:

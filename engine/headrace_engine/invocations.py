@@ -20,6 +20,7 @@ from headrace_engine.engine import Engine
 from headrace_engine.executor import Executor
 from headrace_engine.flow_triggers import FlowTriggers
 from headrace_engine.ports import AttemptId, Job, PortError, PurgedError, StateChange
+from headrace_engine.schedules import Schedules
 from headrace_engine.services import Channels
 
 _log = logging.getLogger(__name__)
@@ -42,6 +43,7 @@ class Invocations:
         self._executor = executor
         self._attempts = Attempts(engine.stores.claims, engine.stores.clock, channels.mailbox, vet)
         self._flow_triggers = FlowTriggers(engine, executor, channels.mailbox)
+        self._schedules = Schedules(engine, channels)
 
     def advance(self, execution_id: str, messages: Sequence[bytes], *, yield_at: datetime | None = None) -> None:
         """Take an execution as far as its messages allow; they may be acknowledged when this returns.
@@ -72,14 +74,19 @@ class Invocations:
     def hear(self, change: StateChange) -> None:
         """Start what a state change of an execution starts."""
         self._flow_triggers.hear(change)
+        self._schedules.hear(change)
+
+    def ring_trigger(self, namespace: str, flow_id: str, trigger_id: str, due: datetime) -> None:
+        """Start what a trigger calls for, whose alarm for *due* rang."""
+        self._schedules.look(namespace, flow_id, trigger_id, rung=due)
 
     def sweep(self) -> int:
-        """Poke the executions that should have gone on by now; return how many."""
+        """Poke the executions that should have gone on by now, and look at the schedules; return how many."""
         count = 0
         for summary in self._stores.executions.due(self._stores.clock.now()):
             self._channels.mailbox.send(summary.id, encode_message(Poke()))
             count += 1
-        return count
+        return count + self._schedules.sweep()
 
     def dead_letter(self, execution_id: str, message: bytes) -> None:
         """Try a message that could not be handled once more; when that fails too, end its execution, visibly.

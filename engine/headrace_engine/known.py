@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 
 from headrace_engine.core.codec import FormatError, decode_entry, decode_state
-from headrace_engine.core.events import Entry, ExecutionCreated
+from headrace_engine.core.events import ChildStarted, Entry, Event, ExecutionCreated, ItemsLaunched, ItemsStarted
 from headrace_engine.core.flow import FlowIndex
 from headrace_engine.core.fold import apply_entry, mark_issued
 from headrace_engine.core.state import ExecutionState, empty
@@ -21,8 +21,8 @@ class Known:
     """An execution as far as its journal was read."""
 
     state: ExecutionState
-    unissued: tuple[Entry, ...] = ()
-    """The entries above the state's watermark: whether their commands went out is not known here."""
+    unkept: tuple[Entry, ...] = ()
+    """The entries whose log lines and metrics are not known to be where they are read."""
     snapshot_seq: int = -1
     """The entry that the newest snapshot known here reflects."""
     snapshot_size: int = 0
@@ -34,14 +34,25 @@ class Known:
         """Return what is known with the next entry, somebody else's. Raises FormatError."""
         entry = decode_entry(stored.data)
         state = apply_entry(self.state, entry)
-        unissued = tuple(each for each in (*self.unissued, entry) if each.seq > state.issued_through)
-        return replace(self, state=state, unissued=unissued, grown=self.grown + len(stored.data))
+        kept = entry.issued_through if entry.kept_through is None else entry.kept_through
+        unkept = tuple(each for each in (*self.unkept, entry) if each.seq > kept and (each.logs or each.metrics))
+        return replace(self, state=state, unkept=unkept, grown=self.grown + len(stored.data))
 
     def issued(self) -> Known:
         """Return what is known once the commands of all entries are out."""
         if self.state.issued_through == self.state.seq:
             return self
-        return replace(self, state=mark_issued(self.state, self.state.seq), unissued=())
+        return replace(self, state=mark_issued(self.state, self.state.seq))
+
+    def appended(self, entry: Entry, state: ExecutionState, size: int) -> Known:
+        """Return what is known with the next entry, *size* bytes, written here, which makes *state*."""
+        unkept = (*self.unkept, entry) if entry.logs or entry.metrics else self.unkept
+        return replace(self, state=state, unkept=unkept, grown=self.grown + size)
+
+    @property
+    def kept_through(self) -> int | None:
+        """As the next entry says it."""
+        return self.unkept[0].seq - 1 if self.unkept else None
 
 
 def read_journal(
@@ -52,7 +63,8 @@ def read_journal(
     created makes the empty state of an execution that does not exist yet. Raises FormatError for entries of a newer
     version.
     """
-    known = _from_snapshot(journal, execution_id, flow_for)
+    # What is to be created has no snapshot, and seldom entries.
+    known = _from_snapshot(journal, execution_id, flow_for) if created is None else None
     entries = journal.entries(execution_id, after=known.state.seq if known is not None else -1)
     if known is None:
         first = decode_entry(entries[0].data).events[0] if entries else created
@@ -62,6 +74,39 @@ def read_journal(
     for stored in entries:
         known = known.after(stored)
     return known
+
+
+@dataclass(frozen=True, slots=True)
+class LeftItem:
+    """The execution for one part of a ForEachItem that did not wait for it."""
+
+    started: ItemsStarted
+    index: int
+
+
+def started_by(journal: Journal, execution_id: str) -> Iterator[ChildStarted]:
+    """Yield the executions that the Subflow tasks of an execution started, from its journal: no state keeps them."""
+    for event in _events(journal, execution_id):
+        if isinstance(event, ChildStarted):
+            yield event
+
+
+def left_behind(journal: Journal, execution_id: str) -> Iterator[ChildStarted | LeftItem]:
+    """Yield the executions that an execution started and did not wait for."""
+    items: dict[str, ItemsStarted] = {}
+    for event in _events(journal, execution_id):
+        match event:
+            case ChildStarted() if event.created.reply_to is None:
+                yield event
+            case ItemsStarted():
+                items[event.task_run_id] = event
+            case ItemsLaunched() if not items[event.task_run_id].wait:
+                yield from (LeftItem(items[event.task_run_id], index) for index in range(event.first, event.last))
+
+
+def _events(journal: Journal, execution_id: str) -> Iterator[Event]:
+    for stored in journal.entries(execution_id):
+        yield from decode_entry(stored.data).events
 
 
 def _from_snapshot(journal: Journal, execution_id: str, flow_for: FlowFor) -> Known | None:

@@ -1,4 +1,4 @@
-"""Which Flow triggers listen to which flows: worked out from the latest revisions, kept up to date as they change."""
+"""Which triggers listen to which flows, and to events: from the latest revisions, kept up to date as they change."""
 
 from __future__ import annotations
 
@@ -11,13 +11,26 @@ from datetime import datetime, timedelta
 
 from headrace_engine.language import FlowError
 from headrace_engine.model.definition import FlowDefinition
-from headrace_engine.model.trigger import FLOW_TRIGGER, ConditionDefinition, TriggerDefinition
+from headrace_engine.model.trigger import EVENTBRIDGE, FLOW_TRIGGER, S3, ConditionDefinition, TriggerDefinition
 from headrace_engine.ports import Clock, Flows, FlowSource
 
 _log = logging.getLogger(__name__)
 
-_MENTIONS_ONE = re.compile(r"\.(?:trigger|triggers\.types)\.Flow\b")
-"""What the source of every flow with a Flow trigger holds; the others need not be read."""
+_HEARD = frozenset({FLOW_TRIGGER, EVENTBRIDGE, S3})
+"""The types that hear of something."""
+_MENTIONS_FLOW_TRIGGER = re.compile(r"\.(?:trigger|triggers\.types)\.Flow\b")
+_MENTIONS_EVENT_TRIGGER = re.compile(r"\.(?:eventbridge|s3)\.Trigger\b")
+"""What the source of every flow with such a trigger holds; the others need not be read."""
+
+
+def mentions_flow_trigger(source: str) -> bool:
+    """Return whether the source of a flow may hold a Flow trigger."""
+    return _MENTIONS_FLOW_TRIGGER.search(source) is not None
+
+
+def _mentions_one(source: str) -> bool:
+    return mentions_flow_trigger(source) or _MENTIONS_EVENT_TRIGGER.search(source) is not None
+
 
 Place = tuple[str | None, str | None]
 """A flow (namespace, id), all flows of a namespace (id None), or all there are (both None)."""
@@ -28,14 +41,16 @@ _SETTLES = timedelta(seconds=30)
 
 @dataclass(frozen=True, slots=True)
 class Listener:
-    """A Flow trigger of the latest revision of a flow."""
+    """A trigger of the latest revision of a flow, that hears of something."""
 
     flow: FlowDefinition
     trigger: TriggerDefinition
 
 
 class Listeners:
-    """The Flow triggers of all flows, found by the flow they listen to. Safe to use from many threads.
+    """The triggers of all flows that hear of something; Flow triggers by the flow they listen to.
+
+    Safe to use from many threads.
 
     They are read from the store when somebody first asks; from then on whoever changes a flow says so, or, where
     other processes change flows, the store does.
@@ -60,12 +75,12 @@ class Listeners:
         self._lock = threading.RLock()
         self._by_flow: dict[tuple[str, str], tuple[Listener, ...]] = {}
         self._at: Mapping[Place, tuple[Listener, ...]] = {}
+        self._of_events: Mapping[str, tuple[Listener, ...]] = {}
         self._is_read = False
 
     def of(self, namespace: str, flow_id: str) -> Iterator[Listener]:
         """Yield the triggers that may listen to a flow, never those of the flow itself."""
-        if not self._is_read or (self._others_change_flows and not self._is_current()):
-            self.read()
+        self._refresh()
         at = self._at
         if not at:
             return
@@ -73,6 +88,15 @@ class Listeners:
             for listener in at.get(place, ()):
                 if (listener.flow.namespace, listener.flow.id) != (namespace, flow_id):
                     yield listener
+
+    def of_type(self, trigger_type: str) -> tuple[Listener, ...]:
+        """Return the triggers of a type that hears of events, of all flows."""
+        self._refresh()
+        return self._of_events.get(trigger_type, ())
+
+    def _refresh(self) -> None:
+        if not self._is_read or (self._others_change_flows and not self._is_current()):
+            self.read()
 
     def _is_current(self) -> bool:
         return self._settled and self._flows.changed() == self._changed
@@ -84,7 +108,7 @@ class Listeners:
             self._settled = self._changed is None or self._clock.now() - self._changed > _SETTLES
             found: dict[tuple[str, str], tuple[Listener, ...]] = {}
             for source in self._flows.list():
-                if _MENTIONS_ONE.search(source.source):
+                if _mentions_one(source.source):
                     try:
                         definition = self._compiled(source)
                     except (FlowError, ValueError):
@@ -111,11 +135,16 @@ class Listeners:
 
     def _rebuild(self) -> None:
         at: dict[Place, tuple[Listener, ...]] = {}
+        of_events: dict[str, tuple[Listener, ...]] = {}
         for key in sorted(self._by_flow):
             for listener in self._by_flow[key]:
+                if listener.trigger.type != FLOW_TRIGGER:
+                    kind = listener.trigger.type
+                    of_events[kind] = (*of_events.get(kind, ()), listener)
+                    continue
                 for place in sorted(_places(listener.trigger), key=str):
                     at[place] = (*at.get(place, ()), listener)
-        self._at = at
+        self._at, self._of_events = at, of_events
 
 
 def _listeners(definition: FlowDefinition) -> tuple[Listener, ...]:
@@ -124,7 +153,7 @@ def _listeners(definition: FlowDefinition) -> tuple[Listener, ...]:
     return tuple(
         Listener(definition, trigger)
         for trigger in definition.triggers
-        if trigger.type == FLOW_TRIGGER and not trigger.disabled and trigger.unsupported is None
+        if trigger.type in _HEARD and not trigger.disabled and trigger.unsupported is None
     )
 
 

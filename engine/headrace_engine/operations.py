@@ -21,8 +21,9 @@ from headrace_engine.core.messages import (
     Message,
     Restart,
     Resume,
+    SetLabels,
 )
-from headrace_engine.core.restart import NothingToRestartError, Reopening, after_failure, copies, from_task_run
+from headrace_engine.core.restart import NothingToRestartError, Reopening, after_failure, copies, copy_id, from_task_run
 from headrace_engine.core.state import ExecutionState
 from headrace_engine.model.attempt import Inline
 from headrace_engine.model.ids import new_id
@@ -34,8 +35,15 @@ if TYPE_CHECKING:
 RESUMES_TO = frozenset({State.RUNNING, State.SUCCESS, State.WARNING, State.FAILED, State.CANCELLED, State.KILLED})
 
 
+_ENDS = frozenset({State.FAILED, State.CANCELLED, State.KILLED})
+
+
 class IllegalStateError(ValueError):
     """The execution's state does not allow it (HTTP 409)."""
+
+
+class NotEndedError(ValueError):
+    """The execution must have ended for it (HTTP 400)."""
 
 
 class UnprocessableError(ValueError):
@@ -50,11 +58,11 @@ class Operations:
         self._engine = engine
         self._make_id = make_id
 
-    def kill(self, state: ExecutionState) -> Message:
-        """Stop everything. Raises IllegalStateError when it has ended."""
+    def kill(self, state: ExecutionState, *, cascade: bool = True) -> Message:
+        """Stop everything; with *cascade* what it started, too. Raises IllegalStateError when it has ended."""
         if state.state.is_terminal:
             raise IllegalStateError(f"Illegal state: execution is already finished, it is in state {state.state}")
-        return Kill()
+        return Kill(cascade=cascade)
 
     def pause(self, state: ExecutionState) -> Message:
         """Start nothing new. Raises UnprocessableError unless it is RUNNING."""
@@ -73,6 +81,7 @@ class Operations:
     ) -> Message:
         """Go on with the first Pause that waits, or the one named, with its onResume inputs.
 
+        Who ends it there (FAILED, CANCELLED, KILLED) need not give any.
         Raises IllegalStateError unless it is PAUSED; InputError for the inputs; UnprocessableError for the rest.
         """
         # A Pause in afterExecution waits while the execution has its end state already.
@@ -83,10 +92,17 @@ class Operations:
         waiting = sorted(state.paused, key=lambda run_id: state.task_runs[run_id].order)
         if task_run_id is not None and task_run_id not in waiting:
             raise UnprocessableError(f"Illegal argument: no task run `{task_run_id}` is paused")
+        if not waiting and to is not State.RUNNING:
+            raise UnprocessableError(
+                f"Illegal argument: no Pause task waits that could be resumed to {to}; "
+                "the execution was paused as a whole, and can be resumed to RUNNING, or killed"
+            )
         if not waiting:
             return ForceRun()  # not Resume: coming twice, that would end the next Pause
         task_run = state.task_runs[task_run_id or waiting[0]]
         definitions = state.flow.tasks[task_run.task_id].inputs
+        if to in _ENDS:
+            definitions = tuple(replace(each, required=False) for each in definitions)
         read = self._engine.read_task_inputs(state, task_run, definitions, inputs or {})
         now = self._engine.stores.clock.now()
         outputs = {
@@ -133,6 +149,18 @@ class Operations:
             raise IllegalStateError(f"Illegal state: the state cannot be changed by hand from {state.state} to {to}")
         return ChangeState(to, moves=len(state.histories))
 
+    def set_labels(self, state: ExecutionState, labels: Mapping[str, str]) -> Message:
+        """Add labels, or override them.
+
+        Raises NotEndedError until it has ended, UnprocessableError for the system's.
+        """
+        reserved = sorted(key for key in labels if key.startswith("system."))
+        if reserved:
+            raise UnprocessableError(f"Illegal argument: System labels can only be set by Kestra itself: {reserved[0]}")
+        if not state.state.is_terminal:
+            raise NotEndedError(f"The execution is not terminated, it is in state {state.state}")
+        return SetLabels(dict(labels))
+
     def restart_on(self, state: ExecutionState, revision: int) -> tuple[str, Create]:
         """Run again what failed, as a new execution on another revision (reference §5.2)."""
         self._must_rest(state)
@@ -154,7 +182,8 @@ class Operations:
         if task_run_id is None:
             execution_id = self._make_id()
             return execution_id, Create(self._follower(state, execution_id, revision, inputs))
-        return self._copy(state, self._reopening(lambda: from_task_run(state, task_run_id)), revision, inputs)
+        found = self._reopening(lambda: from_task_run(state, task_run_id))
+        return self._copy(state, found, revision, inputs, task_run_id)
 
     def _copy(
         self,
@@ -162,6 +191,7 @@ class Operations:
         found: Reopening,
         revision: int | None,
         inputs: Mapping[str, Any] | None,
+        begins_at: str | None = None,
     ) -> tuple[str, Create]:
         execution_id = self._make_id()
         created = self._follower(state, execution_id, revision, inputs)
@@ -171,7 +201,11 @@ class Operations:
             task_runs, moved = copies(state, found, execution_id, same)
         except NothingToRestartError as error:
             raise UnprocessableError(f"Illegal argument: {error}") from None
-        return execution_id, Create(created, task_runs, Reopened(moved.restarted, moved.reopened, ()))
+        first = None
+        if begins_at is not None and state.flow.tasks[state.task_runs[begins_at].task_id].kind.is_flowable:
+            first = copy_id(execution_id, begins_at)
+        reopened = Reopened(moved.restarted, moved.reopened, (), begins_at=first)
+        return execution_id, Create(created, task_runs, reopened)
 
     def _follower(
         self, state: ExecutionState, execution_id: str, revision: int | None, inputs: Mapping[str, Any] | None

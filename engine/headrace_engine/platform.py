@@ -4,20 +4,25 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from datetime import datetime
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
+from headrace_engine.concurrency import SlotKeeper
 from headrace_engine.core.codec import encode_message
 from headrace_engine.core.events import ExecutionCreated
 from headrace_engine.core.flow import FlowIndex
-from headrace_engine.core.messages import Message
+from headrace_engine.core.messages import Kill, Message
 from headrace_engine.core.state import ExecutionState
-from headrace_engine.known import read_journal
+from headrace_engine.known import read_journal, started_by
 from headrace_engine.language import FlowError
+from headrace_engine.model.search import ExecutionQuery
 from headrace_engine.model.state import State
+from headrace_engine.model.trigger import SCHEDULES
 from headrace_engine.operations import Operations
 from headrace_engine.plugin import FoundExecution, FoundLine, Purged, TaskFailure
 from headrace_engine.ports import ExecutionSummary, Level, Mailbox
 from headrace_engine.run_stores import execution_folder, purge_files
+from headrace_engine.schedule_records import switched
 from headrace_engine.trigger_switch import switch_trigger
 
 if TYPE_CHECKING:
@@ -33,16 +38,29 @@ class PlatformServices:
         self.engine = engine
         self.stores = engine.stores
         self._mailbox: Mailbox | None = None
+        self._slots: SlotKeeper | None = None
         self._forget: list[Callable[[str], None]] = []
+        self._seen: Callable[[str], ExecutionState | None] | None = None
 
-    def connect(self, mailbox: Mailbox, forget: Callable[[str], None] = lambda _execution_id: None) -> None:
-        """Send by *mailbox* from now on; *forget* is told of every execution that is purged."""
+    def connect(
+        self,
+        mailbox: Mailbox,
+        slots: SlotKeeper,
+        forget: Callable[[str], None] = lambda _execution_id: None,
+        seen: Callable[[str], ExecutionState | None] | None = None,
+    ) -> None:
+        """Send by *mailbox* from now on; *forget* is told of every execution that is purged.
+
+        *seen* returns how an execution stands; None: only its journal tells.
+        """
         self._mailbox = mailbox
+        self._slots = slots
         self._forget.append(forget)
+        self._seen = seen
 
-    def of(self, namespace: str) -> RunPlatform:
-        """Return the platform as a task of *namespace* sees it."""
-        return RunPlatform(self, namespace)
+    def of(self, namespace: str, execution_id: str = "") -> RunPlatform:
+        """Return the platform as a task of *namespace* sees it, in the execution of that id."""
+        return RunPlatform(self, namespace, execution_id)
 
     def send(self, execution_id: str, message: Message) -> None:
         """Send a message to an execution."""
@@ -51,13 +69,20 @@ class PlatformServices:
         self._mailbox.send(execution_id, encode_message(message))
 
     def state(self, execution_id: str) -> ExecutionState | None:
-        """Return an execution's state, from its journal."""
+        """Return an execution's state, from its journal or from who alone writes it."""
+        if self._seen is not None:
+            return self._seen(execution_id)
 
         def flow_for(created: ExecutionCreated) -> FlowIndex:
             return self.engine.flow_of(created.namespace, created.flow_id, created.flow_revision)
 
         known = read_journal(self.stores.journal, execution_id, flow_for)
         return known.state if known is not None else None
+
+    def give_back_slot(self, purged: ExecutionSummary) -> None:
+        """Give the concurrency slot that a purged execution may have been left with to who waits for one."""
+        if self._slots is not None:
+            self._slots.forget(purged.namespace, purged.flow_id, purged.id)
 
     def forget(self, execution_id: str) -> None:
         """Have all executors drop what they hold of an execution."""
@@ -68,8 +93,9 @@ class PlatformServices:
 class RunPlatform:
     """The platform for one attempt; implements plugin.Platform."""
 
-    def __init__(self, services: PlatformServices, namespace: str) -> None:
+    def __init__(self, services: PlatformServices, namespace: str, execution_id: str) -> None:
         self._services = services
+        self._execution_id = execution_id
         self._stores = services.stores
         self._namespace = namespace
 
@@ -85,19 +111,14 @@ class RunPlatform:
         """See plugin.Platform."""
         if namespace is not None:
             self._check(namespace)
-        offset = 0
+        query = ExecutionQuery((namespace or "",), flow_id, tuple(states), start, end)
+        after = ""
         while True:
-            page, _ = self._stores.executions.search(
-                namespace=namespace, flow_id=flow_id, states=states, limit=_PAGE, offset=offset
-            )
-            for summary in page:
-                if start is not None and summary.start < start:
-                    return  # the newest come first
-                if (end is None or summary.start <= end) and self._may_reach(summary.namespace):
-                    yield _found(summary)
-            if len(page) < _PAGE:
+            page = self._stores.executions.search(query, limit=_PAGE, after=after)
+            yield from (_found(summary) for summary in page.found if self._may_reach(summary.namespace))
+            after = page.after
+            if not after:
                 return
-            offset += _PAGE
 
     def resume(self, execution_id: str, inputs: Mapping[str, Any] | None = None) -> None:
         """See plugin.Platform."""
@@ -108,11 +129,16 @@ class RunPlatform:
             raise TaskFailure(str(error)) from None
         self._services.send(execution_id, message)
 
-    def kill(self, execution_id: str) -> None:
+    def kill(self, execution_id: str, *, cascade: bool = True) -> None:
         """See plugin.Platform."""
+        asked_for = self._asked_for(execution_id)
+        if asked_for is not None:  # what creates it may come later than this
+            self._check(asked_for.namespace)
+            self._services.send(execution_id, Kill(asked_for, cascade))
+            return
         state = self._existing(execution_id)
         try:
-            message = Operations(self._services.engine).kill(state)
+            message = Operations(self._services.engine).kill(state, cascade=cascade)
         except ValueError as error:
             raise TaskFailure(str(error)) from None
         self._services.send(execution_id, message)
@@ -147,6 +173,7 @@ class RunPlatform:
         if execution:
             stores.claims.delete(execution_id, stores.clock.now())
             stores.journal.purge(execution_id)
+            self._services.give_back_slot(summary)
             stores.executions.delete(execution_id)
             self._services.forget(execution_id)
         return Purged(log_count, metric_count, files)
@@ -193,9 +220,22 @@ class RunPlatform:
             flow = self._services.engine.flow_of(namespace, flow_id).definition
         except (FlowError, ValueError) as error:
             raise TaskFailure(str(error)) from None
-        if all(trigger.id != trigger_id for trigger in flow.triggers):
+        trigger = next((each for each in flow.triggers if each.id == trigger_id), None)
+        if trigger is None:
             raise TaskFailure(f"There is no trigger `{trigger_id}` in the flow `{flow_id}` of `{namespace}`")
-        switch_trigger(self._stores.triggers, namespace, flow_id, trigger_id, disabled=not enabled)
+        change = None
+        if trigger.type in SCHEDULES:
+            change = partial(switched, now=self._stores.clock.now(), disabled=not enabled)
+        switch_trigger(self._stores.triggers, namespace, flow_id, trigger_id, disabled=not enabled, change=change)
+        if enabled:
+            self._services.engine.wake_trigger(namespace, flow_id, trigger_id)
+
+    def _asked_for(self, execution_id: str) -> ExecutionCreated | None:
+        """Return what creates an execution that the task's own one has started and that has no journal yet."""
+        if self._services.state(execution_id) is not None:
+            return None
+        started = started_by(self._stores.journal, self._execution_id)
+        return next((event.created for event in started if event.child_id == execution_id), None)
 
     def _existing(self, execution_id: str) -> ExecutionState:
         state = self._services.state(execution_id)

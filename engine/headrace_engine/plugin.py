@@ -334,8 +334,8 @@ class Platform(Protocol):
     def resume(self, execution_id: str, inputs: Mapping[str, Any] | None = None) -> None:
         """Have a paused execution go on, with the inputs that its Pause asks for."""
 
-    def kill(self, execution_id: str) -> None:
-        """Have an execution killed, and those it waits for."""
+    def kill(self, execution_id: str, *, cascade: bool = True) -> None:
+        """Have an execution killed, and with *cascade* those it has started."""
 
     def purge(
         self,

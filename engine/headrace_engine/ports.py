@@ -10,10 +10,12 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from datetime import datetime, timedelta
+from datetime import date, datetime, timedelta
 from enum import StrEnum
 from typing import Any, BinaryIO, Protocol
 
+from headrace_engine.identity import Grant
+from headrace_engine.model.search import EVERY, NEWEST, ExecutionQuery, Order, is_within
 from headrace_engine.model.state import State
 
 
@@ -85,6 +87,9 @@ class Journal(Protocol):
     def purge(self, execution_id: str) -> None:
         """Remove entries and snapshot and leave a tombstone that makes every later append fail."""
 
+    def is_purged(self, execution_id: str) -> bool:
+        """Return whether the execution was purged: nothing of it will ever be there again."""
+
 
 # -- Flows ------------------------------------------------------------------------------------------
 
@@ -119,6 +124,15 @@ class Flows(Protocol):
     def list(self, namespace_prefix: str = "") -> Sequence[FlowSource]:
         """Return the latest revision of every flow not deleted, by namespace and id; the prefix is whole segments."""
 
+    def names(self, namespace_prefix: str = "") -> Sequence[tuple[str, str]]:
+        """Return namespace and id of every flow not deleted, sorted, without reading a source; the prefix as of `list`.
+
+        As `list`, it may be a moment behind.
+        """
+
+    def latest(self, names: Sequence[tuple[str, str]]) -> Sequence[FlowSource]:
+        """Return the latest revisions of these (namespace, id), in this order, without those deleted or unknown."""
+
     def delete(self, namespace: str, flow_id: str, now: datetime) -> bool:
         """Add a revision that is marked deleted; False when there was nothing to delete."""
 
@@ -152,6 +166,40 @@ class ExecutionSummary:
     trigger_id: str | None = None
 
 
+COUNTED = 10_000
+"""A search counts what it finds at least up to here."""
+
+
+class SearchTooWideError(ValueError):
+    """What a search asks for cannot be had from the store's indexes: it must be narrowed. The message says how."""
+
+
+@dataclass(frozen=True, slots=True)
+class ExecutionPage:
+    """What a search found."""
+
+    found: Sequence[ExecutionSummary]
+    total: int
+    """How many there are; at least so many where it is not exact."""
+    is_exact: bool = True
+    after: str = ""
+    """Where the next page begins; empty when there is none, or the order is not the usual one."""
+
+
+@dataclass(frozen=True, slots=True)
+class DayTally:
+    """How many executions of a flow began on a day (UTC) and are in a state now, and how long those took that ended."""
+
+    day: date
+    namespace: str
+    flow_id: str
+    state: State
+    count: int
+    seconds: float
+    shortest: float
+    longest: float
+
+
 class Executions(Protocol):
     """Summaries of executions."""
 
@@ -168,14 +216,25 @@ class Executions(Protocol):
 
     def search(
         self,
+        query: ExecutionQuery = EVERY,
         *,
-        namespace: str | None = None,
-        flow_id: str | None = None,
-        states: Sequence[State] = (),
+        order: Sequence[Order] = NEWEST,
         limit: int = 10,
         offset: int = 0,
-    ) -> tuple[Sequence[ExecutionSummary], int]:
-        """Return one page, newest start first, and the total. namespace matches it and everything below it."""
+        after: str = "",
+    ) -> ExecutionPage:
+        """Return one page of what *query* means, and the total: exact up to COUNTED.
+
+        *after* is what a page before said, in the same order: the page begins there, before *offset* counts. A page may
+        be shorter than *limit* although it says where the next one begins. Raises SearchTooWideError, and ValueError
+        for an *after* that no page said.
+        """
+
+    def daily(self, query: ExecutionQuery) -> Sequence[DayTally]:
+        """Return what there is of each day, flow and state, by day; the query says only namespaces, flow and dates.
+
+        Raises SearchTooWideError.
+        """
 
     def delete(self, execution_id: str) -> None: ...
 
@@ -294,13 +353,16 @@ class Mailbox(Protocol):
 
 
 class Timers(Protocol):
-    """Wakes executions."""
+    """Wakes executions, and triggers."""
 
     def wake(self, execution_id: str, key: str, due: datetime) -> None:
         """Have a timer message with *key* sent at or after *due*, at least once.
 
         It cannot be cancelled; early, stale and repeated ones may come.
         """
+
+    def wake_trigger(self, namespace: str, flow_id: str, trigger_id: str, due: datetime) -> None:
+        """Have the trigger looked at at or after *due*, at least once, with what holds for `wake`."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -324,10 +386,10 @@ class StateChange:
 class Bus(Protocol):
     """Tells who listens that executions changed their state."""
 
-    def publish(self, change: StateChange) -> None:
-        """Have *change* told to all who listen, at least once; it is not lost once this returns.
+    def publish(self, *changes: StateChange) -> None:
+        """Have *changes* told to all who listen, each at least once; none is lost once this returns.
 
-        It may be told late, again, and in any order; publishing it again tells nothing new.
+        They may be told late, again, and in any order; publishing them again tells nothing new.
         """
 
 
@@ -525,6 +587,9 @@ class Storage(Protocol):
     def list(self, prefix: str) -> Sequence[StoredFile]:
         """Return the files below the folder *prefix* (a URI, ``kestra:///`` for all), at any depth, by URI."""
 
+    def children(self, folder: str) -> tuple[Sequence[StoredFile], Sequence[str]]:
+        """Return the files directly in *folder*, by URI, and the names of the folders there that hold any, sorted."""
+
     def delete(self, uri: str) -> bool:
         """Remove a file; True when it was there."""
 
@@ -582,10 +647,60 @@ class MetricPoint:
     tags: Mapping[str, str] = field(default_factory=dict)
 
 
+@dataclass(frozen=True, slots=True)
+class LogQuery:
+    """Which lines are meant: those for which all of this holds."""
+
+    namespaces: tuple[str, ...] = ("",)
+    """One of these, or below it; everything is below the empty one."""
+    flow_id: str | None = None
+    execution_id: str | None = None
+    task_id: str | None = None
+    task_run_id: str | None = None
+    attempt: int | None = None
+    levels: tuple[Level, ...] = ()
+    """Of one of these; of any when there are none."""
+    since: datetime | None = None
+    """Then or later."""
+    until: datetime | None = None
+    """Then or earlier."""
+    words: tuple[str, ...] = ()
+    """Each is contained in the message, whatever the case."""
+
+    def matches(self, line: LogLine) -> bool:
+        """Return whether a line is meant."""
+        message = line.message.lower() if self.words else ""
+        return (
+            any(is_within(line.namespace, each) for each in self.namespaces)
+            and self.flow_id in (None, line.flow_id)
+            and self.execution_id in (None, line.execution_id)
+            and self.task_id in (None, line.task_id)
+            and self.task_run_id in (None, line.task_run_id)
+            and self.attempt in (None, line.attempt)
+            and (not self.levels or line.level in self.levels)
+            and (self.since is None or line.timestamp >= self.since)
+            and (self.until is None or line.timestamp <= self.until)
+            and all(word.lower() in message for word in self.words)
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class LogPage:
+    """What a search of log lines found."""
+
+    found: Sequence[LogLine]
+    total: int
+    """How many there are; at least so many where it is not exact."""
+    is_exact: bool = True
+
+
 class Logs(Protocol):
     """Log lines. A batch has a key within its execution; appending the same key again changes nothing."""
 
     def append(self, execution_id: str, batch: str, lines: Sequence[LogLine]) -> None: ...
+
+    def append_all(self, execution_id: str, batches: Mapping[str, Sequence[LogLine]]) -> None:
+        """Append several batches, by their keys; those that are there already change nothing."""
 
     def fetch(
         self,
@@ -597,6 +712,13 @@ class Logs(Protocol):
     ) -> Sequence[LogLine]:
         """Return the lines by timestamp; lines of a batch that have the same one, in its order."""
 
+    def search(self, query: LogQuery, *, limit: int = 10, offset: int = 0, descending: bool = True) -> LogPage:
+        """Return one page of the lines of all executions by timestamp, and the total.
+
+        Where lines can only be had by execution, it looks at the newest ones (or oldest) that *query* means and stops
+        when it has read enough: the total is not exact then.
+        """
+
     def purge(
         self,
         execution_id: str,
@@ -604,8 +726,14 @@ class Logs(Protocol):
         levels: Sequence[Level] = (),
         start: datetime | None = None,
         end: datetime | None = None,
+        task_id: str | None = None,
+        task_run_id: str | None = None,
+        attempt: int | None = None,
     ) -> int:
-        """Remove the lines of these levels (of all when none are named) from *start* to *end*; return how many."""
+        """Remove the lines of these levels (of all when none are named) from *start* to *end*; return how many.
+
+        Only those of a task, a task run, an attempt where one is named.
+        """
 
     def delete(self, execution_id: str) -> None: ...
 
@@ -614,8 +742,15 @@ class Metrics(Protocol):
     """Metrics of task runs. A batch has a key within its execution; appending the same key again changes nothing."""
 
     def append(self, execution_id: str, batch: str, points: Sequence[MetricPoint]) -> None: ...
+
+    def append_all(self, execution_id: str, batches: Mapping[str, Sequence[MetricPoint]]) -> None:
+        """Append several batches, by their keys; those that are there already change nothing."""
+
     def fetch(self, execution_id: str) -> Sequence[MetricPoint]:
         """Return the points, ordered as log lines are."""
+
+    def of_flow(self, namespace: str, flow_id: str, *, since: datetime, until: datetime) -> Sequence[MetricPoint]:
+        """Return the points of a flow's executions of that time, by timestamp; those of the newest thousand at most."""
 
     def delete(self, execution_id: str) -> None: ...
 
@@ -629,6 +764,9 @@ class Secrets(Protocol):
     def get(self, namespace: str, key: str) -> str:
         """Return the secret; keys are not case-sensitive. Raises NotFoundError."""
 
+    def names(self, namespace: str) -> Sequence[str]:
+        """Return the keys, in capitals and sorted, of the secrets that are the namespace's own."""
+
 
 class Cipher(Protocol):
     """Seals values so that stores, queues and logs never hold them in clear."""
@@ -638,3 +776,185 @@ class Cipher(Protocol):
 
     def open(self, sealed: str) -> bytes:
         """Return what was sealed. Raises PortError when it was changed or sealed with another key."""
+
+
+# -- Identity and audit -----------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True)
+class User:
+    """Somebody who may log in, or a machine that has tokens."""
+
+    name: str
+    id: str
+    """Given once; another user who gets the name later has another one."""
+    grants: tuple[Grant, ...]
+    password: str = ""
+    """Its hash (`headrace_engine.passwords`); empty when none is set, and then none is right."""
+    disabled: bool = False
+    created: datetime | None = None
+    version: int = 0
+    """Counts the writes; 0 for a user who was never stored."""
+
+
+@dataclass(frozen=True, slots=True)
+class Token:
+    """What a program shows in a user's name."""
+
+    id: str
+    user: str
+    user_id: str
+    secret: str
+    """The hash of what only its holder knows."""
+    created: datetime
+    about: str = ""
+    expires: datetime | None = None
+    grants: tuple[Grant, ...] = ()
+    """What it is narrowed to; empty: whatever its user may."""
+
+
+class UserChangedError(PortError):
+    """The user was written by somebody else meanwhile, or deleted, or was there before; nothing changed."""
+
+    def __init__(self, name: str) -> None:
+        super().__init__(f"User {name} was changed meanwhile")
+
+
+class Identity(Protocol):
+    """Users, tokens, and how often somebody failed to log in. All reads are strongly consistent."""
+
+    def user(self, name: str) -> User | None: ...
+    def put_user(self, user: User) -> User:
+        """Store *user* if the stored one still has its version (0: if there is none); return it with the next one.
+
+        Raises UserChangedError (nothing changed) otherwise. Of many that race, one wins.
+        """
+
+    def users(self) -> Sequence[User]:
+        """Return all users, by name."""
+
+    def delete_user(self, name: str) -> bool:
+        """Remove the user; True when there was one. Tokens stay, and are nobody's."""
+
+    def token(self, token_id: str) -> Token | None: ...
+    def put_token(self, token: Token) -> None:
+        """Store *token*, over one with the same id."""
+
+    def tokens(self, user: str | None = None) -> Sequence[Token]:
+        """Return the tokens of a user, or all, by creation."""
+
+    def delete_token(self, token_id: str) -> bool:
+        """Remove the token; True when there was one."""
+
+    def tally(self, key: str, change: int, now: datetime, forget: datetime) -> int:
+        """Add *change* to the count *key*, which begins at 0 and is forgotten after *forget*; return it.
+
+        Nothing is lost under concurrency. A count lives until the *forget* that it was first given.
+        """
+
+
+@dataclass(frozen=True, slots=True)
+class AuditRecord:
+    """Somebody changed something, or was refused to. It never holds a secret: no body, no query, no header."""
+
+    at: datetime
+    id: str
+    """Tells records of the same instant apart."""
+    who: str
+    kind: str
+    """How they showed who they are: a `headrace_engine.identity.Kind`."""
+    client: str
+    """The address they came from."""
+    action: str
+    """The method and the path's pattern, or a word: ``DELETE /flows/{namespace}/{flow_id}``."""
+    target: str = ""
+    """The path."""
+    namespace: str = ""
+    token: str = ""
+    """The id of the token that was shown, if one was."""
+    status: int = 0
+    """The HTTP status of what came of it; 0 when nothing else is known than that it was begun."""
+    notes: tuple[str, ...] = ()
+    """What it was about, where the path does not say it: the flow, the execution."""
+
+    @property
+    def place(self) -> tuple[datetime, str]:
+        """Where it stands among the others."""
+        return self.at, self.id
+
+
+AUDIT_KEPT = timedelta(days=400)
+"""How long a record is kept."""
+
+
+class Audit(Protocol):
+    """Who did what, when, from where."""
+
+    def write(self, record: AuditRecord) -> None:
+        """Keep *record*, instead of the one at the same place; durable no later than what is written after it."""
+
+    def read(
+        self, *, start: datetime, end: datetime, before: tuple[datetime, str] | None = None
+    ) -> Iterator[AuditRecord]:
+        """Yield the records from *start* to before *end*, the newest first; only those before the place *before*.
+
+        It reads as far as the caller takes.
+        """
+
+    def forget(self, before: datetime) -> int:
+        """Remove the records before an instant; return how many. What removes them by itself may return 0."""
+
+
+# -- Events from outside ----------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True)
+class Subscription:
+    """The events that a trigger wants: those of a bus that match a pattern."""
+
+    trigger_id: str
+    bus: str
+    pattern: Mapping[str, Any]
+
+
+class SubscriptionRefusedError(ValueError):
+    """The events that a trigger wants cannot be had; the message tells its author why, and what can be done."""
+
+
+class Subscriptions(Protocol):
+    """Which events are brought here. A flow's are changed in two steps, so that none is missed between them."""
+
+    def prepare(self, namespace: str, flow_id: str, wanted: Sequence[Subscription], buckets: Mapping[str, str]) -> None:
+        """Have the flow's *wanted* events brought, besides those that are; and files of *buckets*, by trigger.
+
+        Raises SubscriptionRefusedError.
+        """
+
+    def settle(self, namespace: str, flow_id: str, wanted: Sequence[Subscription]) -> None:
+        """Have no other events brought for the flow than *wanted*."""
+
+
+@dataclass(frozen=True, slots=True)
+class BucketFile:
+    """A version of a file that came into a bucket."""
+
+    bucket: str
+    key: str
+    size: int
+    etag: str
+    modified: datetime
+    version: str
+    """With bucket and key it names the version."""
+
+
+class Buckets(Protocol):
+    """Files of others, which start executions."""
+
+    def take(self, file: BucketFile, uri: str) -> None:
+        """Copy a file to internal storage, replacing what is there. Raises NotFoundError when it is gone."""
+
+    def move(self, file: BucketFile, bucket: str, key: str) -> None:
+        """Move a file, replacing what is there; nothing happens when it is gone."""
+
+    def delete(self, file: BucketFile) -> None:
+        """Remove a file; nothing happens when it is gone."""

@@ -57,6 +57,7 @@ from headrace_engine.payloads import Payloads
 from headrace_engine.plugin import Rendering, RunnableTask, SleepingTask, TaskFailure, parse_duration
 from headrace_engine.ports import AttemptId, Job, Level, LogLine, MetricPoint, NotFoundError
 from headrace_engine.rendering import render_properties
+from headrace_engine.resume_links import ResumeLinks, new_link
 from headrace_engine.run_context import InlineTaskContext, run_inline, timeout_text, validation_text
 from headrace_engine.run_stores import execution_folder, slugify, task_cache_file
 from headrace_engine.sealing import Mask, is_sealed, open_sealed, seal_text
@@ -170,20 +171,18 @@ class Preparer:
                 return sla.id
         return None
 
-    def concurrency_of(self, namespace: str, flow_id: str) -> Concurrency | None:
-        """Return the concurrency limit of the flow's latest revision (reference §5.6); None when it has none."""
-        return self._latest(namespace, flow_id)
-
     def _slot(self, state: ExecutionState, question: AskSlot) -> Prepared:
         """Taking a slot is idempotent: it may be taken before the entry that says so is written."""
         definition = state.flow.definition
-        concurrency = self.concurrency_of(definition.namespace, definition.id)
+        concurrency = self._latest(definition.namespace, definition.id)
         limit = None if question.force or concurrency is None else concurrency.limit
         granted = self._slots.take(state, limit)
         behavior = concurrency.behavior if concurrency is not None else LimitBehavior.QUEUE
         return Prepared(Slot(granted, behavior))
 
     def _outputs(self, state: ExecutionState, now: datetime, lines: Sequence[LogRecord]) -> Prepared:
+        if not state.flow.definition.outputs:
+            return Prepared(Outputs())
         host = self.host(state, now)
         host.errors_in_hand = lambda: errors_of(state, lines)
         variables = self.variables(state, None, host)
@@ -308,6 +307,7 @@ class _TaskRunStep:
         self.payloads = preparer._payloads
         self.host = preparer.host(state, now)
         self.host.errors_in_hand = lambda: errors_of(state, lines)
+        self.host.make_resume_key = self.resume_key
         self.variables = preparer.variables(state, task_run, self.host)
         self.spec_secrets: frozenset[str] = frozenset()
         """TemplatedTask: the secrets that its spec used."""
@@ -322,6 +322,10 @@ class _TaskRunStep:
 
     def typed(self, template: str) -> Any:
         return self.expressions.render_typed(template, self.variables, self.host)
+
+    def resume_key(self, asked: Mapping[str, Any]) -> str:
+        link, valid = new_link(self.state, self.run, asked)
+        return ResumeLinks(self.stores.kv, self.stores.clock).put(link, valid, self.now)
 
     def prepare(self) -> Prepared:
         try:

@@ -48,6 +48,7 @@ INLINE_LIMIT = 32 * 1024
 
 _LONGEST_MESSAGE = 32 * 1024
 
+HandOver = Callable[[Sequence[LogLine], Sequence[MetricPoint]], None]
 RenderTemplate = Callable[[str, Mapping[str, Any]], str]
 """Renders a text with these variables."""
 
@@ -230,12 +231,14 @@ class WorkerContext(InlineTaskContext):
         can_encrypt: bool = True,
         may_reach: Callable[[str], bool] = lambda _namespace: True,
         on_process_group: Callable[[int], None] | None = None,
+        hand_over: HandOver | None = None,
     ) -> None:
         """Take the job and the ports.
 
         workspace is the directory shared inside a WorkingDirectory; without it the attempt gets one of its own
         below temporary_root. on_process_group is told the process group of the attempt before its code starts;
-        when it raises, nothing starts.
+        when it raises, nothing starts. hand_over is given the log lines and metrics that are not stored when the
+        attempt is over; without it they are.
         """
         super().__init__(
             **_identity(job),
@@ -272,6 +275,7 @@ class WorkerContext(InlineTaskContext):
         self._can_encrypt = can_encrypt
         self._may_reach = may_reach
         self._on_process_group = on_process_group
+        self._hand_over = hand_over
         self._stopping = threading.Event()
         self._callbacks: list[Callable[[], None]] = []
         self._lock = threading.Lock()
@@ -346,6 +350,9 @@ class WorkerContext(InlineTaskContext):
 
     def close(self) -> None:
         """Store what is left of logs and metrics and remove the attempt's own directory."""
+        if self._hand_over is not None:
+            self._hand_over(self._stream.rest(), self.points)
+            self.points = []
         self._stream.close()
         if self.points:
             with suppress(PortError):  # metrics are worth less than the result of the attempt

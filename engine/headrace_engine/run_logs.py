@@ -2,6 +2,7 @@
 
 A batch has a key of its own that grows with the attempt, so that appending it again after an error
 adds nothing. Lines wait at most half a second: one thread for the whole process writes what has waited.
+The last ones may go elsewhere, with the attempt's result.
 """
 
 from __future__ import annotations
@@ -17,6 +18,8 @@ from headrace_engine.ports import LogLine, Logs, PortError
 _BATCH = 200
 _WAIT = 0.5
 _TRIES_AT_END = 3
+_REST = 16 * 1024
+"""Characters of log lines that go with a result; more are a batch of their own."""
 
 _logger = logging.getLogger(__name__)
 
@@ -66,6 +69,14 @@ class LogStream:
                     return False
                 self._refused = []
                 self._batches += 1
+
+    def rest(self) -> list[LogLine]:
+        """Return the lines that were not stored, which are not any more to be; none where they are many."""
+        with self._write_lock, self._lock:
+            if self._refused or sum(len(line.message) for line in self._lines) > _REST:
+                return []
+            rest, self._lines = self._lines, []
+            return rest
 
     def close(self) -> None:
         """Write what is left. Lines the store refuses again and again are given up: they do not fail the attempt."""

@@ -241,6 +241,13 @@ def task_cache_file(namespace: str, flow_id: str, task_id: str, key: str) -> str
     return f"{SCHEME}{namespace_folder(namespace)}/{slugify(flow_id)}/{slugify(task_id)}/_cache/{key}.json"
 
 
+def is_file_of(folder: str, uri: str) -> bool:
+    """Tell whether *uri* names a file of people's in the *folder* of an execution."""
+    plain = all(part not in ("", ".", "..") for part in uri.removeprefix(f"{SCHEME}/").split("/"))
+    part, slash, name = uri.removeprefix(f"{folder}/").partition("/")
+    return plain and uri.startswith(f"{folder}/") and part in _EXECUTION_PARTS and bool(slash and name)
+
+
 def purge_files(storage: Storage, folder: str, *, everything: bool = False) -> list[str]:
     """Remove people's files in the *folder* of an execution, or all that is there; return their URIs."""
     parts = [folder] if everything else [f"{folder}/{part}" for part in _EXECUTION_PARTS]

@@ -16,7 +16,7 @@ from headrace_engine.ports import Cipher
 
 SEALED = "io.headrace.sealed"
 ENCRYPTED = "io.kestra.datatype:aes_encrypted"
-MASK = "******"
+MASK = "********"
 
 _ENVELOPE = b'{"headrace.sealed":'
 

@@ -14,8 +14,13 @@ from headrace_engine.model.definition import Kind
 from headrace_engine.model.state import State
 
 
-def execution_view(state: ExecutionState, load: Callable[[Payload], Any], now: datetime) -> dict[str, Any]:
-    """Return the execution as JSON values; durations of what still runs count to *now*."""
+def execution_view(
+    state: ExecutionState, load: Callable[[Payload], Any], now: datetime, shown: slice = slice(None)
+) -> dict[str, Any]:
+    """Return the execution as JSON values; durations of what still runs count to *now*.
+
+    Of its task runs, in the order they were created, those that are *shown*.
+    """
     created = state.created
     if created is None:
         raise ValueError(f"Execution {state.id} has no entries yet")
@@ -25,7 +30,7 @@ def execution_view(state: ExecutionState, load: Callable[[Payload], Any], now: d
         "namespace": created.namespace,
         "flowId": created.flow_id,
         "flowRevision": created.flow_revision,
-        "taskRunList": [task_run_view(state, task_run, load, now) for task_run in state.in_order()],
+        "taskRunList": [task_run_view(state, task_run, load, now) for task_run in state.in_order()[shown]],
         "inputs": load(created.inputs),
         "outputs": load(state.outputs) if state.outputs is not None else None,
         "labels": [{"key": key, "value": value} for key, value in state.labels],

@@ -16,7 +16,7 @@ from headrace_engine.model.state import State
 from headrace_engine.plugin import NetworkPolicy, Platform
 from headrace_engine.ports import Job
 from headrace_engine.prepare import TaskClasses
-from headrace_engine.run_context import WorkerContext, run_attempt
+from headrace_engine.run_context import HandOver, WorkerContext, run_attempt
 from headrace_engine.run_stores import file_policy
 from headrace_engine.services import Settings, Stores
 from headrace_engine.workspace_archive import archive_of, pack, unpack
@@ -35,10 +35,10 @@ class Worker:
         temporary_root: Path,
         workspaces: Path,
         network: NetworkPolicy | None = None,
-        platform: Callable[[str], Platform] | None = None,
+        platform: Callable[[str, str], Platform] | None = None,
         archive_workspaces: bool = False,
     ) -> None:
-        """Take the stores; platform returns what tasks of a namespace may do with other executions.
+        """Take the stores; platform returns what tasks of a namespace, in an execution, may do with others.
 
         archive_workspaces: the tasks of a WorkingDirectory run on different machines.
         """
@@ -59,10 +59,12 @@ class Worker:
         lease: timedelta | None = None,
         on_context: Callable[[WorkerContext], None] = lambda _context: None,
         on_process_group: Callable[[int], None] | None = None,
+        hand_over: HandOver | None = None,
     ) -> AttemptResult:
         """Run *job* and return how it ended; whatever its code does is in the result, not raised.
 
-        on_context is given the context before anything runs, so that the attempt can be stopped.
+        on_context is given the context before anything runs, so that the attempt can be stopped; hand_over is the
+        context's.
         """
         stores = self._stores
         task_class = self._task_class(job.type)
@@ -91,8 +93,9 @@ class Worker:
             network=self._network,
             file_policy=file_policy(self._settings, job.namespace),
             may_reach=partial(self._settings.may_reach, job.namespace),
-            platform=self._platform(job.namespace) if self._platform is not None else None,
+            platform=self._platform(job.namespace, job.attempt.execution_id) if self._platform is not None else None,
             on_process_group=on_process_group,
+            hand_over=hand_over,
         )
         on_context(context)
         result = run_attempt(task_class, job, context, lease=lease, inline_limit=self._settings.output_inline_limit)

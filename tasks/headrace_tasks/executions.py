@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from typing import Annotated, Any, ClassVar
 
 from pydantic import Field
@@ -117,7 +116,7 @@ class Resume(RunnableTask):
 
 
 class Kill(RunnableTask):
-    """Kill an execution, and those that it waits for.
+    """Kill an execution, and those that it has started.
 
     id: stop
     type: io.kestra.plugin.core.execution.Kill
@@ -128,17 +127,11 @@ class Kill(RunnableTask):
     KIND: ClassVar[Kind] = Kind.LIGHT
 
     execution_id: str = Field(min_length=1, description="The execution.")
-    propagate_kill: bool = Field(default=True, description="Whether the executions it waits for are killed, too.")
-
-    @classmethod
-    def unsupported_use(cls, properties: Mapping[str, Any]) -> str | None:
-        """Return why a kill that spares its children is refused."""
-        spares = str(properties.get("propagateKill", "true")).lower() == "false"
-        return "a kill ends the executions that the execution waits for, too" if spares else None
+    propagate_kill: bool = Field(default=True, description="Whether the executions it has started are killed, too.")
 
     def run(self, context: RunContext) -> None:
         """Send the message."""
-        context.platform.kill(self.execution_id)
+        context.platform.kill(self.execution_id, cascade=self.propagate_kill)
 
 
 class PurgeOutputs(TaskOutputs):

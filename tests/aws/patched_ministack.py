@@ -8,6 +8,7 @@ What is changed are private names of one version. Each must be there, or the sta
 - An on-failure record has the fields of AWS, among them the id of the request that failed.
 - The Ref of a secret is its ARN: without IAM the name does as well.
 - Policies can name the partition keys that a request to DynamoDB is about, and the encryption context of one to KMS.
+- Targets are put to a rule, and taken from it: that is what a policy must allow.
 - A role may get several parameters of SSM in one request, if it may get the first.
 - Requests count as if they came over TLS: queues and buckets refuse any other when IAM is enforced.
 """
@@ -56,6 +57,7 @@ def main() -> None:
     secret["create"] = _known_by_its_arn(secret["create"])
     _replace(iam_actions, "dynamodb_service_context", _with_leading_keys)
     _replace(iam_actions, "extract_resource_arn", _of_several_parameters)
+    _replace(iam_actions, "extract_resource_arn", _of_a_rules_targets)
     _replace(iam_evaluator, "_resolve_condition_key", _knowing_encryption_contexts)
     _replace(app, "app", _over_tls)
     _replace(app, "_port_is_bindable", lambda _: lambda _host, _port: False)  # one port is enough
@@ -164,6 +166,18 @@ def _of_several_parameters(extract: Any) -> Any:
         return extract(service, method, path, headers, body, *more)
 
     return _extract
+
+
+def _of_a_rules_targets(extract: Any) -> Any:
+    def extracted(service: str, method: str, path: str, *rest: Any, **named: Any) -> str:
+        found: str = extract(service, method, path, *rest, **named)
+        if service != "events" or ":event-bus/" not in found:
+            return found
+        bodies = [each for each in (*rest, *named.values()) if isinstance(each, bytes)]
+        rule = next((each["Rule"] for each in map(json.loads, filter(None, bodies)) if "Rule" in each), None)
+        return found if rule is None else f"{found.replace(':event-bus/', ':rule/')}/{rule}"
+
+    return extracted
 
 
 def _knowing_encryption_contexts(resolve: Any) -> Any:

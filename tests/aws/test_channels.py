@@ -622,7 +622,7 @@ class TestDispatch:
             clock,
             content,
             KEYS,
-            functions=Functions("worker", "script"),
+            functions=Functions("worker", "script", "purger"),
             is_script=lambda job: job.type == SCRIPT,
         )
 
@@ -717,7 +717,7 @@ class TestDispatch:
         self, claims: MemoryClaims, clock: ManualClock, content: Content
     ) -> None:
         lambda_ = client("lambda")
-        functions = Functions("gone", "gone")
+        functions = Functions("gone", "gone", "gone")
         dispatch = LambdaDispatch(lambda_, claims, clock, content, KEYS, functions=functions, is_script=lambda _: False)
         with Stubber(lambda_) as stub:
             stub.add_client_error("invoke", "ResourceNotFoundException", "Function not found", 404)

@@ -160,7 +160,7 @@ class TestSecretsManager(SecretsSuite):
     def secrets(self, account: Account) -> Secrets:
         manager = account.client("secretsmanager")
         for key, value in HELD.items():
-            manager.create_secret(Name=f"/headrace/test/company/{key}", SecretString=value)
+            manager.create_secret(Name=f"/headrace/test/company.team/{key}", SecretString=value)
         return SecretsManagerSecrets(manager, "/headrace/test", SystemClock(), timedelta(minutes=1))
 
 
@@ -169,7 +169,7 @@ class TestParameterStore(SecretsSuite):
     def secrets(self, account: Account) -> Secrets:
         ssm = account.client("ssm")
         for key, value in HELD.items():
-            ssm.put_parameter(Name=f"/headrace/test/company/{key}", Value=value, Type="SecureString")
+            ssm.put_parameter(Name=f"/headrace/test/company.team/{key}", Value=value, Type="SecureString")
         return ParameterStoreSecrets(ssm, "/headrace/test", SystemClock(), timedelta(minutes=1))
 
 

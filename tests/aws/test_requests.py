@@ -10,7 +10,7 @@ import pytest
 
 from aws.moto_table import client, moto_aws
 from aws.resources import REGION, Aws
-from headrace_engine.adapters.aws.table import DUE, LISTS, TABLE, ConditionFailedError, Table, key, text
+from headrace_engine.adapters.aws.table import DUE, RECENT, TABLE, ConditionFailedError, Table, key, text
 from headrace_engine.testing.requests import Cost, Requests, Usage, item_size, read_units, write_units
 
 
@@ -75,13 +75,13 @@ def test_a_write_is_billed_by_the_larger_of_what_was_and_what_is() -> None:
 
 
 def test_an_index_is_billed_for_what_changes_in_it() -> None:
-    listed = item("s", lpk="E#1", lsk="a", state="RUNNING")
+    listed = item("s", rpk="E#1", rsk="a", ended="SUCCESS")
     due = item("s", dpk="E#1", dsk="a")
     cases = [
         (None, listed, 2),  # added
         (listed, listed | {"other": text("x")}, 1),  # not in the index
-        (listed, listed | {"state": text("FAILED")}, 2),  # in the index
-        (listed, listed | {"lsk": text("b")}, 3),  # moved: removed and added
+        (listed, listed | {"ended": text("FAILED")}, 2),  # in the index
+        (listed, listed | {"rsk": text("b")}, 3),  # moved: removed and added
         (listed, item("s"), 2),  # removed
         (listed | due, None, 3),  # removed from both
         (None, item("s", lpk="E#1"), 1),  # half a key is none
@@ -122,9 +122,9 @@ def test_a_refused_condition_costs_a_write_of_what_stands_there(table: Table, re
 
 
 def test_updates_deletes_and_batches_are_billed_with_their_indexes(table: Table, requests: Requests) -> None:
-    table.put_many([item("a", lpk="E#1", lsk="a", state="RUNNING"), item("b", 1500)])
+    table.put_many([item("a", rpk="E#1", rsk="a", ended="SUCCESS"), item("b", 1500)])
     assert requests.usage.of("DynamoDB", "BatchWriteItem") == Cost(1, 0, 2 + 2)
-    table.update("p", "a", "SET #state = :s", "", {":s": text("FAILED")}, names={"#state": "state"})
+    table.update("p", "a", "SET #ended = :s", "", {":s": text("FAILED")}, names={"#ended": "ended"})
     assert requests.usage.of("DynamoDB", "UpdateItem") == Cost(1, 0, 2)
     table.delete("p", "a")
     assert requests.usage.of("DynamoDB", "DeleteItem") == Cost(1, 0, 2)
@@ -134,14 +134,15 @@ def test_updates_deletes_and_batches_are_billed_with_their_indexes(table: Table,
 
 def test_a_query_is_billed_by_all_it_reads(table: Table, requests: Requests) -> None:
     items = [  # some 12,200 bytes
-        item(f"{n}", 3000, lpk="E#1", lsk=f"{n}", state="RUNNING" if n else "FAILED", dpk="E#1", dsk=f"{n}")
+        item(f"{n}", 3000, rpk="E#1", rsk=f"{n}", ended="SUCCESS" if n else "FAILED", dpk="E#1", dsk=f"{n}")
         for n in range(4)
     ]
     table.put_many(items)
     for reads, units in (
         (lambda: table.query("p"), 3),
         (lambda: table.query("p", keys_only=True), 3),
-        (lambda: table.index(LISTS, "E#1", states=["FAILED"]), 0.5),
+        (lambda: table.index(RECENT, "E#1"), 0.5),
+        (lambda: table.index_page(RECENT, "E#1", ("0", "9"), descending=True, ended=["FAILED"])[0], 0.5),
         (lambda: table.index(DUE, "E#1"), 0.5),
     ):
         before = requests.usage

@@ -73,8 +73,8 @@ class Stores:
         self.kv = DynamoKV(self.table, self.overflow)
         self.claims = DynamoClaims(self.table)
         self.slots = DynamoSlots(self.table)
-        self.logs = DynamoLogs(self.table, self.overflow, self.clock, keep=timedelta(days=30))
-        self.metrics = DynamoMetrics(self.table, self.overflow, self.clock)
+        self.logs = DynamoLogs(self.table, self.overflow, self.clock, self.executions, keep=timedelta(days=30))
+        self.metrics = DynamoMetrics(self.table, self.overflow, self.clock, self.executions)
 
     def lose_answers(self) -> None:
         """Let every first answer get lost from now on: botocore sends each request again."""
@@ -391,7 +391,8 @@ def test_the_table_is_made_as_its_specification_says(aws: Aws) -> None:
         each["IndexName"]: ([k["AttributeName"] for k in each["KeySchema"]], each["Projection"])
         for each in table["GlobalSecondaryIndexes"]
     } == {
-        "lists": (["lpk", "lsk"], {"ProjectionType": "INCLUDE", "NonKeyAttributes": ["state"]}),
+        "lists": (["lpk", "lsk"], {"ProjectionType": "KEYS_ONLY"}),
+        "recent": (["rpk", "rsk"], {"ProjectionType": "INCLUDE", "NonKeyAttributes": ["ended", "end"]}),
         "due": (["dpk", "dsk"], {"ProjectionType": "KEYS_ONLY"}),
     }
     assert client("dynamodb").describe_time_to_live(TableName=aws.table_name)["TimeToLiveDescription"] == {
@@ -622,14 +623,14 @@ def test_a_dispatched_attempt_costs_three_writes_beside_its_entry(stores: Stores
     assert price(run).of("DynamoDB") == Cost(3, 0, write_units=3)
 
 
-def test_an_executions_summaries_cost_six_writes(stores: Stores, price: Price) -> None:
+def test_an_executions_summaries_cost_seven_writes(stores: Stores, price: Price) -> None:
     started = replace(summary(NAME, namespace="company.team", wake_by=at(600)), labels={"system.from": "schedule"})
 
     def run() -> None:
         stores.executions.put(started)
         stores.executions.put(replace(started, seq=9, state=State.SUCCESS, end=at(3), wake_by=None))
 
-    assert price(run).of("DynamoDB") == Cost(2, 0, write_units=6)
+    assert price(run).of("DynamoDB") == Cost(2, 0, write_units=7)
 
 
 def test_a_summary_that_changes_neither_state_nor_waking_costs_one_write(stores: Stores, price: Price) -> None:

@@ -9,20 +9,37 @@ import pytest
 from aws.ministack import Emulator, running
 from aws.moto_table import moto_aws
 from aws.resources import Aws, make
+from headrace_engine.adapters.aws.audit import DynamoAudit
 from headrace_engine.adapters.aws.claims import DynamoClaims
 from headrace_engine.adapters.aws.executions import DynamoExecutions
 from headrace_engine.adapters.aws.flows import DynamoFlows
+from headrace_engine.adapters.aws.identity import DynamoIdentity
 from headrace_engine.adapters.aws.journal import DynamoJournal
 from headrace_engine.adapters.aws.kv import DynamoKV
 from headrace_engine.adapters.aws.logs import DynamoLogs, DynamoMetrics
 from headrace_engine.adapters.aws.slots import DynamoSlots
 from headrace_engine.adapters.aws.triggers import DynamoTriggers
 from headrace_engine.adapters.local.clock import SystemClock
-from headrace_engine.ports import KV, Claims, Executions, Flows, Journal, Logs, Metrics, Slots, Storage, Triggers
+from headrace_engine.ports import (
+    KV,
+    Audit,
+    Claims,
+    Executions,
+    Flows,
+    Identity,
+    Journal,
+    Logs,
+    Metrics,
+    Slots,
+    Storage,
+    Triggers,
+)
 from headrace_engine.testing.contract import (
+    AuditContract,
     ClaimsContract,
     ExecutionsContract,
     FlowsContract,
+    IdentityContract,
     JournalContract,
     KVContract,
     LogsContract,
@@ -104,20 +121,48 @@ class ClaimsSuite(ClaimsContract):
 
 class LogsSuite(LogsContract):
     @pytest.fixture
+    def executions(self, aws: Aws) -> Executions:
+        return DynamoExecutions(aws.table, aws.overflow)
+
+    @pytest.fixture
     def logs(self, aws: Aws) -> Logs:
-        return DynamoLogs(aws.table, aws.overflow, SystemClock())
+        return DynamoLogs(aws.table, aws.overflow, SystemClock(), DynamoExecutions(aws.table, aws.overflow))
 
 
 class MetricsSuite(MetricsContract):
     @pytest.fixture
+    def executions(self, aws: Aws) -> Executions:
+        return DynamoExecutions(aws.table, aws.overflow)
+
+    @pytest.fixture
     def metrics(self, aws: Aws) -> Metrics:
-        return DynamoMetrics(aws.table, aws.overflow, SystemClock())
+        return DynamoMetrics(aws.table, aws.overflow, SystemClock(), DynamoExecutions(aws.table, aws.overflow))
 
 
 class StorageSuite(StorageContract):
     @pytest.fixture
     def storage(self, aws: Aws) -> Storage:
         return aws.storage
+
+
+class IdentitySuite(IdentityContract):
+    @pytest.fixture
+    def identity(self, aws: Aws) -> Identity:
+        return DynamoIdentity(aws.table)
+
+
+class AuditSuite(AuditContract):
+    many = 30
+
+    @pytest.fixture
+    def audit(self, aws: Aws) -> Audit:
+        return DynamoAudit(aws.table, page=5)
+
+
+class TestIdentity(InMoto, IdentitySuite): ...
+
+
+class TestAudit(InMoto, AuditSuite): ...
 
 
 class TestJournal(InMoto, JournalSuite): ...
@@ -148,6 +193,12 @@ class TestMetrics(InMoto, MetricsSuite): ...
 
 
 class TestStorage(InMoto, StorageSuite): ...
+
+
+class TestIdentityUnderThreads(InMinistack, IdentitySuite): ...
+
+
+class TestAuditUnderThreads(InMinistack, AuditSuite): ...
 
 
 class TestJournalUnderThreads(InMinistack, JournalSuite): ...

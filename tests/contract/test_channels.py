@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import queue
 import threading
 from collections.abc import Iterator, Sequence
 from contextlib import closing
+from datetime import timedelta
 
 import pytest
 
@@ -82,6 +84,18 @@ class TestTimers(TimersContract):
             return list(rung)
 
         return wait
+
+
+def test_a_trigger_is_rung_for_when_it_is_due_once_for_each_time_it_was_set() -> None:
+    clock, rung = ManualClock(START), queue.Queue[tuple[object, ...]]()
+    with closing(LocalTimers(clock, lambda *_: None, lambda *told: rung.put(told))) as timers:
+        for due in (START + timedelta(hours=2), START, START):
+            timers.wake_trigger("company.team", "flow", "hourly", due)
+        assert rung.get(timeout=SOON) == ("company.team", "flow", "hourly", START)
+        clock.set(START + timedelta(hours=2))
+        timers.wake("x", "key", START)  # the clock is looked at
+        assert rung.get(timeout=SOON) == ("company.team", "flow", "hourly", START + timedelta(hours=2))
+        assert rung.empty()
 
 
 class TestBus(BusContract):

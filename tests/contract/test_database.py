@@ -234,6 +234,44 @@ def test_a_deferred_unit_that_fails_is_logged_and_disturbs_nobody(
     assert "UNIQUE" in caplog.text
 
 
+def test_whoever_defers_a_unit_can_tell_when_it_is_settled(database: Database) -> None:
+    begun, goes_on = threading.Event(), threading.Event()
+
+    def lead(_: sqlite3.Connection) -> None:
+        begun.set()
+        goes_on.wait(10)
+
+    with ThreadPoolExecutor(1) as pool:
+        leader = pool.submit(database.write, lead)
+        assert begun.wait(10)
+        is_settled = database.later(insert(1))
+        assert not is_settled()
+        goes_on.set()
+        leader.result()
+    database.flush()
+    assert is_settled()
+
+
+def test_reading_a_snapshot_waits_for_that_one_alone(tmp_path: Path) -> None:
+    begun, goes_on = threading.Event(), threading.Event()
+
+    def lead(_: sqlite3.Connection) -> None:
+        begun.set()
+        goes_on.wait(10)
+
+    with Database(tmp_path / "test.db") as database, ThreadPoolExecutor(2) as pool:
+        journal = SqliteJournal(database)
+        leader = pool.submit(database.write, lead)
+        assert begun.wait(10)
+        journal.save_snapshot("x", 3, b"three")
+        try:
+            assert pool.submit(journal.snapshot, "another").result(10) is None
+        finally:
+            goes_on.set()
+        assert journal.snapshot("x") == (3, b"three")
+        leader.result()
+
+
 # -- Closing ----------------------------------------------------------------------------------------
 
 

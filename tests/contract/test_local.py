@@ -105,11 +105,19 @@ class TestClaims(ClaimsContract):
 
 class TestLogs(LogsContract):
     @pytest.fixture
+    def executions(self, database: Database) -> Executions:
+        return SqliteExecutions(database)
+
+    @pytest.fixture
     def logs(self, database: Database) -> Logs:
         return SqliteLogs(database)
 
 
 class TestMetrics(MetricsContract):
+    @pytest.fixture
+    def executions(self, database: Database) -> Executions:
+        return SqliteExecutions(database)
+
     @pytest.fixture
     def metrics(self, database: Database) -> Metrics:
         return SqliteMetrics(database)

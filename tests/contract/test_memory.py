@@ -96,11 +96,19 @@ class TestClaims(ClaimsContract):
 
 class TestLogs(LogsContract):
     @pytest.fixture
+    def executions(self) -> Executions:
+        return MemoryExecutions()
+
+    @pytest.fixture
     def logs(self) -> Logs:
         return MemoryLogs()
 
 
 class TestMetrics(MetricsContract):
+    @pytest.fixture
+    def executions(self) -> Executions:
+        return MemoryExecutions()
+
     @pytest.fixture
     def metrics(self) -> Metrics:
         return MemoryMetrics()

@@ -14,7 +14,10 @@ from typing import Any
 from headrace_engine.services import Channels, Stores
 from headrace_engine.testing.runtime import World
 
-_DEFERRED = {"executions.put", "logs.append", "metrics.append", "journal.save_snapshot"}
+_DEFERRED = {
+    *("executions.put", "journal.save_snapshot"),
+    *("logs.append", "logs.append_all", "metrics.append", "metrics.append_all"),
+}
 """Writes that a crash in the next moment may take (ports.py)."""
 _NO_EFFECT = {"clock", "secrets", "cipher"}
 

@@ -206,7 +206,7 @@ class Round:
         stores = runtime.stores
         assert list(stores.claims.open()) == []
         assert list(stores.executions.open()) == []
-        found, _ = stores.executions.search(limit=10)
+        found = stores.executions.search(limit=10).found
         told: dict[str, Any] = {}
         ran: set[tuple[str, int]] = set()
         lost: set[tuple[str, int]] = set()

@@ -86,6 +86,20 @@ def failing(world: World, name: str) -> tuple[World, list[str]]:
     return through(world, call), failures
 
 
+def test_what_is_created_anew_runs_the_revision_it_is_created_with() -> None:
+    """The first time nothing came of it; the flow was saved again meanwhile, and the container is warm."""
+    world, failures = failing(World(), "journal.append")
+    with runtime(world) as engine:
+        create = begins(engine, ONE)
+        failures.append("throttled")
+        with pytest.raises(PortError):
+            invocations(engine).advance(EXECUTION, [create])
+        again = begins(engine, ONE + "labels: {is: another}\noutputs: [{id: new, type: STRING, value: new}]\n")
+        invocations(engine).advance(EXECUTION, [again])
+        outcome = engine.outcome(EXECUTION)
+        assert (outcome.state, outcome.view["outputs"]) == ("SUCCESS", {"new": "new"})
+
+
 def test_a_dead_letter_that_would_create_an_execution_comes_again_until_it_has() -> None:
     """An end cannot be recorded for what has not begun: dropped, nobody would ever hear of it."""
     world, failures = failing(World(), "journal.append")
@@ -302,10 +316,31 @@ def test_a_slot_that_an_ended_execution_was_left_with_holds_nobody_up(behavior: 
     flow = QUEUEING.replace("QUEUE", behavior)
     with runtime(world) as engine:
         assert engine.run(flow).state == "SUCCESS"
-        (ended,) = [each.id for each in world.stores.executions.search()[0]]
+        (ended,) = [each.id for each in world.stores.executions.search().found]
         world.stores.slots.acquire("test/limited", ended, 1, 0)
         assert engine.run(flow).state == "SUCCESS"
         assert world.stores.slots.state("test/limited").holders == frozenset()
+
+
+def test_a_purge_gives_back_the_slot_that_an_ended_execution_was_left_with() -> None:
+    world = World()
+    with runtime(world) as engine:
+        assert engine.run(QUEUEING).state == "SUCCESS"
+        (ended,) = [each.id for each in world.stores.executions.search().found]
+        world.stores.slots.acquire("test/limited", ended, 1, 0)
+        world.stores.slots.enqueue("test/limited", EXECUTION, world.clock.now(), 0)
+        assert engine.engine.platform.of("test").purge(ended) is not None
+        assert world.stores.slots.state("test/limited").holders == {EXECUTION}
+
+
+def test_a_slot_that_is_taken_for_a_purged_execution_holds_nobody_up() -> None:
+    world = World()
+    with runtime(world) as engine:
+        assert engine.run(QUEUEING).state == "SUCCESS"
+        (ended,) = [each.id for each in world.stores.executions.search().found]
+        assert engine.engine.platform.of("test").purge(ended) is not None
+        world.stores.slots.acquire("test/limited", ended, 1, 0)
+        assert engine.run(QUEUEING).state == "SUCCESS"
 
 
 def test_a_sweep_gives_out_slots_that_a_new_limit_made_free() -> None:

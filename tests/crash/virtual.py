@@ -196,7 +196,7 @@ class Drama:
         """Return the outcome of every execution there is, the first one's first; raise when something does not hold that always must."""
         outcomes: dict[str, Any] = {}
         stores = self.world.stores
-        found, _ = stores.executions.search(limit=100)
+        found = stores.executions.search(limit=100).found
         started = sorted(found, key=lambda each: (each.start, each.parent_id is not None))
         with self.runtime(self.world) as reader:
             for each in started:

@@ -27,7 +27,7 @@ _OTHER = {"inputs", *_OUTCOME}
 VERBS = {
     "save", "execute", "kill", "pause", "resume", "restart", "restart-on", "replay", "change", "force-run", "unqueue",
 }  # fmt: skip
-_STEP = {"after", "inputs", "labels", "to", "by", "task", "value", "revision", "refused"}
+_STEP = {"after", "cascade", "inputs", "labels", "to", "by", "task", "value", "revision", "refused"}
 _TASK_RUN = {"in", "value", "iteration", "history", "attempts", "outputs", "error", "starts", "duration"}
 _TIMES = ("starts", "duration")
 _UNATTENDED = re.compile(r"wait: false|core\.trigger\.")

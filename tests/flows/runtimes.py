@@ -121,7 +121,7 @@ def run_locally(case: FlowCase, folder: Path) -> dict[str, Any]:
             _wait_for_rest(runtime, execution_id)
             course.take(step)
         _wait_for_rest(runtime, execution_id)
-        for summary in runtime.stores.executions.search(limit=1000)[0]:
+        for summary in runtime.stores.executions.search(limit=1000).found:
             _wait_for_rest(runtime, summary.id)
 
         def shown(execution_id: str) -> tuple[Mapping[str, Any], Sequence[LogLine]]:
@@ -152,7 +152,7 @@ def _actual(
     shown: Callable[[str], tuple[Mapping[str, Any], Sequence[LogLine]]],
 ) -> Actual:
     """Return how the execution stands, with those that took it over and all others but the ones *before*."""
-    found, _ = stores.executions.search(limit=1000)
+    found = stores.executions.search(limit=1000).found
     followers = {summary.parent_id: summary.id for summary in found}
     followers.pop(None, None)
     chain = [execution_id]

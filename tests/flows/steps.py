@@ -11,6 +11,7 @@ from headrace_engine.core.messages import Create, Message
 from headrace_engine.core.state import ExecutionState
 from headrace_engine.engine import CheckFailedError, NoSuchFlowError, UnsupportedError
 from headrace_engine.inputs import InputError
+from headrace_engine.model.search import ExecutionQuery
 from headrace_engine.model.state import State
 from headrace_engine.operations import IllegalStateError, Operations, UnprocessableError
 from headrace_engine.services import Stores
@@ -110,7 +111,7 @@ class Course:
             return self.it
         if name in self._executed:
             return self._executed[name]
-        found, _ = self._runtime.stores.executions.search(flow_id=name, limit=1000)
+        found = self._runtime.stores.executions.search(ExecutionQuery(flow_id=name), limit=1000).found
         return next((summary.id for summary in found if summary.end is None), found[0].id)
 
 
@@ -152,7 +153,7 @@ def _replay(operations: Operations, state: ExecutionState, step: Mapping[str, An
 
 
 _ASKED: Mapping[str, Asked] = {
-    "kill": lambda operations, state, _step: operations.kill(state),
+    "kill": lambda operations, state, step: operations.kill(state, cascade=step.get("cascade", True)),
     "pause": lambda operations, state, _step: operations.pause(state),
     "resume": _resume,
     "restart": lambda operations, state, _step: operations.restart(state),

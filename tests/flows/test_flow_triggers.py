@@ -14,6 +14,7 @@ import pytest
 from headrace_engine.adapters.memory import MemoryExecutions, MemoryTriggers
 from headrace_engine.core.codec import decode_memory
 from headrace_engine.model.ids import derived_id
+from headrace_engine.model.search import ExecutionQuery
 from headrace_engine.model.state import State
 from headrace_engine.ports import ExecutionSummary, StateChange, TriggerRecord, Triggers
 from headrace_engine.services import Settings
@@ -56,7 +57,7 @@ def run(runtime: VirtualRuntime, name: str, inputs: dict[str, Any] | None = None
 
 
 def executions(runtime: VirtualRuntime, name: str) -> list[ExecutionSummary]:
-    found, _ = runtime.stores.executions.search(flow_id=name, limit=1000)
+    found = runtime.stores.executions.search(ExecutionQuery(flow_id=name), limit=1000).found
     return sorted(found, key=lambda each: each.start)
 
 

@@ -51,14 +51,9 @@ MUTANTS = (
     Mutant(
         "issue before the append",
         "executor.py",
-        "        size = self._append(draft.id, entry)\n"
-        "        known = self._hold(replace(known, state=draft, unissued=(entry,), grown=known.grown + size))\n"
-        "        self._keep_lines(draft, entry)\n"
-        "        lights = self._issue(draft, commands_of(draft, entry.events))\n",
-        "        lights = self._issue(draft, commands_of(draft, entry.events))\n"
-        "        size = self._append(draft.id, entry)\n"
-        "        known = self._hold(replace(known, state=draft, unissued=(entry,), grown=known.grown + size))\n"
-        "        self._keep_lines(draft, entry)\n",
+        "        size = self._append(draft.id, entry)\n        for key in taken:\n",
+        "        self._issue(draft, commands_of(draft, entry.events))\n"
+        "        size = self._append(draft.id, entry)\n        for key in taken:\n",
     ),
     Mutant(
         "acknowledge before issuing: what the last writer died before doing is left undone",
@@ -121,17 +116,10 @@ MUTANTS = (
     Mutant(
         "leave the queue before the slot's message is sent",
         "concurrency.py",
-        "            self._mailbox.send(execution_id, encode_message(SlotGranted()))\n"
+        "            self._mailbox.send(execution_id, encode_message(SlotGranted(seq)))\n"
         "            self._slots.dequeue(flow, execution_id)\n",
         "            self._slots.dequeue(flow, execution_id)\n"
-        "            self._mailbox.send(execution_id, encode_message(SlotGranted()))\n",
-    ),
-    Mutant(
-        "keep the slot that a late executor took",
-        "executor.py",
-        "        if state.flow.definition.concurrency is not None and state.exists and state.state.is_terminal:\n"
-        "            self._slots.leave(state)\n",
-        "",
+        "            self._mailbox.send(execution_id, encode_message(SlotGranted(seq)))\n",
     ),
     Mutant(
         "restart under a live lease",
@@ -205,9 +193,9 @@ MUTANTS = (
     ),
     Mutant(
         "lose the log lines of an entry whose writer died",
-        "executor.py",
-        "        for entry in known.unissued:\n            self._keep_lines(state, entry)\n",
-        "",
+        "known.py",
+        "        unkept = tuple(each for each in (*self.unkept, entry) if each.seq > kept and (each.logs or each.metrics))\n",
+        "        unkept: tuple[Entry, ...] = ()\n",
     ),
     Mutant(
         "throw dead letters away",

@@ -20,12 +20,15 @@ _GIVEN = {"inputs", "labels", "secrets", "kv", "files", "flows", "runs"}
 _LOOSE = frozenset(
     {
         "kill/by-the-kill-task",
+        "kill/by-the-kill-task-without-its-children",
+        "kill/of-a-child-before-it-begins",
         "kv/between-executions",
         "loop_until/max-duration",
         "names/state-tasks",
         "pause/by-the-resume-task",
         "retry/exponential-with-max-duration",
         "retry/max-duration",
+        "sla/max-duration-kept",
         "storage/delete",
         "storage/purge-current-execution-files",
         "task_cache/reused",

@@ -157,7 +157,7 @@ def test_a_script_runs_with_nothing_but_its_token(platform: Platform) -> None:
     assert outcome.state == "SUCCESS"
     assert outputs["vars"] == {"lines": 3}
     assert platform.runtime.stores.storage.open(outputs["outputFiles"]["out.txt"]).read() == b"SOME TEXT"
-    assert [line.message for line in outcome.logs if line.level is Level.INFO] == ["done with ******"]
+    assert [line.message for line in outcome.logs if line.level is Level.INFO] == ["done with ********"]
     assert "open-sesame" not in str(platform.jobs)
 
 

@@ -16,6 +16,7 @@ import pytest
 from headrace_engine.core.fold import item_id
 from headrace_engine.core.messages import Kill, Restart
 from headrace_engine.language import FlowError
+from headrace_engine.model.search import ExecutionQuery
 from headrace_engine.model.state import State
 from headrace_engine.services import Settings
 from headrace_engine.testing.runtime import Outcome, VirtualRuntime, World
@@ -91,7 +92,8 @@ def said(runtime: VirtualRuntime, outcome: Outcome) -> list[Any]:
 
 
 def children(runtime: VirtualRuntime, flow_id: str = "child") -> list[str]:
-    return sorted(str(each.state) for each in runtime.stores.executions.search(flow_id=flow_id, limit=1000)[0])
+    found = runtime.stores.executions.search(ExecutionQuery(flow_id=flow_id), limit=1000).found
+    return sorted(str(each.state) for each in found)
 
 
 def bad(runtime: VirtualRuntime, value: str) -> None:

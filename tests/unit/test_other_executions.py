@@ -9,6 +9,7 @@ from typing import Any
 
 import pytest
 
+from headrace_engine.model.search import ExecutionQuery
 from headrace_engine.ports import PurgedError
 from headrace_engine.services import Settings
 from headrace_engine.testing.runtime import Outcome, VirtualRuntime
@@ -253,7 +254,7 @@ TOGGLE = "type: io.kestra.plugin.core.trigger.Toggle\n"
 
 def heard(runtime: VirtualRuntime) -> int:
     start(runtime, "work")
-    found, _ = runtime.stores.executions.search(namespace="demo.team", flow_id="listening")
+    found = runtime.stores.executions.search(ExecutionQuery(("demo.team",), "listening")).found
     return len(found)
 
 

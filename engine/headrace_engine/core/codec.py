@@ -104,6 +104,16 @@ def decode_memory(data: bytes) -> TriggerMemory:
     return cast("TriggerMemory", _decode(TriggerMemory, data))
 
 
+def encode_as(kind: type, value: object) -> bytes:
+    """Return *value*, of the dataclass *kind*, as bytes."""
+    return _encode(kind, value)
+
+
+def decode_as(kind: type, data: bytes) -> Any:
+    """Return the value of *kind* that encode_as made *data* of. Raises FormatError."""
+    return _decode(kind, data)
+
+
 def _encode(kind: Any, value: object) -> bytes:
     body = msgspec.json.encode([FORMAT, _coder(kind).pack(value)])
     if len(body) > _COMPRESS_ABOVE:

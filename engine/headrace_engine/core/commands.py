@@ -75,6 +75,11 @@ class KillItem:
 
 
 @dataclass(frozen=True, slots=True)
+class KillStarted:
+    """Ask all executions to stop that this one started and did not wait for; its journal knows them."""
+
+
+@dataclass(frozen=True, slots=True)
 class Reply:
     """Tell the task run that started this execution how it ended."""
 
@@ -116,6 +121,7 @@ Command = (
     | StartItems
     | KillExecution
     | KillItem
+    | KillStarted
     | Reply
     | JoinQueue
     | ReleaseSlot

@@ -15,7 +15,7 @@ itself, which is the end of a child of the scope above, up to the execution.
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 
@@ -49,6 +49,7 @@ from headrace_engine.core.events import (
     ScopeFailed,
     SlaBroken,
     SlotAsked,
+    SlotLeft,
     StateSet,
     TaskRunMoved,
     TaskRunsCreated,
@@ -94,6 +95,7 @@ from headrace_engine.core.messages import (
     RenderOutputs,
     Restart,
     Resume,
+    SetLabels,
     Skipped,
     SlaViolated,
     Sleeps,
@@ -198,6 +200,8 @@ class _Step:
             self.emit(message.created)
         if isinstance(message, Restart | ChangeState) and self.state.exists:
             self.take_back(message)
+        if isinstance(message, SetLabels) and self.state.exists and self.state.state.is_terminal:
+            self.set_labels(message.labels)
         if not self.state.exists or self.state.closed:
             return
         match message:
@@ -208,7 +212,7 @@ class _Step:
             case TimerFired():
                 self.timer_fired(message.key)
             case Kill():
-                self.kill()
+                self.kill(cascade=message.cascade)
             case Resume():
                 self.resume(message)
             case ForceRun():
@@ -216,10 +220,12 @@ class _Step:
             case SlaViolated():
                 self.sla_broken(message.id)
             case SlotGranted():
-                if self.state.state is State.QUEUED:
+                is_meant = message.seq is None or message.seq >= self.state.queued_since
+                if self.state.state is State.QUEUED and is_meant:
                     self.run()
             case Hold():
-                if self.state.state in (State.RUNNING, State.RETRYING):
+                # One without a slot has nothing to hold, and what is paused has its slot (reference §5.6).
+                if self.state.state in (State.RUNNING, State.RETRYING) and not self.state.slot_left:
                     self.emit(Held(held=True))
                     self.emit(ExecutionMoved(State.PAUSED))
             case Abort():
@@ -227,6 +233,12 @@ class _Step:
             case Poke():
                 for key in [key for key, (due, _) in self.state.timers.items() if due <= self.now]:
                     self.timer_fired(key)
+
+    def set_labels(self, labels: Mapping[str, str]) -> None:
+        now = dict(self.state.labels)
+        changed = {key: value for key, value in labels.items() if now.get(key) != value}
+        if changed:
+            self.emit(LabelsSet(changed))
 
     def start(self, *, force: bool = False) -> None:
         """Begin, or go on after a restart; in a flow with a concurrency limit, with a slot."""
@@ -246,7 +258,9 @@ class _Step:
     def slot_answered(self, answer: Slot) -> None:
         if self.state.asking_slot is None:
             return
-        if answer.granted:
+        if self.state.slot_left:  # half through: whatever the behavior, it waits for its turn
+            self.emit(ExecutionMoved(State.RUNNING if answer.granted else State.QUEUED))
+        elif answer.granted:
             self.run()
         elif answer.behavior is LimitBehavior.QUEUE:
             self.emit(ExecutionMoved(State.QUEUED))
@@ -258,8 +272,8 @@ class _Step:
     def call_off(self, end: State, error: str | None = None) -> None:
         """End before anything runs; the task runs that a restart opened end too."""
         if ROOT in self.state.scopes:
-            self.wind_down(end, stop=True, error=error)
-            self.unwind(fails=end is State.FAILED)
+            self.wind_down(end, stop=True, cascade=False, error=error)
+            self.unwind(ends=True)
         else:
             self.emit(ExecutionMoved(end, error))
             self.emit(Closed())
@@ -291,7 +305,9 @@ class _Step:
             self.emit(RoundBegan(task_run.id, _next_round(task_run)))
             self.enter(task_run.id, "tasks")
         if retry_timer(task_run) == key:
-            if self.state.state is State.RETRYING:
+            if self.state.slot_left and self.state.asking_slot is None:
+                self.emit(SlotAsked())
+            elif self.state.state is State.RETRYING and not self.state.slot_left:
                 self.emit(ExecutionMoved(State.RUNNING))
             self.emit(TaskRunMoved(task_run.id, State.CREATED))
 
@@ -452,25 +468,38 @@ class _Step:
             self.enter(task_run.id, "tasks")
 
     def settle(self) -> None:
-        """An execution is PAUSED when a Pause waits and nothing else goes on (reference §3.5)."""
+        """An execution is PAUSED when a Pause waits and nothing else goes on (reference §3.5).
+
+        One that is RETRYING, and all of which waits for its next attempts, holds no concurrency slot (§5.6).
+        """
         state = self.state
         if (
-            state.paused
-            and state.state in (State.RUNNING, State.RETRYING)
-            and not state.ready
-            and not state.open_attempts
-            and state.finishing is None
-            and all(key.startswith(("pause:", "sla:")) for key in state.timers)
+            not state.exists
+            or state.state not in (State.RUNNING, State.RETRYING)
+            or state.ready
+            or state.open_attempts
+            or state.finishing is not None
         ):
-            self.emit(ExecutionMoved(State.PAUSED))
+            return
+        if state.paused:
+            if all(key.startswith(("pause:", "sla:")) for key in state.timers):
+                self.emit(ExecutionMoved(State.PAUSED))
+        elif (
+            state.state is State.RETRYING
+            and state.flow.definition.concurrency is not None
+            and not state.slot_left
+            and state.winding_down is None
+            and all(key.startswith(("retry:", "sla:")) for key in state.timers)
+        ):
+            self.emit(SlotLeft())
 
-    def kill(self) -> None:
+    def kill(self, *, cascade: bool) -> None:
         if self.state.state.is_terminal or self.state.state is State.KILLING:
             return
         if ROOT not in self.state.scopes:  # it has not begun
             self.call_off(State.KILLED)
             return
-        self.wind_down(State.KILLED)
+        self.wind_down(State.KILLED, cascade=cascade)
         self.unwind()
 
     def abort(self, reason: str) -> None:
@@ -842,8 +871,13 @@ class _Step:
         self.child_ended(task_run, result)
 
     def end_execution(self, result: State) -> None:
-        """All tasks are done. The flow's outputs come next, if it has any; a kill or a takeover renders none."""
-        if self.state.flow.definition.outputs and result not in (State.KILLED, State.RETRIED):
+        """All tasks are done. The flow's outputs come next, if it has any; a kill or a takeover renders none.
+
+        With assertions, too, it ends only after this change of it was looked at.
+        """
+        looks = self.state.flow.has_assertions and self.state.winding_down is None
+        asks = looks or self.state.flow.definition.outputs
+        if asks and result not in (State.KILLED, State.RETRIED):
             self.emit(Finishing(result))
         else:
             self.close(result, None)
@@ -872,30 +906,43 @@ class _Step:
 
     # -- Leaving early ------------------------------------------------------------------------------
 
-    def wind_down(self, to: State, *, stop: bool = False, error: str | None = None) -> None:
-        """Kill, Exit, a broken SLA: nothing new starts; what runs may end, or is stopped; then all ends in *to*."""
+    def wind_down(self, to: State, *, stop: bool = False, cascade: bool = True, error: str | None = None) -> None:
+        """Kill, Exit, a broken SLA: nothing new starts; what runs may end, or is stopped; then all ends in *to*.
+
+        Without *cascade*, executions that it has started and waits for go on: nobody waits for them any more.
+        """
         if to is State.KILLED:
             self.emit(ExecutionMoved(State.KILLING))
-        self.emit(WindingDown(to, error))
-        if to is State.KILLED or stop:
-            for task_run_id in sorted(self.state.open_attempts, key=self.order):
-                if self.state.task_runs[task_run_id].state is not State.KILLING:  # by an SLA that was broken before
-                    self.emit(TaskRunMoved(task_run_id, State.KILLING))
-            for task_run in [self.state.task_runs[task_run_id] for task_run_id in self.state.open_attempts]:
-                if task_run.attempts[-1].kind is Kind.SLEEP:
-                    self.sleep_ended(task_run)
+        self.emit(WindingDown(to, error, cascade and to is State.KILLED))
+        if to is not State.KILLED and not stop:
+            return
+        running = sorted(self.state.open_attempts, key=self.order)
+        started = () if cascade else (*self.state.children, *self.state.items)
+        spares = [task_run_id for task_run_id in running if task_run_id in started]
+        for task_run_id in running:
+            # Else: by an SLA that was broken before.
+            if task_run_id not in spares and self.state.task_runs[task_run_id].state is not State.KILLING:
+                self.emit(TaskRunMoved(task_run_id, State.KILLING))
+        for task_run in [self.state.task_runs[task_run_id] for task_run_id in running]:
+            if task_run.attempts[-1].kind is Kind.SLEEP:
+                self.sleep_ended(task_run)
+        for task_run in [self.state.task_runs[task_run_id] for task_run_id in spares]:
+            number, begun = task_run.attempts[-1].number, task_run.attempts[-1].started
+            self.emit(AttemptEnded(task_run.id, number, State.KILLED, begun, self.now))
+            self.move_to_end(self.state.task_runs[task_run.id], to, None)
 
-    def unwind(self, *, fails: bool = False) -> None:
-        """After wind_down: what waits ends, and with it whatever is empty then; *fails*: also what has not begun fails.
+    def unwind(self, *, ends: bool = False) -> None:
+        """After wind_down: what waits ends, and with it whatever is empty then.
 
+        With *ends*, what has not begun ends as the execution does, and is not passed over.
         Nothing is left to do when the execution has ended by now: what waits then is its afterExecution.
         """
         if self.state.winding_down is not None:
-            self.leave_nothing_waiting(fails=fails)
+            self.leave_nothing_waiting(ends=ends)
         if self.state.winding_down is not None and not self.state.open_attempts:
             self.catch_up_all()  # all had ended before: it was queued, or about to render its outputs
 
-    def leave_nothing_waiting(self, *, fails: bool) -> None:
+    def leave_nothing_waiting(self, *, ends: bool) -> None:
         """End every task run that has not begun, or waits to be tried again; then whatever is empty now ends itself."""
         to = self.state.winding_down
         killed = to is State.KILLED
@@ -904,11 +951,14 @@ class _Step:
         waiting += list(self.state.paused)
         for task_run_id in sorted(waiting, key=self.order):
             task_run = self.state.task_runs[task_run_id]
+            begins = task_run.state is State.RUNNING and task_run_id not in self.state.scopes  # a replay, at it
             if task_run.state is State.PAUSED and to in LEAVES_UNDONE:
                 self.move_to_end(task_run, to, None)
-            elif task_run.state in (State.CREATED, State.RESTARTED, State.RETRYING, State.PAUSED):
-                if to in LEAVES_UNDONE and (fails or task_run.attempts or task_run.state is State.RESTARTED):
+            elif begins or task_run.state in (State.CREATED, State.RESTARTED, State.RETRYING, State.PAUSED):
+                if to in LEAVES_UNDONE and (begins or task_run.attempts or task_run.state is State.RESTARTED):
                     self.move_to_end(task_run, State.FAILED, None)  # so that a restart takes it up
+                elif to in LEAVES_UNDONE and ends:
+                    self.move_to_end(task_run, to, None)
                 else:
                     self.end_task_run(task_run, State.KILLED if killed else State.SKIPPED)
             elif task_run.ticket is not None:  # a flowable about to be prepared once more, after its tasks

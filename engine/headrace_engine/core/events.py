@@ -70,6 +70,8 @@ class ExecutionCreated:
     """How many flow triggers led to it, one after the other."""
     trigger_outputs: Payload | None = None
     """`trigger.outputs`: those of the execution that a flow trigger heard of."""
+    trigger_variables: Payload | None = None
+    """`trigger`, when it is too large to stand in the journal."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -255,6 +257,11 @@ class SlotAsked:
 
 
 @dataclass(frozen=True, slots=True)
+class SlotLeft:
+    """All of it waits for its next attempts: it gives its concurrency slot back until one is due."""
+
+
+@dataclass(frozen=True, slots=True)
 class SlaBroken:
     """An SLA was broken; once for each."""
 
@@ -292,6 +299,8 @@ class Reopened:
     removed: tuple[str, ...]
     reply_to: ReplyTo | None = None
     """Who waits for the end now, if somebody does."""
+    begins_at: str | None = None
+    """Replay: the flowable among those that run again which is RUNNING at once (reference §5.3)."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -322,6 +331,8 @@ class WindingDown:
 
     to: State
     error: str | None = None
+    cascade: bool = False
+    """A kill that reaches the executions that this one started and did not wait for, too."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -371,6 +382,7 @@ Event = (
     | RoundBegan
     | ScopeFailed
     | SlotAsked
+    | SlotLeft
     | SlaBroken
     | Held
     | LabelsSet
@@ -425,3 +437,5 @@ class Entry:
     """The watermark: the commands of entries up to this one are known to be out (DESIGN §3.3)."""
     logs: tuple[LogRecord, ...] = ()
     metrics: tuple[MetricRecord, ...] = ()
+    kept_through: int | None = None
+    """The log lines and metrics of entries up to this one are known to be where they are read; None: issued_through."""

@@ -19,6 +19,17 @@ class FlowIndex:
     retries: Mapping[str, Retry] = field(default_factory=dict)
     """The policy each runnable task falls under: its own, its nearest ancestor's, the flow's (reference §5.1)."""
 
+    @property
+    def has_assertions(self) -> bool:
+        """True when an SLA of it is looked at whenever the execution changes."""
+        return any(sla.assertion is not None for sla in self.definition.slas)
+
+    @property
+    def leaves_behind(self) -> bool:
+        """True when it has tasks that start executions and do not wait for them."""
+        starts = (Kind.SUBFLOW, Kind.ITEMS)
+        return any(task.kind in starts and not task.properties.get("wait", True) for task in self.tasks.values())
+
     def branch(self, owner: str, name: str) -> tuple[TaskDefinition, ...]:
         """Return a task list of task *owner* ('' for the flow itself); empty when it has none."""
         return self.branches.get((owner, name), ())

@@ -16,6 +16,7 @@ from headrace_engine.core.commands import (
     JoinQueue,
     KillExecution,
     KillItem,
+    KillStarted,
     ReleaseSlot,
     ReleaseWorkspace,
     Reply,
@@ -54,6 +55,7 @@ from headrace_engine.core.events import (
     ScopeFailed,
     SlaBroken,
     SlotAsked,
+    SlotLeft,
     StateSet,
     TaskRunMoved,
     TaskRunsCreated,
@@ -159,7 +161,11 @@ def apply(state: ExecutionState, event: Event) -> ExecutionState:  # noqa: C901,
             task_run = evolve(state.task_runs[event.task_run_id], error=event.error)
             return evolve(_put(state, task_run), scopes=state.scopes.set(event.task_run_id, scope))
         case SlotAsked():
-            return evolve(state, asking_slot=event.force)
+            # A slot that was to be given back is wanted again.
+            pending = tuple(item for item in state.pending if not isinstance(item.command, ReleaseSlot))
+            return evolve(state, asking_slot=event.force, pending=pending)
+        case SlotLeft():
+            return _pend(evolve(state, slot_left=True), ReleaseSlot())
         case SlaBroken():
             key = sla_timer(event.id)
             timers = state.timers.delete(key) if key in state.timers else state.timers
@@ -179,12 +185,15 @@ def apply(state: ExecutionState, event: Event) -> ExecutionState:  # noqa: C901,
             check(TASK_RUN, f"Task run {task_run.id}", task_run.state, event.to)
             return _put(state, evolve(task_run, histories=(*task_run.histories, (event.to, _now(state)))))
         case LabelsSet():
-            return evolve(state, labels=_relabelled(state.labels, event.labels))
+            state = evolve(state, labels=_relabelled(state.labels, event.labels))
+            # Before its end the summary is written anyway, sooner or later.
+            return _pend(state, Announce(state.state)) if state.closed else state
         case VariablesSet():
             kept = {key: value for key, value in state.variables.items() if key not in event.unset}
             return evolve(state, variables=kept | dict(event.variables))
         case WindingDown():
-            return evolve(state, winding_down=event.to, error=event.error or state.error)
+            state = evolve(state, winding_down=event.to, error=event.error or state.error)
+            return _pend(state, KillStarted()) if event.cascade and state.flow.leaves_behind else state
         case Replaced():
             return _replaced(state, event)
         case Finishing():
@@ -288,6 +297,8 @@ def _execution_moved(state: ExecutionState, event: ExecutionMoved) -> ExecutionS
         timers=timers,
         finishing=None if event.to.is_terminal or event.to is State.KILLING else state.finishing,
         asking_slot=None,
+        slot_left=False,
+        queued_since=state.seq if event.to is State.QUEUED else state.queued_since,
         winding_down=None if event.to.is_terminal else state.winding_down,
         held=state.held and not event.to.is_terminal,
     )
@@ -472,9 +483,10 @@ def _reopened(state: ExecutionState, event: Reopened) -> ExecutionState:
     for run_id in event.restarted:
         run = runs[run_id]
         histories = run.histories
-        if run.state is not State.RESTARTED:  # a replay takes one along that had not begun
-            check(TASK_RUN, f"Task run {run_id}", run.state, State.RESTARTED)
-            histories = (*histories, (State.RESTARTED, _now(state)))
+        to = State.RUNNING if run_id == event.begins_at else State.RESTARTED
+        if run.state is not to:  # a replay takes one along that had not begun
+            check(TASK_RUN, f"Task run {run_id}", run.state, to)
+            histories = (*histories, (to, _now(state)))
         runs[run_id] = evolve(run, histories=histories, error=None, lost=0, retry_at=None, ticket=tail)
         ready[tail] = run_id
         tail += 1

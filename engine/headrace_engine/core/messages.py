@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 from headrace_engine.core.events import ExecutionCreated, Reopened, ReplyTo
@@ -56,6 +57,15 @@ class Kill:
 
     created: ExecutionCreated | None = None
     """From who started the execution: what creates it, KILLED at once, when this comes before its Create."""
+    cascade: bool = True
+    """Whether the executions it started are killed, too."""
+
+
+@dataclass(frozen=True, slots=True)
+class KillMore:
+    """From the execution itself: of what it started and did not wait for, so many were asked to stop; go on there."""
+
+    asked: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -88,6 +98,13 @@ class ChangeState:
 
 
 @dataclass(frozen=True, slots=True)
+class SetLabels:
+    """Add labels to an execution that has ended, or override them."""
+
+    labels: Mapping[str, str]
+
+
+@dataclass(frozen=True, slots=True)
 class ForceRun:
     """Run now, whether the execution waits for its date or its turn, or was held. Pauses are resumed by name."""
 
@@ -95,6 +112,9 @@ class ForceRun:
 @dataclass(frozen=True, slots=True)
 class SlotGranted:
     """A concurrency slot is this execution's now."""
+
+    seq: int | None = None
+    """The entry since which it waited at the latest: coming late, it is not for a later wait. None: any."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -127,9 +147,11 @@ Message = (
     | ItemReported
     | TimerFired
     | Kill
+    | KillMore
     | Resume
     | Restart
     | ChangeState
+    | SetLabels
     | ForceRun
     | SlotGranted
     | SlaViolated

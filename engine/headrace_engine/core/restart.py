@@ -171,7 +171,7 @@ def copies(
     found = _with_what_waits(state, found)
     removed = set(found.removed)
     kept = [run for run in state.in_order() if run.id not in removed]
-    new_ids = {run.id: derived_id("replay", execution_id, run.id) for run in kept}
+    new_ids = {run.id: copy_id(execution_id, run.id) for run in kept}
     moved = []
     for run in kept:
         lane, position = _place(state, run, flow)
@@ -190,6 +190,11 @@ def copies(
     return tuple(moved), Reopening(
         tuple(new_ids[run_id] for run_id in found.restarted), tuple(new_ids[run_id] for run_id in found.reopened), ()
     )
+
+
+def copy_id(execution_id: str, task_run_id: str) -> str:
+    """Return the id that a task run's copy has in the replay *execution_id*."""
+    return derived_id("replay", execution_id, task_run_id)
 
 
 def _with_what_waits(state: ExecutionState, found: Reopening) -> Reopening:

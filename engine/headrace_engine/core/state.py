@@ -110,6 +110,10 @@ class ExecutionState:
     held: bool = False
     asking_slot: bool | None = None
     """Waits for the answer whether it gets a concurrency slot; true when it takes one whatever the limit."""
+    queued_since: int = -1
+    """The entry with which it began to wait for a slot, the last time."""
+    slot_left: bool = False
+    """RETRYING, without its concurrency slot."""
     broken_slas: frozenset[str] = frozenset()
     winding_down: State | None = None
     follower: StartExecution | None = None

@@ -22,7 +22,7 @@ Table = Mapping[State, Mapping[State, str]]
 
 TAKEN_BACK: Mapping[State, str] = {
     State.RESTARTED: "a person runs it again",
-    State.RUNNING: "a flowable is opened again by a restart",
+    State.RUNNING: "a flowable is opened again by a restart, or a replay begins at it",
     State.SUCCESS: "a person says so",
     State.WARNING: "a person says so",
     State.FAILED: "a person says so",
@@ -45,6 +45,7 @@ TASK_RUN: Table = {
         State.WARNING: "as FAILED, with allowFailure",
         State.SUCCESS: "as FAILED, with allowFailure and allowWarning",
         State.KILLED: "kill came before it started",
+        State.CANCELLED: "an SLA with behavior CANCEL was broken before it started",
     },
     State.RUNNING: {
         State.SUCCESS: "its attempt, or all its children, succeeded",
@@ -53,6 +54,7 @@ TASK_RUN: Table = {
         State.KILLED: "the execution was killed",
         State.KILLING: "kill came while its attempt ran",
         State.CANCELLED: "the execution exits CANCELLED while it was open",
+        State.SKIPPED: "the execution is leaving before a replay began at it",
         State.RETRIED: "a new execution takes over",
         State.PAUSED: "a Pause waits, or a LoopUntil for its next round",
         State.RESTARTED: "a replay takes it along from an execution that was held",
@@ -71,7 +73,7 @@ TASK_RUN: Table = {
     State.FAILED: {
         State.RETRYING: "another attempt will be made",
         State.RESTARTED: "a person restarts it",
-        State.RUNNING: "a flowable is opened again by a restart",
+        State.RUNNING: "a flowable is opened again by a restart, or a replay begins at it",
         State.SUCCESS: "a person says so",
         State.WARNING: "a person says so",
         State.FAILED: "a person says so",
@@ -152,6 +154,7 @@ EXECUTION: Table = {
     },
     State.RETRYING: {
         State.RUNNING: "the next attempt starts",
+        State.QUEUED: "the next attempt is due, and no concurrency slot is free",
         State.PAUSED: "somebody held it",
         State.KILLING: "kill was asked for",
         State.SUCCESS: "an Exit task said so",

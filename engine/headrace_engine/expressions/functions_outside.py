@@ -99,6 +99,15 @@ def error_logs(context: Evaluation) -> list[dict[str, Any]]:
     return context.host.error_logs()
 
 
+@expression_function("resumeUrl", "task decisions expiresIn recipient")
+def resume_url(
+    context: Evaluation, task: Any = None, decisions: Any = None, expires_in: Any = None, recipient: Any = None
+) -> str:
+    """Return a new link to a page where a person decides what becomes of a Pause; logs show it masked."""
+    asked = {"task": task, "decisions": decisions, "expiresIn": expires_in, "recipient": recipient}
+    return context.host.resume_url({key: value for key, value in asked.items() if value is not None})
+
+
 @expression_function("http", "uri method query body contentType accept headers options")
 def http(
     context: Evaluation,

@@ -47,6 +47,9 @@ class Host(Protocol):
     def error_logs(self) -> list[dict[str, Any]]:
         """Return `{taskId, message}` of the execution's ERROR logs."""
 
+    def resume_url(self, asked: Mapping[str, Any]) -> str:
+        """Return a new link by which a person decides what becomes of a Pause (task, decisions, …)."""
+
     def http(self, request: Mapping[str, Any]) -> Any:
         """Send a request (uri, method, query, body, contentType, accept, headers, options); return its body."""
 
@@ -103,6 +106,11 @@ class NoHost:
     def error_logs(self) -> list[dict[str, Any]]:
         """Refuse: there are no logs here."""
         _refuse("errorLogs")
+
+    def resume_url(self, asked: Mapping[str, Any]) -> str:
+        """Refuse: nothing is paused here."""
+        del asked
+        _refuse("resumeUrl")
 
     def http(self, request: Mapping[str, Any]) -> Any:
         """Refuse: there is no network here."""

@@ -5,7 +5,7 @@ a flow (flow_reader, task_reader, typed_reader) with each part checked against i
 and compiled to headrace_engine.model.definition. All that is wrong is told at once, as Problems.
 """
 
-from headrace_engine.language.parser import Validation, check, parse_flow, parse_flows, validate
+from headrace_engine.language.parser import Validation, check, check_part, parse_flow, parse_flows, validate
 from headrace_engine.language.problems import FlowError, Problem
 from headrace_engine.language.registry import DuplicateType, Registry
 
@@ -16,6 +16,7 @@ __all__ = [
     "Registry",
     "Validation",
     "check",
+    "check_part",
     "parse_flow",
     "parse_flows",
     "validate",

@@ -30,6 +30,7 @@ class Holds(Enum):
     PLUGIN_DEFAULTS = "a list of maps with `type` and `values`"
     SLAS = "a list of SLAs"
     LISTENERS = "a list of maps with `tasks` and `conditions`"
+    AUTH = "a map with `type`"
 
 
 class Verbatim(Enum):

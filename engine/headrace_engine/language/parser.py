@@ -5,15 +5,17 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Literal
 
 from headrace_engine.language.flow_reader import FlowReader
-from headrace_engine.language.nodes import Node, Scalar
+from headrace_engine.language.nodes import Entries, Items, Node, Scalar, from_plain
 from headrace_engine.language.problems import FlowError, Problem
 from headrace_engine.language.registry import Registry
 from headrace_engine.language.report import EnoughError, Report
 from headrace_engine.language.yaml_reader import read_documents
 from headrace_engine.model.definition import FlowDefinition
+
+_ANY_TASK = "io.kestra.plugin.core.log.Log"
 
 
 @dataclass(frozen=True)
@@ -99,6 +101,31 @@ def check(
         for found in (report.problems, report.warnings)
     )
     return Validation(() if errors else tuple(flow for flow in flows if flow is not None), errors, warnings)
+
+
+def check_part(
+    source: str,
+    part: Literal["task", "trigger"],
+    *,
+    registry: Registry | None = None,
+    plugin_defaults: Sequence[Mapping[str, Any]] = (),
+) -> Validation:
+    """Return errors and warnings of one task or trigger by itself, placed in *source*. Raises nothing for a bad one."""
+    report = Report(source)
+    try:
+        documents = _documents(source, None)
+        if len(documents) > 1:
+            second = documents[1]
+            raise FlowError([Problem("", f"One {part} is expected here.", second.line, second.column)])
+    except FlowError as error:
+        return Validation((), error.problems, ())
+    task = {"id": "task-of-nobody", "type": _ANY_TASK, "message": ""}
+    around = from_plain({"id": "flow", "namespace": "namespace", "tasks": [task]}, ())
+    assert isinstance(around, Entries)  # noqa: S101  # made of a map
+    around.entries[f"{part}s"] = Items((), 1, 1, [documents[0]])
+    with suppress(EnoughError):
+        FlowReader(registry if registry is not None else Registry.load(), report, plugin_defaults).read(around, 1)
+    return Validation((), tuple(report.problems), tuple(report.warnings))
 
 
 def _documents(source: str, file: str | None) -> list[Node]:

@@ -165,10 +165,11 @@ class Registry:
 
     def _register_the_rest(self) -> None:
         from headrace_engine.language.conditions import CONDITIONS  # noqa: PLC0415 - see _add_rest
+        from headrace_engine.language.event_triggers import EVENT_TRIGGERS  # noqa: PLC0415 - as above
         from headrace_engine.language.flowables_later import NOT_YET  # noqa: PLC0415 - as above
         from headrace_engine.language.triggers import TRIGGERS  # noqa: PLC0415 - as above
 
-        later: tuple[Plugin, ...] = (*NOT_YET, *TRIGGERS, *CONDITIONS)
+        later: tuple[Plugin, ...] = (*NOT_YET, *TRIGGERS, *EVENT_TRIGGERS, *CONDITIONS)
         for cls in later:
             self.register(cls)
 

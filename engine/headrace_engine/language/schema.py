@@ -23,6 +23,7 @@ from headrace_engine.language.flowables import DagTask
 from headrace_engine.language.inputs import INPUTS, OutputProperties
 from headrace_engine.language.markers import NEW_NAMES, Holds, Verbatim
 from headrace_engine.language.registry import Registry
+from headrace_engine.language.webhook_auth import AUTHS
 from headrace_engine.plugin import Rendering
 
 Schema = dict[str, Any]
@@ -59,6 +60,7 @@ _HELD: Mapping[Holds, Schema] = {
     Holds.SLAS: _list_of("sla"),
     Holds.PLUGIN_DEFAULTS: _list_of("PluginDefault"),
     Holds.LISTENERS: _list_of("Listener"),
+    Holds.AUTH: _reference("auth"),
 }
 
 
@@ -93,6 +95,7 @@ class _Builder:
             *RETRIES.values(),
             *INPUTS.values(),
             *SLAS.values(),
+            *AUTHS.values(),
         ]
         plain: list[type[BaseModel]] = [
             FlowProperties,
@@ -114,6 +117,7 @@ class _Builder:
         self._add_kind("retry", {cls: (name,) for name, cls in RETRIES.items()})
         self._add_kind("input", {cls: (name,) for name, cls in INPUTS.items()})
         self._add_kind("sla", {cls: (name,) for name, cls in SLAS.items()})
+        self._add_kind("auth", {cls: (name,) for name, cls in AUTHS.items()})
         self._definitions["expression"] = {
             "type": "string",
             "pattern": r"\{\{|\{%|\{#",

@@ -16,8 +16,10 @@ from headrace_engine.language.fields import names_of
 from headrace_engine.language.typed_reader import flag, label_pairs
 from headrace_engine.model.state import State
 from headrace_engine.model.trigger import (
+    FIRED,
     FLOW_TRIGGER,
     LISTENED,
+    SCHEDULES,
     ConditionDefinition,
     Gathering,
     TimeWindow,
@@ -32,6 +34,8 @@ if TYPE_CHECKING:
 
 _GATHERED = frozenset({"preconditions", "dependsOn", "mode", "minSatisfied", "window", "onMiss", "states"})
 """Properties of a Flow trigger that stand in its definition under other names."""
+_OF_SCHEDULES = {"idempotencyKey": "each date of a schedule starts one execution, whatever happens"}
+"""Properties of triggers that a schedule cannot have."""
 
 
 def states(data: Any) -> frozenset[State] | None:
@@ -107,7 +111,9 @@ def compile_trigger(
             gathering, unsupported = _gathering(data)
         except (ValueError, KeyError, TypeError, AttributeError) as error:
             unsupported = f"its conditions cannot be read: {error}"
-        refused = (f"`{name}` is not supported: {why}" for name, why in REFUSED.items() if data.get(name))
+    if cls.TYPE in FIRED:
+        reasons = {**REFUSED, **(_OF_SCHEDULES if cls.TYPE in SCHEDULES else {})}
+        refused = (f"`{name}` is not supported: {why}" for name, why in reasons.items() if data.get(name))
         unsupported = unsupported or next(refused, None)
     when, inputs = data.get("when"), data.get("inputs")
     if when is not None:
@@ -127,6 +133,7 @@ def compile_trigger(
         allow_concurrent=flag(data, "allowConcurrent"),
         fail_on_error=flag(data, "failOnTriggerError"),
         log_level=data.get("logLevel"),
+        idempotency_key=data.get("idempotencyKey"),
         states=(states(data.get("states")) if cls.TYPE == FLOW_TRIGGER else None) or LISTENED,
         gathering=gathering,
         properties={name: value for name, value in data.items() if name not in common},

@@ -10,7 +10,7 @@ from headrace_engine.core.schedule.cron import parse_cron
 from headrace_engine.language.common import LanguageProperties, LogLevel, WorkerGroup, WorkerSelector
 from headrace_engine.language.conditions import States, TimeWindow
 from headrace_engine.language.identifiers import task_id
-from headrace_engine.language.markers import ConditionList, Flag, Labels, Text
+from headrace_engine.language.markers import ConditionList, Flag, Holds, Labels, Text
 from headrace_engine.language.problems import PropertyError, did_you_mean
 from headrace_engine.model.state import State
 from headrace_engine.plugin import IsoDuration, Rendering
@@ -68,6 +68,10 @@ class Trigger(LanguageProperties):
         validation_alias=AliasChoices("logLevel", "minLogLevel"),
         description="Log lines below this level are not kept.",
     )
+    idempotency_key: str | None = Field(
+        default=None,
+        description="An expression; events for which it gives the same text start one execution, together.",
+    )
     log_to_file: Flag = Field(
         default=False, description="Write the logs to a file in storage instead of the log store."
     )
@@ -82,14 +86,13 @@ class Trigger(LanguageProperties):
 
 
 UNSUPPORTED_TRIGGER_PROPERTIES: dict[str, str] = {
-    "failOnTriggerError": "an error of the trigger is logged and starts nothing",
     "logToFile": "logs are kept in the log store",
     "workerGroup": "there are no worker groups",
     "workerSelector": "there are no worker groups",
     "version": "the installed version of a plugin is the one that runs",
     "assets": "lineage is not recorded",
 }
-"""Properties of Flow triggers that are read and checked, but whose behaviour is not there, and what is so instead."""
+"""Properties of triggers that are read and checked, but whose behaviour is not there, and what is so instead."""
 
 
 class Schedule(Trigger):
@@ -147,10 +150,26 @@ class Webhook(Trigger):
     ALIASES: ClassVar[tuple[str, ...]] = (_OLD + "Webhook",)
 
     key: str = Field(min_length=1, max_length=256, description="The last part of the URL; whoever knows it may call.")
+    auth: Annotated[dict[str, Any], Holds.AUTH] | None = Field(
+        default=None, description="How the caller proves who it is; the key alone does when not given."
+    )
     wait: Flag = Field(default=False, description="Whether the call is answered only when the execution has ended.")
-    return_outputs: Flag = Field(default=False, description="Whether the answer holds the execution's outputs.")
-    response_content_type: str | None = Field(default=None, description="The content type of the answer.")
-    response_code: int | str | None = Field(default=None, description="The status code of the answer.")
+    return_outputs: Flag = Field(
+        default=False, description="Whether the answer is the outputs of the flow, and nothing else; with `wait`."
+    )
+    response_content_type: Annotated[Literal["application/json", "text/plain"], Rendering.STATIC] | None = Field(
+        default=None,
+        description="The content type of the answer. With `text/plain` and one output, the answer is its text.",
+    )
+    response_code: int | str | None = Field(
+        default=None, description="The status of the answer, 200 when not given; with `wait` it may use the `outputs`."
+    )
+
+    @model_validator(mode="after")
+    def _answers(self) -> Self:
+        if isinstance(self.response_code, int) and not 200 <= self.response_code <= 599:
+            raise PropertyError("responseCode", "`responseCode` is a status of HTTP, from 200 to 599.")
+        return self
 
 
 class PreconditionFlow(LanguageProperties):

@@ -36,7 +36,7 @@ from headrace_engine.model.definition import (
     Sla,
     SlaBehavior,
 )
-from headrace_engine.model.trigger import FLOW_TRIGGER, ConditionDefinition, TriggerDefinition
+from headrace_engine.model.trigger import FIRED, ConditionDefinition, TriggerDefinition
 from headrace_engine.plugin import TaskRunnerProperties
 
 NOT_FIRED = "triggers of its type start nothing in this version"
@@ -290,17 +290,45 @@ class TypedReader:
         return found, tuple(read)
 
     def _trigger(self, node: Entries, name: str, cls: type[Trigger]) -> TriggerDefinition:
+        told = len(self.report.problems)
         self.warn_of_old_name(node, name, cls.TYPE, cls.DEPRECATED)
         merged = self.defaults.applied(node, name, names_of(cls))
         checked = self.checker.check(merged, cls, what=f"`{name}`")
         conditions = self.conditions(checked.node.entries.get("conditions"), only_dates=cls.ONLY_DATE_CONDITIONS)
+        if "auth" in fields_of(cls):
+            self._auth(checked)
         from headrace_engine.language.trigger_compiler import compile_trigger  # noqa: PLC0415 - see Registry
 
         trigger = compile_trigger(cls, checked.data, conditions)
-        why = trigger.unsupported if trigger.type == FLOW_TRIGGER else NOT_FIRED
-        if why is not None and not trigger.disabled:
-            self.report.warn(node, f"The trigger `{trigger.id}` will not fire: {why}.")
+        if trigger.disabled:
+            return trigger
+        if trigger.type not in FIRED:
+            self.report.warn(node, f"The trigger `{trigger.id}` will not fire: {NOT_FIRED}.")
+        elif trigger.unsupported is not None:
+            entries = checked.node.entries
+            place = next((key for key in entries if trigger.unsupported.startswith(f"`{key}`")), None)
+            refusal = f"The trigger `{trigger.id}` cannot fire: {trigger.unsupported}."
+            if place is not None:
+                self.report.problem_at_key(checked.node, place, refusal)
+            elif len(self.report.problems) == told:  # else the reason has been told, at its place
+                self.report.problem(node, refusal)
         return trigger
+
+    def _auth(self, trigger: Checked) -> None:
+        """Read how a webhook's caller proves who it is, and put it into the trigger's data."""
+        node = trigger.node.entries.get("auth")
+        if node is None or (isinstance(node, Scalar) and node.value is None):
+            return
+        from headrace_engine.language.webhook_auth import AUTHS  # noqa: PLC0415 - most flows have none
+
+        checked = self.chosen(node, AUTHS, "how the caller proves who it is", "auth")
+        if checked is None:
+            return
+        for name in ("secret", "publicKey"):
+            given = checked.node.entries.get(name)
+            if name == "secret" and given is not None and not holds_expression(given):
+                self.report.warn(given, "A secret stands in the flow; write it as `{{ secret('NAME') }}`.")
+        trigger.data["auth"] = checked.data
 
     def runner(self, node: Node, classes: Sequence[type[TaskRunnerProperties]] = ()) -> Any:
         """Read a task runner, of the registry or one of *classes*; return its properties.
@@ -392,6 +420,7 @@ def _input(checked: Checked) -> InputDefinition:
     common = names_of(InputProperties)
     dumped = model.model_dump(mode="json", by_alias=True, exclude_none=True)
     kind = dumped["type"]
+    proposed = {"prefill": model.prefill} if model.prefill is not None else {}
     return InputDefinition(
         id=model.id,
         type=kind,
@@ -402,7 +431,7 @@ def _input(checked: Checked) -> InputDefinition:
         description=model.description,
         depends_on=tuple(model.depends_on.inputs) if model.depends_on else (),
         condition=model.depends_on.condition if model.depends_on else None,
-        options={key: value for key, value in dumped.items() if key not in common and key != "type"},
+        options={key: value for key, value in dumped.items() if key not in common and key != "type"} | proposed,
     )
 
 

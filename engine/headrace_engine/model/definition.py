@@ -55,6 +55,11 @@ class Kind(StrEnum):
         """True for a task that does work itself; false for one that steers others."""
         return self in (Kind.INLINE, Kind.LIGHT, Kind.DISPATCHED, Kind.SLEEP)
 
+    @property
+    def is_flowable(self) -> bool:
+        """True for a task that steers others from within the execution: no worker, no other execution has a part."""
+        return not self.is_runnable and self not in (Kind.WORKING_DIRECTORY, Kind.SUBFLOW, Kind.ITEMS)
+
 
 class RetryKind(StrEnum):
     """How the wait before the next attempt grows (reference §5.1)."""
@@ -149,7 +154,7 @@ class TaskDefinition:
 
 @dataclass(frozen=True, slots=True)
 class InputDefinition:
-    """An input of a flow. options holds the type's own properties (min, max, validator, values, …), checked."""
+    """An input of a flow. options holds the type's own properties (min, max, validator, values, …) and `prefill`."""
 
     id: str
     type: str

@@ -33,6 +33,11 @@ def derived_id(*cause: str | int) -> str:
     return _base62(int.from_bytes(hashlib.blake2b(text, digest_size=16).digest(), "big"))
 
 
+def id_for_key(namespace: str, flow_id: str, trigger_id: str, key: str) -> str:
+    """Return the id of the execution that all events of a trigger with this idempotency key start, together."""
+    return derived_id("trigger", namespace, flow_id, trigger_id, "key", key)
+
+
 def derived_number(*cause: str | int) -> int:
     """Return a number from 0 to 2**64 - 1 that *cause* always gives, evenly spread over causes."""
     text = "\x1f".join(map(str, cause)).encode()

@@ -11,6 +11,17 @@ from typing import Any
 from headrace_engine.model.state import TERMINAL, State
 
 FLOW_TRIGGER = "io.kestra.plugin.core.trigger.Flow"
+WEBHOOK = "io.kestra.plugin.core.trigger.Webhook"
+EVENTBRIDGE = "io.headrace.aws.eventbridge.Trigger"
+S3 = "io.kestra.plugin.aws.s3.Trigger"
+OWN_BUS = "headrace"
+"""What a trigger calls the bus that is the installation's own."""
+SCHEDULE = "io.kestra.plugin.core.trigger.Schedule"
+SCHEDULE_ON_DATES = "io.kestra.plugin.core.trigger.ScheduleOnDates"
+SCHEDULES = frozenset({SCHEDULE, SCHEDULE_ON_DATES})
+"""The types that fire at dates."""
+FIRED = frozenset({FLOW_TRIGGER, WEBHOOK, EVENTBRIDGE, S3, *SCHEDULES})
+"""The types that start something in this version."""
 
 LISTENED = (TERMINAL - {State.RESUBMITTED}) | {State.PAUSED}
 """The states a Flow trigger listens to when it names none (reference §8.4)."""
@@ -89,6 +100,8 @@ class TriggerDefinition:
     allow_concurrent: bool = False
     fail_on_error: bool = False
     log_level: str | None = None
+    idempotency_key: str | None = None
+    """A template: events for which it gives the same text start one execution, together."""
     states: frozenset[State] = LISTENED
     """Flow: the states that count."""
     gathering: Gathering | None = None

@@ -50,6 +50,7 @@ from headrace_engine.model.definition import FlowDefinition
 from headrace_engine.model.ids import new_id
 from headrace_engine.operations import Operations
 from headrace_engine.ports import AttemptId, Job, LogLine, StateChange
+from headrace_engine.schedules import Schedules
 from headrace_engine.services import Channels, Settings, Stores
 
 START = datetime(2026, 1, 1, tzinfo=UTC)
@@ -124,6 +125,8 @@ class World:
         self.letters: deque[Letter] = deque()
         self.jobs: deque[Job] = deque()
         self.timers: list[tuple[datetime, str, str]] = []
+        self.alarms: list[tuple[datetime, str, str, str]] = []
+        """When triggers are to be looked at: namespace, flow and id."""
         self.changes: deque[StateChange] = deque()
 
     def send(self, execution_id: str, message: bytes) -> None:
@@ -140,6 +143,12 @@ class World:
         if timer not in self.timers:
             heapq.heappush(self.timers, timer)
 
+    def wake_trigger(self, namespace: str, flow_id: str, trigger_id: str, due: datetime) -> None:
+        """See Timers.wake_trigger."""
+        alarm = (due, namespace, flow_id, trigger_id)
+        if alarm not in self.alarms:
+            heapq.heappush(self.alarms, alarm)
+
     def start(self, job: Job) -> None:
         """See Dispatch.start."""
         if all(job.attempt != queued.attempt for queued in self.jobs):
@@ -149,9 +158,9 @@ class World:
         """See Dispatch.stop."""
         self.stores.claims.request_stop(attempt, self.clock.now())
 
-    def publish(self, change: StateChange) -> None:
+    def publish(self, *changes: StateChange) -> None:
         """See Bus.publish."""
-        self.changes.append(change)
+        self.changes.extend(changes)
 
     def forget(self) -> None:
         """Lose what the local runtime loses when its process dies; the stores and kept messages stay."""
@@ -160,6 +169,7 @@ class World:
         self.letters.extend(kept)
         self.jobs.clear()
         self.timers.clear()
+        self.alarms.clear()
 
 
 class _Posted:
@@ -188,9 +198,11 @@ class VirtualRuntime:
         world: World | None = None,
         is_gone: Callable[[str], bool] = lambda _owner: True,
         make_engine: Callable[..., Engine] = Engine,
+        schedules: bool = False,
     ) -> None:
         """Make an engine on *world*, or on a new one at *now* with *secrets*.
 
+        schedules: whether Schedule triggers fire. Then settling takes them along, so say until when.
         make_engine takes what Engine takes; a partial of it adds what this runtime does not choose.
         is_gone is the executor's: whether the holder of a lease is known to be dead. Say no where several runtimes
         are at work on one world.
@@ -212,6 +224,7 @@ class VirtualRuntime:
         self.attempts = Attempts(self.stores.claims, self.clock, _Posted(world))
         self.executor = self.engine.executor(world.channels, is_gone=is_gone)
         self.flow_triggers = FlowTriggers(self.engine, self.executor, world.channels.mailbox)
+        self.schedules = Schedules(self.engine, world.channels) if schedules else None
 
     def __enter__(self) -> Self:
         return self
@@ -289,6 +302,8 @@ class VirtualRuntime:
     def hear(self, change: StateChange) -> None:
         """Let the Flow triggers hear of a change, and take it out of the queue."""
         self.flow_triggers.hear(change)
+        if self.schedules is not None:
+            self.schedules.hear(change)
         if change in self.world.changes:
             self.world.changes.remove(change)
 
@@ -311,8 +326,13 @@ class VirtualRuntime:
                 return
 
     def ring(self, limit: datetime) -> bool:
-        """Move the clock to the next timer, if it is due by *limit*, and send its message; False when there is none."""
-        timers = self.world.timers
+        """Move the clock to the next timer, if it is due by *limit*, and send its message; False when there is none.
+
+        Or to the next date of a schedule, and look at it.
+        """
+        timers, alarms = self.world.timers, self.world.alarms
+        if self.schedules is not None and alarms and (not timers or alarms[0][0] <= timers[0][0]):
+            return self._ring_schedule(self.schedules, limit)
         if not timers or timers[0][0] > limit:
             return False
         due, execution_id, key = timers[0]
@@ -320,6 +340,18 @@ class VirtualRuntime:
             self.clock.set(due)
         self.world.post(execution_id, TimerFired(key))
         heapq.heappop(timers)
+        return True
+
+    def _ring_schedule(self, schedules: Schedules, limit: datetime) -> bool:
+        alarm = self.world.alarms[0]
+        due, *key = alarm
+        if due > limit:
+            return False
+        if due > self.clock.now():
+            self.clock.set(due)
+        schedules.look(*key, rung=due)
+        self.world.alarms.remove(alarm)
+        heapq.heapify(self.world.alarms)
         return True
 
     def recover(self) -> None:
@@ -332,6 +364,8 @@ class VirtualRuntime:
         unfinished += self.world.journal.behind(stores.executions)
         for execution_id in dict.fromkeys(unfinished):
             self.executor.recover(execution_id)
+        if self.schedules is not None:
+            self.schedules.set_going()
 
     def run(self, source: str, inputs: Mapping[str, Any] | None = None, **options: Any) -> Outcome:
         """Save a flow, execute it to its end and return what came of it."""

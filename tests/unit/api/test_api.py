@@ -10,8 +10,11 @@ from urllib.parse import parse_qs
 
 import pytest
 
+from headrace_engine.adapters.memory import MemoryAudit
 from headrace_engine.api import Api, Request, Response
+from headrace_engine.api.gate import Gate
 from headrace_engine.core.codec import decode_message
+from headrace_engine.identity import OWNER
 from headrace_engine.language import Registry
 from headrace_engine.testing.runtime import VirtualRuntime
 
@@ -46,7 +49,13 @@ class Client:
         self.runtime = VirtualRuntime(registry=TASKS)
         self.asleep = False
         """While this is true, no executor is there."""
-        self.api = Api(self.runtime.engine, self.runtime.executor, self, wait=self._wait)
+        self.api = Api(
+            self.runtime.engine,
+            self.runtime.executor,
+            self,
+            Gate(lambda _: OWNER, MemoryAudit(), self.runtime.clock),
+            wait=self._wait,
+        )
 
     def send(self, execution_id: str, message: bytes) -> None:
         self.runtime.world.post(execution_id, decode_message(message))
@@ -207,7 +216,7 @@ def test_executions_are_found_by_page(ready: Client) -> None:
         ("GET", "/nothing", 404, "Not Found: /api/v1/main/nothing"),
         ("PATCH", "/flows", 405, "Method PATCH is not allowed for /api/v1/main/flows; allowed: POST"),
         ("GET", "/executions/search?size=many", 400, "Bad request: `size` is a whole number from 1 on, not `many`"),
-        ("GET", "/executions/search?state=HAPPY", 400, "Bad request: 'HAPPY' is not a valid State"),
+        ("GET", "/executions/search?state=HAPPY", 400, "Bad request: `HAPPY` is no state"),
         ("GET", "/executions", 400, "Bad request: `namespace` and `flowId` are needed"),
         ("POST", "/executions/company.team/hello?wait=maybe", 400, "Bad request: `wait` is true or false, not `maybe`"),
         ("POST", "/executions/company.team/hello?labels=x", 422, "Invalid entity: a label is `key:value`, not `x`"),

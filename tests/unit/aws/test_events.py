@@ -15,6 +15,7 @@ import pytest
 
 from headrace_engine.adapters.aws.dispatch import Invocation, invocation
 from headrace_engine.adapters.aws.events import (
+    BroughtEvent,
     ContainerEnd,
     EventError,
     ExecutionAlarm,
@@ -123,6 +124,15 @@ def test_state_changes_are_read_from_the_bus_as_they_were_written() -> None:
         detail = json.loads(json.dumps(state_change_detail(each)))
         assert state_change({**sample("execution-state-change"), "detail": detail}) == each
         jsonschema.validate(detail, schema("execution-state-change"))
+
+
+def test_an_event_that_a_rule_brought_says_for_whom_it_is() -> None:
+    event = sample("eventbridge-brought")
+    brought = read_event(event)
+    assert brought == BroughtEvent("company.team", "orders", "placed", event["event"])
+    for broken in ({"headrace": {}}, {"event": None}, {"event": {"source": "x"}}, {"headrace": "x"}):
+        with pytest.raises(EventError):
+            read_event({**event, **broken})
 
 
 def test_a_state_that_does_not_exist_is_an_error() -> None:

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+from datetime import timedelta
+
 from headrace_engine.core.messages import ForceRun, Kill, Restart, Slot, SlotGranted
-from headrace_engine.model.definition import Concurrency, LimitBehavior, OutputDefinition
+from headrace_engine.model.definition import Concurrency, LimitBehavior, OutputDefinition, Retry, RetryKind
 from headrace_engine.model.state import State
 from unit.core.harness import Run, flow, task
 
@@ -78,3 +80,18 @@ def test_a_restart_that_is_called_off_asks_for_no_slot_again() -> None:
     run.send(Restart(), limit=10)
     assert run.history == ["CREATED", "RUNNING", "FAILED", "RESTARTED", "CANCELLED"]
     assert run.calls["slot"] == 2
+
+
+def test_a_retry_that_waits_for_a_slot_does_not_take_an_earlier_grant_for_its_own() -> None:
+    refused = Slot(granted=False)
+    retried = task("a", retry=Retry(RetryKind.CONSTANT, timedelta(minutes=1)))
+    script = {"a": [State.FAILED, State.SUCCESS], "slot": [refused, refused]}
+    run = Run(flow(retried, concurrency=LIMIT), script).start()
+    grant = SlotGranted(run.state.seq)
+    run.send(grant)
+    assert run.history == ["CREATED", "QUEUED", "RUNNING", "RETRYING"]
+    assert "ReleaseSlot" in run.outstanding
+    run.pass_time(timedelta(minutes=1))
+    assert run.history[-2:] == ["RETRYING", "QUEUED"]
+    assert run.send(grant).history[-1] == "QUEUED"
+    assert run.send(SlotGranted(run.state.seq)).history[-2:] == ["RUNNING", "SUCCESS"]

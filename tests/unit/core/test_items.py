@@ -139,6 +139,15 @@ def test_without_wait_the_parts_begin_page_by_page_and_nobody_waits() -> None:
     assert not run.state.timers
 
 
+def test_a_kill_without_cascade_ends_at_once_and_asks_nothing_of_what_goes_on() -> None:
+    run = Run(flow(items()), {"items": ready(3)}).start().send(Kill(cascade=False))
+    assert run.history_of("items") == ["CREATED", "RUNNING", "KILLED"]
+    assert run.state.closed
+    assert not [command for command in outstanding(run.state) if isinstance(command, KillItem)]
+    ended = len(run.entries)
+    assert len(reported(run, 0).entries) == ended
+
+
 def test_a_kill_cascades_to_what_goes_on_and_waits_for_it() -> None:
     run = Run(flow(items(), task("after")), {"items": ready(9, 3)}).start()
     run_id = run.find("items").id

@@ -12,6 +12,7 @@ from headrace_engine.core.commands import Command, Reply
 from headrace_engine.core.events import Event, ExecutionCreated, Reopened, ReplyTo
 from headrace_engine.core.messages import (
     ChangeState,
+    ChildReady,
     Create,
     Hold,
     ItemReported,
@@ -24,6 +25,7 @@ from headrace_engine.core.messages import (
     Resume,
     SlaViolated,
     Slot,
+    SlotGranted,
 )
 from headrace_engine.core.outstanding import outstanding
 from headrace_engine.core.restart import copies, from_task_run
@@ -40,7 +42,7 @@ from headrace_engine.model.definition import (
     SlaBehavior,
 )
 from headrace_engine.model.state import State
-from unit.core.harness import START, Run, flow, opened, task
+from unit.core.harness import CHILD, START, Run, flow, opened, task
 
 D = Kind.DISPATCHED
 SECOND = timedelta(seconds=1)
@@ -51,6 +53,13 @@ CHILD_OF = ExecutionCreated("test", "flow", 1, Inline({}), reply_to=ReplyTo("par
 def _retried_and_held() -> Run:
     run = Run(flow(task("a", retry=RETRY)), {"a": [State.FAILED, State.SUCCESS]}).start()
     return run.send(Hold()).send(Resume()).pass_time(SECOND)
+
+
+def _retried_without_a_slot() -> Run:
+    retried = task("a", retry=RETRY)
+    run = Run(flow(retried, concurrency=Concurrency(1)), {"a": [State.FAILED, State.SUCCESS]}).start()
+    run.script["slot"] = Slot(granted=False)
+    return run.pass_time(SECOND).send(SlotGranted())
 
 
 def _paused_and_restarted() -> Run:
@@ -69,6 +78,12 @@ def _resumed_pause() -> Run:
 
 def _subflow_that_is_killed() -> Run:
     return Run(flow(task("s", Kind.SUBFLOW), task("w", Kind.WORKING_DIRECTORY))).start().send(Kill())
+
+
+def _killed_with_what_it_left_behind() -> Run:
+    call = task("s", Kind.SUBFLOW, properties={"wait": False})
+    answer = lambda it: ChildReady(it.id, "child", CHILD, wait=False)  # noqa: E731
+    return Run(flow(call, task("a", D)), {"s": answer}).start().send(Kill())
 
 
 def _working_directory() -> Run:
@@ -122,10 +137,12 @@ def _variables_and_outputs() -> Run:
 
 STORIES: tuple[Callable[[], Run], ...] = (
     _retried_and_held,
+    _retried_without_a_slot,
     _paused_and_restarted,
     _loop,
     _resumed_pause,
     _subflow_that_is_killed,
+    _killed_with_what_it_left_behind,
     _working_directory,
     _items,
     _items_that_are_killed,

@@ -96,7 +96,7 @@ assertions:
     assert [each.is_success for each in result.assertions] == [True, False]
     told = "\n".join(result.lines("suite.yaml"))
     assert "s3cret" not in told
-    assert "it is ******" in told
+    assert "it is ********" in told
 
 
 # -- Time -------------------------------------------------------------------------------------------

@@ -121,7 +121,6 @@ def test_an_expression_that_cannot_be_is_refused_with_the_reason(template: str, 
 @pytest.mark.parametrize(
     ("properties", "why"),
     [
-        ({"failOnTriggerError": True}, "an error of the trigger is logged and starts nothing"),
         ({"logToFile": True}, "logs are kept in the log store"),
         ({"workerGroup": {"key": "big"}}, "there are no worker groups"),
         ({"workerSelector": {"tags": ["big"]}}, "there are no worker groups"),
@@ -132,15 +131,17 @@ def test_an_expression_that_cannot_be_is_refused_with_the_reason(template: str, 
 def test_what_a_flow_trigger_cannot_do_is_refused(properties: dict[str, Any], why: str) -> None:
     found = trigger({"type": "io.kestra.plugin.core.trigger.Flow", **properties})
     (name,) = properties
-    assert found.flows[0].triggers[0].unsupported == f"`{name}` is not supported: {why}"
-    assert [each.message for each in found.warnings] == [
-        f"The trigger `t` will not fire: `{name}` is not supported: {why}."
+    assert [(each.path, each.message) for each in found.errors] == [
+        (f"triggers[0].{name}", f"The trigger `t` cannot fire: `{name}` is not supported: {why}.")
     ]
 
 
 def test_what_is_switched_off_needs_no_support() -> None:
-    found = trigger({"type": "io.kestra.plugin.core.trigger.Flow", "failOnTriggerError": False, "logToFile": False})
-    assert not found.warnings
+    listening = {"type": "io.kestra.plugin.core.trigger.Flow", "logToFile": False}
+    for more in ({}, {"workerGroup": {"key": "big"}, "disabled": True}):
+        found = trigger({**listening, **more})
+        assert not found.errors
+        assert not found.warnings
 
 
 @pytest.mark.parametrize(
@@ -155,18 +156,6 @@ def test_what_is_switched_off_needs_no_support() -> None:
         {
             "type": "io.kestra.plugin.core.trigger.McpToolTrigger", "toolName": "count", "title": "Count",
             "toolDescription": "Counts", "mcpServer": "default", "annotations": {"readOnlyHint": True},
-        },
-        {
-            "type": "io.kestra.plugin.core.trigger.Schedule", "cron": "0 0 6 * * *", "withSeconds": True,
-            "timezone": "Europe/Paris", "lateMaximumDelay": "PT1H", "recoverMissedSchedules": "LAST",
-        },
-        {
-            "type": "io.kestra.plugin.core.trigger.ScheduleOnDates", "dates": ["2026-01-01T00:00:00Z"],
-            "timezone": "UTC", "recoverMissedSchedules": "NONE",
-        },
-        {
-            "type": "io.kestra.plugin.core.trigger.Webhook", "key": "s3cret", "wait": True, "returnOutputs": True,
-            "responseContentType": "text/plain", "responseCode": 202,
         },
     ],
     ids=lambda properties: properties["type"].rpartition(".")[2],

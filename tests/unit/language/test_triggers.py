@@ -119,11 +119,9 @@ def test_windows_of_the_2_0_form(window: str, expected: TimeWindow) -> None:
         ("dependsOn: [{flowId: a}], window: {every: tomorrow}", "`tomorrow` is not an ISO-8601 duration"),
     ],
 )
-def test_what_will_not_fire_is_warned_of(properties: str, why: str) -> None:
+def test_what_cannot_fire_is_refused(properties: str, why: str) -> None:
     found = check(source(f"{FLOW}, {properties}"))
-    assert not found.errors
-    assert any(why in warning.message and "will not fire" in warning.message for warning in found.warnings)
-    assert found.flows[0].triggers[0].unsupported is not None
+    assert [why in error.message and error.path.startswith("triggers[0]") for error in found.errors] == [True]
 
 
 @pytest.mark.parametrize(

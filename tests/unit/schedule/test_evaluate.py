@@ -388,9 +388,15 @@ def test_the_variables_have_the_offset_of_the_time_zone() -> None:
 
 def test_a_preview_lists_dates() -> None:
     hourly = trigger(passes=lambda date: date.hour != 12)
-    assert preview(hourly, at("11:00"), at("14:00")) == [at("11:00"), at("13:00"), at("14:00")]
-    assert preview(hourly, at("11:00"), at("14:00"), at_most=1) == [at("11:00")]
-    assert preview(hourly, at("11:00"), at("14:00"), existing={at("13:00")}) == [at("11:00"), at("14:00")]
+    assert preview(hourly, at("11:00"), at("14:00")) == ([at("11:00"), at("13:00"), at("14:00")], None)
+    assert preview(hourly, at("11:00"), at("14:00"), at_most=1) == ([at("11:00")], at("12:00"))
+    assert preview(hourly, at("11:00"), at("14:00"), at_most=3) == ([at("11:00"), at("13:00"), at("14:00")], None)
+    assert preview(hourly, at("11:00"), at("14:00"), existing={at("13:00")}) == ([at("11:00"), at("14:00")], None)
+
+
+def test_a_preview_puts_only_so_many_dates_to_the_conditions() -> None:
+    never = trigger("0 * * * *", passes=lambda _date: False)
+    assert preview(never, at("10:00"), at("20:00"), effort=3) == ([], at("13:00"))
 
 
 # A list of dates

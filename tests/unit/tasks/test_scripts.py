@@ -231,7 +231,7 @@ def test_secrets_reach_the_script_and_not_the_log(bench: Bench) -> None:
     script = seal_text('echo token=hush-hush; test "$P" = pass-word; echo $P', ["hush-hush"], bench.cipher)
     env = {"P": seal_text("pass-word", ["pass-word"], bench.cipher)}
     bench.outputs(ShellScript, {"script": script, "env": env})
-    assert bench.log_lines == [("INFO", "token=******"), ("INFO", "******")]
+    assert bench.log_lines == [("INFO", "token=********"), ("INFO", "********")]
 
 
 def test_the_environment_is_the_workers_without_its_secrets(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:

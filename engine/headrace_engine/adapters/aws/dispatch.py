@@ -1,4 +1,5 @@
-"""Attempts sent to Lambda: one asynchronous invocation each, of `worker` or, for people's code, of `script`.
+"""Attempts sent to Lambda: one asynchronous invocation each, of `worker`, of `purger` for what removes executions, or,
+for people's code, of `script`.
 
 The payload is JSON: the attempt, and its job in base64. A job too large for an invocation is kept in S3; `worker`
 gets its digest and fetches it, `script`, which has no rights in S3, an address that is valid as long as an
@@ -41,6 +42,7 @@ class Functions:
 
     worker: str
     script: str
+    purger: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,8 +67,9 @@ class LambdaDispatch:
         *,
         functions: Functions,
         is_script: Callable[[Job], bool],
+        purges: Callable[[Job], bool] = lambda _job: False,
     ) -> None:
-        """Take the ports; *is_script* tells the jobs that run people's code."""
+        """Take the ports; *is_script* tells the jobs that run people's code, *purges* those that remove executions."""
         self._lambda = lambda_
         self._claims = claims
         self._clock = clock
@@ -74,6 +77,7 @@ class LambdaDispatch:
         self._keyring = keyring
         self._functions = functions
         self._is_script = is_script
+        self._purges = purges
 
     def start(self, job: Job) -> None:
         """See `Dispatch.start`."""
@@ -90,6 +94,8 @@ class LambdaDispatch:
                 payload["address"] = self._content.address(digest, _ADDRESS_VALID)
             encoded = msgspec.json.encode(payload)
         function = self._functions.script if is_script else self._functions.worker
+        if self._purges(job):
+            function = self._functions.purger
         with calling("Lambda", "Invoke"):
             answer = self._lambda.invoke(FunctionName=function, InvocationType="Event", Payload=encoded)
         if answer["StatusCode"] != _ACCEPTED:

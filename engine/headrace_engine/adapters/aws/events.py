@@ -121,7 +121,7 @@ def failed_invocation_event(event: Mapping[str, Any]) -> FailedInvocation:
 # -- EventBridge ------------------------------------------------------------------------------------
 
 
-def state_change_detail(change: StateChange) -> dict[str, Any]:
+def state_change_detail(change: StateChange, *, heard: bool = True) -> dict[str, Any]:
     """Return *change* as the detail of an event: what `events/schemas/execution-state-change.json` describes."""
     detail: dict[str, Any] = {
         "executionId": change.execution_id,
@@ -132,6 +132,7 @@ def state_change_detail(change: StateChange) -> dict[str, Any]:
         "state": change.state.value,
         "at": change.at.astimezone(UTC).isoformat(),
         "chain": change.chain,
+        "heard": heard,
     }
     if change.trigger_id is not None:
         detail["triggerId"] = change.trigger_id
@@ -320,6 +321,24 @@ def other_event(event: Mapping[str, Any]) -> OtherEvent:
     )
 
 
+@dataclass(frozen=True, slots=True)
+class BroughtEvent:
+    """An event that a rule of one trigger brought."""
+
+    namespace: str
+    flow_id: str
+    trigger_id: str
+    event: Mapping[str, Any]
+    """As EventBridge has it."""
+
+
+def brought_event(event: Mapping[str, Any]) -> BroughtEvent:
+    """Read what a rule made of an event (`rules`). Raises EventError."""
+    wanted, inner = _get(event, "headrace", dict), _get(event, "event", dict)
+    _get(inner, "id", str)
+    return BroughtEvent(_get(wanted, "namespace", str), _get(wanted, "flow", str), _get(wanted, "trigger", str), inner)
+
+
 # -- Alarms -----------------------------------------------------------------------------------------
 
 
@@ -415,7 +434,15 @@ def attempt_named(name: str) -> AttemptId | None:
 # -- Any of them ------------------------------------------------------------------------------------
 
 Event = (
-    SqsBatch | FailedInvocation | StateChange | ObjectCreated | TaskChanged | JobChanged | ScheduledEvent | OtherEvent
+    SqsBatch
+    | FailedInvocation
+    | StateChange
+    | ObjectCreated
+    | TaskChanged
+    | JobChanged
+    | ScheduledEvent
+    | BroughtEvent
+    | OtherEvent
 )
 
 _BRIDGE: Mapping[tuple[str, str], Callable[[Mapping[str, Any]], Event]] = {
@@ -434,6 +461,8 @@ def read_event(event: Mapping[str, Any]) -> Event:
         return sqs_batch(event)
     if "requestContext" in event and "requestPayload" in event:
         return failed_invocation(event)
+    if "headrace" in event:
+        return brought_event(event)
     if "detail-type" in event:
         return _BRIDGE.get((str(event.get("source")), str(event["detail-type"])), other_event)(event)
     raise EventError(f"No event of AWS that Headrace expects has the fields {', '.join(sorted(event)) or '(none)'}")

@@ -22,13 +22,16 @@ from headrace_engine.adapters.aws.table import (
     sort_text,
     text,
 )
+from headrace_engine.listeners import mentions_flow_trigger
 from headrace_engine.model.ids import new_id
 from headrace_engine.ports import FlowSource
 
 _HEAD = "HEAD"
 _REVISION = "R#"
 _LISTED = "F#0"
-_CHANGED = ("F#", "CHANGED")
+_ALL = "F#"
+_CHANGED = (_ALL, "CHANGED")
+_LISTENS = "L#"
 
 # Holds when the flow has no revision yet.
 _FIRST = "attribute_not_exists(pk)"
@@ -36,13 +39,18 @@ _FIRST = "attribute_not_exists(pk)"
 _UNCHANGED = "revision = :revision"
 # Holds unless somebody else copied this revision before, which then says the same.
 _NOT_KEPT = "attribute_not_exists(pk)"
+# Holds unless a later revision says that it listens, too.
+_LISTENS_FIRST = "attribute_not_exists(pk) OR revision < :revision"
+# Holds unless a later revision says that it listens.
+_LISTENED_BEFORE = "revision < :revision"
 
 
 class DynamoFlows:
     """`Flows` in *table*.
 
     `get` and `revisions` are strongly consistent. `list` finds flows in an index, which follows the table within a
-    moment; their sources are read from the table.
+    moment; their sources are read from the table. Of each flow whose latest revision may hold a Flow trigger, a mark
+    says so: it is there before the revision is, and goes after it.
     """
 
     def __init__(self, table: Table, overflow: Overflow) -> None:
@@ -61,8 +69,12 @@ class DynamoFlows:
                     self._note(now)  # whoever saved it may have died before it did
                     return latest
                 flow = FlowSource(namespace, flow_id, latest.revision + 1, source, updated=now)
+            if mentions_flow_trigger(source):
+                self._listens(flow)
             if self._replace(head, flow):
                 self._note(now)
+                if not mentions_flow_trigger(source):
+                    self._listens_no_more(flow)
                 return flow
 
     def get(self, namespace: str, flow_id: str, revision: int | None = None) -> FlowSource | None:
@@ -96,14 +108,23 @@ class DynamoFlows:
 
     def list(self, namespace_prefix: str = "") -> Sequence[FlowSource]:
         """See `Flows.list`."""
+        flows = self.latest(self.names(namespace_prefix))
+        return sorted(flows, key=lambda flow: (flow.namespace, flow.id))
+
+    def names(self, namespace_prefix: str = "") -> Sequence[tuple[str, str]]:
+        """See `Flows.names`. A query of the index, which holds nothing but these; one page is about 10,000 flows."""
         prefixes = (f"{namespace_prefix}/", f"{namespace_prefix}.") if namespace_prefix else ("",)
-        keys: builtins.list[tuple[str, str]] = []
+        names: builtins.list[tuple[str, str]] = []
         for prefix in prefixes:
             condition, values = ("begins_with(#sort, :prefix)", {":prefix": text(prefix)}) if prefix else ("", {})
             found = self._table.index(LISTS, _LISTED, condition, values)
-            keys += [(item["pk"]["S"], item["sk"]["S"]) for item in found]
-        flows = [self._flow(item) for item in self._table.get_many(keys)]
-        return sorted((flow for flow in flows if not flow.deleted), key=lambda flow: (flow.namespace, flow.id))
+            names += [_name(item) for item in found]
+        return sorted(names)
+
+    def latest(self, names: Sequence[tuple[str, str]]) -> Sequence[FlowSource]:
+        """See `Flows.latest`. A request for each hundred."""
+        flows = [self._flow(item) for item in self._table.get_many([(_partition(*name), _HEAD) for name in names])]
+        return [flow for flow in flows if not flow.deleted]
 
     def delete(self, namespace: str, flow_id: str, now: datetime) -> bool:
         """See `Flows.delete`."""
@@ -115,7 +136,23 @@ class DynamoFlows:
             deleted = FlowSource(namespace, flow_id, latest.revision + 1, latest.source, deleted=True, updated=now)
             if self._replace(head, deleted):
                 self._note(now)
+                self._listens_no_more(deleted)
                 return True
+
+    def any_listens(self) -> bool:
+        """Return whether any flow may hold a Flow trigger. Strongly consistent; one read unit."""
+        return self._table.has(_ALL, "begins_with(sk, :listens)", {":listens": text(_LISTENS)})
+
+    def _listens(self, flow: FlowSource) -> None:
+        item = {**key(_ALL, _mark(flow)), "revision": number(flow.revision)}
+        with contextlib.suppress(ConditionFailedError):
+            self._table.put(item, _LISTENS_FIRST, {":revision": number(flow.revision)})
+
+    def _listens_no_more(self, flow: FlowSource) -> None:
+        # Most flows never did, so it is looked for first: a read costs a fifth.
+        if self._table.get(_ALL, _mark(flow)) is not None:
+            with contextlib.suppress(ConditionFailedError):
+                self._table.delete(_ALL, _mark(flow), _LISTENED_BEFORE, {":revision": number(flow.revision)})
 
     def changed(self) -> datetime | None:
         """See `Flows.changed`. One read unit."""
@@ -160,7 +197,7 @@ class DynamoFlows:
         return {**item, "lpk": text(_LISTED), "lsk": text(name)}
 
     def _flow(self, item: Item) -> FlowSource:
-        namespace, _, flow_id = item["pk"]["S"].removeprefix("F#").partition("/")
+        namespace, flow_id = _name(item)
         return FlowSource(
             namespace,
             flow_id,
@@ -171,8 +208,17 @@ class DynamoFlows:
         )
 
 
+def _mark(flow: FlowSource) -> str:
+    return f"{_LISTENS}{flow.namespace}/{flow.id}"
+
+
 def _partition(namespace: str, flow_id: str) -> str:
     return f"F#{namespace}/{flow_id}"
+
+
+def _name(item: Item) -> tuple[str, str]:
+    namespace, _, flow_id = item["pk"]["S"].removeprefix("F#").partition("/")
+    return namespace, flow_id
 
 
 def _sort(revision: int) -> str:

@@ -140,6 +140,10 @@ class DynamoJournal:
             self._table.put_many(_tombstone(partition, seq, expiry) for seq in sorted(standing))
         self._overflow.clear(f"X/{execution_id}")
 
+    def is_purged(self, execution_id: str) -> bool:
+        """See `Journal.is_purged`."""
+        return self._table.get(_partition(execution_id), _MARK) is not None
+
     def _entry(self, execution_id: str, item: Item) -> JournalEntry:
         return JournalEntry(execution_id, _seq(item), item["writer"]["S"], self._overflow.load(item))
 

@@ -64,6 +64,19 @@ class _NamedSecrets(ABC):
                 self._cache.popitem(last=False)
         return value
 
+    def names(self, namespace: str) -> Sequence[str]:
+        """See `Secrets.names`."""
+        if not _NAMESPACE.fullmatch(namespace):
+            return []
+        folder = f"{self._prefix}/{namespace}/"
+        return sorted(
+            {name.removeprefix(folder) for name in self._below(folder) if _KEY.fullmatch(name[len(folder) :])}
+        )
+
+    @abstractmethod
+    def _below(self, folder: str) -> Iterator[str]:
+        """Yield the full names of the secrets in a folder."""
+
     @abstractmethod
     def _first(self, names: Sequence[str]) -> str | None:
         """Return the value of the first of *names* that has one."""
@@ -75,6 +88,17 @@ class SecretsManagerSecrets(_NamedSecrets):
     def __init__(self, client: SecretsManagerClient, prefix: str, clock: Clock, ttl: timedelta) -> None:
         super().__init__(prefix, clock, ttl)
         self._client = client
+
+    def _below(self, folder: str) -> Iterator[str]:
+        start: dict[str, str] = {}
+        while True:
+            with calling("Secrets Manager", "ListSecrets"):
+                page = self._client.list_secrets(Filters=[{"Key": "name", "Values": [folder]}], **start)  # type: ignore[arg-type]  # NextToken
+            # The filter is one on words: it finds more than what begins so.
+            yield from (each["Name"] for each in page["SecretList"] if each["Name"].startswith(folder))
+            if not page.get("NextToken"):
+                return
+            start = {"NextToken": page["NextToken"]}
 
     def _first(self, names: Sequence[str]) -> str | None:
         for name in names:
@@ -95,6 +119,16 @@ class ParameterStoreSecrets(_NamedSecrets):
     def __init__(self, client: SSMClient, prefix: str, clock: Clock, ttl: timedelta) -> None:
         super().__init__(prefix, clock, ttl)
         self._client = client
+
+    def _below(self, folder: str) -> Iterator[str]:
+        start: dict[str, str] = {}
+        while True:
+            with calling("SSM", "GetParametersByPath"):
+                page = self._client.get_parameters_by_path(Path=folder, **start)  # type: ignore[arg-type]  # NextToken
+            yield from (each["Name"] for each in page["Parameters"])
+            if not page.get("NextToken"):
+                return
+            start = {"NextToken": page["NextToken"]}
 
     def _first(self, names: Sequence[str]) -> str | None:
         for start in range(0, len(names), _NAMES_A_CALL):

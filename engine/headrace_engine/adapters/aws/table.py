@@ -8,17 +8,23 @@
 | claims | ``C#<execution>#<0…7>`` | ``<task run>#<number>`` | a claim | |
 | | | ``<task run>#<number>#part#…`` | a piece of its result | |
 | executions | ``E#<execution>`` | ``E`` | a summary | `lists` ``E#<0…7>``: ``<namespace>/<flow>#<start>#<id>`` |
+| | | | | `recent` ``E#<0…7>``: ``<start>#<id>#<namespace>/<flow>`` |
 | | | | while it is open | `due` ``E#<0…7>``: ``<wakeBy or ~>#<start>#<id>`` |
 | triggers | ``T#<namespace>/<flow>`` | ``<trigger>`` | a record | |
 | | | | while it is due some day | `due` ``T#<0…3>``: ``<due>#<namespace>/<flow>#<trigger>`` |
 | flows | ``F#<namespace>/<flow>`` | ``HEAD`` | the latest revision | `lists` ``F#0``: ``<namespace>/<flow>`` |
 | | | ``R#<revision>`` | an earlier one | |
 | | ``F#`` | ``CHANGED`` | when any flow was saved or deleted last | |
+| | | ``L#<namespace>/<flow>`` | marks a flow that may hold a Flow trigger | |
 | key-values | ``K#<namespace>#<0…3>`` | ``<key>`` | an entry | |
 | slots | ``S#<namespace>/<flow>`` | ``H`` | the set of holders | |
 | | | ``Q#<execution>`` | one that waits | |
-| logs | ``L#<execution>#<0…3>`` | ``<batch>`` | a batch of lines | |
-| metrics | ``M#<execution>#<0…3>`` | ``<batch>`` | a batch of points | |
+| logs | ``L#<execution>#<0…3>`` | ``<batch>``, ``<first batch>-<last>-…`` | a batch of lines, or several | |
+| metrics | ``M#<execution>#<0…3>`` | as of logs | a batch of points, or several | |
+| audit | ``A#<year>-<month>#<0…3>`` | ``<instant>#<id>`` | a record | |
+| identity | ``U#users`` | ``<name>`` | a user | |
+| | ``U#tokens`` | ``<id>`` | a token | |
+| | ``U#tally#<digest>`` | ``T`` | how often somebody failed to log in | |
 
 The first letter is the kind, so a role can be given kinds by `dynamodb:LeadingKeys`; the partitions of the indexes
 begin with it too. Where one execution, flow or namespace may write more than about a thousand times a second, its
@@ -111,9 +117,10 @@ def _schema(partition_key: str, sort_key: str) -> list[dict[str, str]]:
     ]
 
 
-LISTS = IndexSpec("lists", "lpk", "lsk", ("state",))
+LISTS = IndexSpec("lists", "lpk", "lsk")
 DUE = IndexSpec("due", "dpk", "dsk")
-TABLE = TableSpec("pk", "sk", "ttl", (LISTS, DUE))
+RECENT = IndexSpec("recent", "rpk", "rsk", ("ended", "end"))
+TABLE = TableSpec("pk", "sk", "ttl", (LISTS, DUE, RECENT))
 
 
 def shard(text: str, shards: int) -> int:
@@ -257,11 +264,25 @@ class Table:
             ).get("Attributes")
 
     def query(
-        self, partition: str, condition: str = "", values: Item | None = None, *, keys_only: bool = False
+        self,
+        partition: str,
+        condition: str = "",
+        values: Item | None = None,
+        *,
+        keys_only: bool = False,
+        last_first: bool = False,
+        page: int | None = None,
     ) -> Iterator[Item]:
-        """Yield the items of a partition by their sort key; those only for which *condition* on ``sk`` holds."""
+        """Yield the items of a partition by their sort key; those only for which *condition* on ``sk`` holds.
+
+        *page* is how many are read at a time, where few of many may be taken.
+        """
         where = f"pk = :pk AND {condition}" if condition else "pk = :pk"
         arguments: dict[str, Any] = {"ProjectionExpression": "pk, sk"} if keys_only else {}
+        if last_first:
+            arguments["ScanIndexForward"] = False
+        if page is not None:
+            arguments["Limit"] = page
         return self._pages(
             {
                 "KeyConditionExpression": where,
@@ -271,18 +292,24 @@ class Table:
             }
         )
 
+    def has(self, partition: str, condition: str, values: Item) -> bool:
+        """Return whether a partition has an item for whose ``sk`` *condition* holds."""
+        with calling("DynamoDB", "Query"):
+            answer = self._client.query(
+                TableName=self._name,
+                KeyConditionExpression=f"pk = :pk AND {condition}",
+                ExpressionAttributeValues={":pk": text(partition), **values},
+                ConsistentRead=True,
+                Limit=1,
+            )
+        return bool(answer["Items"])
+
     def index(
-        self,
-        index: IndexSpec,
-        partition: str,
-        condition: str = "",
-        values: Item | None = None,
-        *,
-        states: Sequence[str] = (),
+        self, index: IndexSpec, partition: str, condition: str = "", values: Item | None = None
     ) -> Iterator[Item]:
         """Yield what an index holds of a partition, by its sort key; it may be a moment behind.
 
-        *condition* is one on ``#sort``; with *states*, only items in one of these.
+        *condition* is one on ``#sort``.
         """
         names = {"#partition": index.partition_key}
         bound: dict[str, Any] = {":partition": text(partition), **(values or {})}
@@ -290,20 +317,57 @@ class Table:
         if condition:
             names["#sort"] = index.sort_key
             where += f" AND {condition}"
-        arguments: dict[str, Any] = {}
-        if states:
-            names["#state"] = "state"
-            bound |= {f":state{place}": text(state) for place, state in enumerate(states)}
-            arguments["FilterExpression"] = f"#state IN ({', '.join(f':state{place}' for place in range(len(states)))})"
         return self._pages(
             {
                 "IndexName": index.name,
                 "KeyConditionExpression": where,
                 "ExpressionAttributeNames": names,
                 "ExpressionAttributeValues": bound,
-                **arguments,
             }
         )
+
+    def index_page(
+        self,
+        index: IndexSpec,
+        partition: str,
+        between: tuple[str, str],
+        *,
+        descending: bool,
+        begin: Item | None = None,
+        size: int | None = None,
+        ended: Sequence[str] = (),
+        or_open: bool = False,
+    ) -> tuple[Sequence[Item], Item | None]:
+        """Return a page of what an index holds of a partition between two sort keys, and where the next one begins.
+
+        Of *size* items at most, and a MiB. With *ended*, of those only that ended so, and with *or_open* of those that
+        did not end.
+        """
+        bound: dict[str, Any] = {
+            ":partition": text(partition),
+            ":low": text(between[0]),
+            ":high": text(between[1]),
+        }
+        arguments: dict[str, Any] = {"Limit": size} if size is not None else {}
+        if begin is not None:
+            arguments["ExclusiveStartKey"] = begin
+        names = {"#partition": index.partition_key, "#sort": index.sort_key}
+        if ended:
+            names["#ended"] = "ended"
+            bound |= {f":ended{place}": text(state) for place, state in enumerate(ended)}
+            only = f"#ended IN ({', '.join(f':ended{place}' for place in range(len(ended)))})"
+            arguments["FilterExpression"] = f"{only} OR attribute_not_exists(#ended)" if or_open else only
+        with calling("DynamoDB", "Query"):
+            answer = self._client.query(
+                TableName=self._name,
+                IndexName=index.name,
+                KeyConditionExpression="#partition = :partition AND #sort BETWEEN :low AND :high",
+                ExpressionAttributeNames=names,
+                ExpressionAttributeValues=bound,
+                ScanIndexForward=not descending,
+                **arguments,
+            )
+        return answer["Items"], answer.get("LastEvaluatedKey")
 
     def _pages(self, arguments: dict[str, Any]) -> Iterator[Item]:
         start: dict[str, Any] = {}

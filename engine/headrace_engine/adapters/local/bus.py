@@ -16,6 +16,7 @@ class LocalBus:
     def __init__(self, hear: Callable[[StateChange], None]) -> None:
         self._hear = hear
 
-    def publish(self, change: StateChange) -> None:
+    def publish(self, *changes: StateChange) -> None:
         """See Bus.publish."""
-        self._hear(change)
+        for change in changes:
+            self._hear(change)

@@ -185,8 +185,11 @@ class Database:
         result: T = unit.result
         return result
 
-    def later(self, run: Callable[[sqlite3.Connection], object]) -> None:
-        """Queue *run* before every later unit and return at once. What it raises is logged, its changes taken back."""
+    def later(self, run: Callable[[sqlite3.Connection], object]) -> Callable[[], bool]:
+        """Queue *run* before every later unit and return at once. What it raises is logged, its changes taken back.
+
+        What is returned tells whether it is settled: durable, or failed.
+        """
         unit = _Unit(run, deferred=True)
         with self._mutex:
             self._refuse_when_closed()
@@ -197,6 +200,7 @@ class Database:
                 self._flusher.start()
         if not self._flush_due.is_set():
             self._flush_due.set()
+        return lambda: unit.done
 
     def flush(self) -> None:
         """Return when every unit given to `later` before is durable (or failed, and was logged)."""
@@ -327,6 +331,7 @@ class Database:
                     _log.error("A deferred write was lost: %s", unit.error, exc_info=unit.error)
         for unit in group:
             unit.done = True
+            unit.run = _nothing  # what it held may be large, and somebody may hold the unit
             turn = unit.turn
             if turn is not None and not unit.leads:
                 turn.release()

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import logging
 import threading
+import time
 from collections import deque
 from collections.abc import Callable
 
@@ -16,6 +17,9 @@ from headrace_engine.model.state import State
 from headrace_engine.ports import AttemptId, Claims, Clock, Job, Mailbox, PortError
 from headrace_engine.run_context import WorkerContext
 from headrace_engine.worker import Worker
+
+_LOOK = 0.2
+"""Seconds between two looks whether somebody has lost patience."""
 
 _log = logging.getLogger(__name__)
 
@@ -49,12 +53,13 @@ class LocalDispatch:
         self._running: dict[AttemptId, WorkerContext] = {}
         self._threads: list[threading.Thread] = []
         self._idle = 0
+        self._draining = False
         self._closed = False
 
     def start(self, job: Job) -> None:
         """See Dispatch.start."""
         with self._condition:
-            if self._closed or job.attempt in self._known:
+            if self._closed or self._draining or job.attempt in self._known:
                 return
             self._known.add(job.attempt)
             self._queue.append(job)
@@ -71,6 +76,20 @@ class LocalDispatch:
         context = self._running.get(attempt)
         if context is not None:
             context.stop()
+
+    def drain(self, patience: float, is_over: Callable[[], bool] = lambda: False) -> bool:
+        """Begin no attempt any more, and wait until those that run have ended; return whether they have.
+
+        No longer than *patience* seconds, nor when *is_over*. What was not begun is dispatched again at the next start.
+        """
+        deadline = time.monotonic() + patience
+        with self._condition:
+            self._draining = True
+            self._known.difference_update(job.attempt for job in self._queue)
+            self._queue.clear()
+            while self._known and not is_over() and (left := deadline - time.monotonic()) > 0:
+                self._condition.wait(min(left, _LOOK))
+            return not self._known
 
     @property
     def is_closed(self) -> bool:
@@ -110,6 +129,8 @@ class LocalDispatch:
             finally:
                 with self._condition:
                     self._known.discard(job.attempt)
+                    if self._draining:
+                        self._condition.notify_all()
 
     def _execute(self, job: Job) -> AttemptResult | None:
         attempt = job.attempt

@@ -15,8 +15,9 @@ from headrace_engine.adapters.local.instants import (
     to_optional_instant,
     to_optional_number,
 )
+from headrace_engine.model.search import EVERY, NEWEST, ExecutionQuery, Operation, Order, finder
 from headrace_engine.model.state import State
-from headrace_engine.ports import ExecutionSummary
+from headrace_engine.ports import DayTally, ExecutionPage, ExecutionSummary
 
 _COLUMNS = """
 id, namespace, flow_id, flow_revision, state, seq, start, "end", wake_by, labels, parent_id, trigger_id
@@ -101,43 +102,179 @@ class SqliteExecutions:
 
     def search(
         self,
+        query: ExecutionQuery = EVERY,
         *,
-        namespace: str | None = None,
-        flow_id: str | None = None,
-        states: Sequence[State] = (),
+        order: Sequence[Order] = NEWEST,
         limit: int = 10,
         offset: int = 0,
-    ) -> tuple[Sequence[ExecutionSummary], int]:
-        """See `Executions.search`."""
-        conditions = ["TRUE"]
-        parameters: list[Any] = []
-        if namespace is not None:
-            # '/' follows '.' in the order of characters: between them lies whatever begins with namespace and a dot.
-            conditions.append("(namespace = ? OR (namespace > ? || '.' AND namespace < ? || '/'))")
-            parameters += [namespace] * 3
-        if flow_id is not None:
-            conditions.append("flow_id = ?")
-            parameters.append(flow_id)
-        if states:
-            conditions.append(f"state IN ({', '.join('?' * len(states))})")
-            parameters += [state.value for state in states]
-        where = " AND ".join(conditions)
+        after: str = "",
+    ) -> ExecutionPage:
+        """See `Executions.search`. The total is always exact."""
+        where, parameters = _condition(query)
+        beyond, place = "", tuple[Any, ...]()
+        if after:
+            start, _, execution_id = after.partition("~")
+            beyond, place = "AND (start, id) < (?, ?)", (_number(start), execution_id)
+        by = ", ".join(f"{_ORDERS[each.field]} {'DESC' if each.descending else 'ASC'}" for each in order)
         page = f"""
-            SELECT {_COLUMNS} FROM executions WHERE {where} ORDER BY start DESC, id DESC LIMIT ? OFFSET ?
-        """  # noqa: S608  # conditions are the texts above, values are bound
+            SELECT {_COLUMNS} FROM executions WHERE {where} {beyond} ORDER BY {by}, start DESC, id DESC LIMIT ? OFFSET ?
+        """  # noqa: S608  # texts of this module; values are bound
         count = f"SELECT count(*) FROM executions WHERE {where}"  # noqa: S608  # as above
 
-        def find(reader: sqlite3.Connection) -> tuple[Sequence[ExecutionSummary], int]:
-            rows = reader.execute(page, (*parameters, limit, offset)).fetchall()
+        def find(reader: sqlite3.Connection) -> tuple[list[ExecutionSummary], int]:
+            reader.create_function("finds", 2, _finds, deterministic=True)
+            rows = reader.execute(page, (*parameters, *place, limit + 1, offset)).fetchall()
             total = reader.execute(count, parameters).fetchall()[0][0]
             return [_summary(row) for row in rows], int(total)
 
+        for condition in query.conditions:
+            if condition.operation is Operation.REGEX:
+                [finder(each) for each in condition.values]  # raises before SQLite would, which hides the reason
         self._database.flush()
-        return self._database.read(find)
+        found, total = self._database.read(find)
+        last = found[limit - 1] if 0 < limit < len(found) and tuple(order) == NEWEST else None
+        return ExecutionPage(found[:limit], total, after=f"{to_number(last.start)}~{last.id}" if last else "")
+
+    def daily(self, query: ExecutionQuery) -> Sequence[DayTally]:
+        """See `Executions.daily`."""
+        where, parameters = _condition(query)
+        rows = self._rows(
+            f"""
+            SELECT start / {_DAY} AS day, namespace, flow_id, state, count(*),
+                   coalesce(total("end" - start), 0), coalesce(min("end" - start), 0), coalesce(max("end" - start), 0)
+            FROM executions WHERE {where} GROUP BY day, namespace, flow_id, state ORDER BY 1, 2, 3, 4
+            """,  # noqa: S608  # as above
+            parameters,
+        )
+        return [
+            DayTally(
+                to_instant(day * _DAY).date(),
+                namespace,
+                flow_id,
+                State(state),
+                count,
+                total / 1e6,
+                shortest / 1e6,
+                longest / 1e6,
+            )
+            for day, namespace, flow_id, state, count, total, shortest, longest in rows
+        ]
+
+    def _rows(self, sql: str, parameters: Sequence[Any]) -> list[tuple[Any, ...]]:
+        self._database.flush()
+        return self._database.rows(sql, parameters)
 
     def delete(self, execution_id: str) -> None:
         """See `Executions.delete`."""
         self._database.write(lambda writer: writer.execute("DELETE FROM executions WHERE id = ?", (execution_id,)))
+
+
+_DAY = 86_400_000_000
+
+_ORDERS = {
+    "start": "start",
+    "end": '"end"',
+    "duration": '("end" - start)',
+    "id": "id",
+    "namespace": "namespace",
+    "flowId": "flow_id",
+    "flowRevision": "flow_revision",
+    "state": "state",
+}
+
+_TEXT_COLUMNS = {
+    "id": "id",
+    "namespace": "namespace",
+    "flowId": "flow_id",
+    "triggerId": "trigger_id",
+    "parentId": "parent_id",
+}
+
+# '/' follows '.' in the order of characters: between them lies whatever begins with the namespace and a dot.
+_WITHIN = "({0} = ? OR ({0} > ? || '.' AND {0} < ? || '/'))"
+
+_COMPARISONS: dict[Operation, tuple[str, int]] = {
+    Operation.EQUALS: ("{0} = ?", 1),
+    Operation.STARTS_WITH: ("substr({0}, 1, length(?)) = ?", 2),
+    Operation.ENDS_WITH: ("substr({0}, max(1, length({0}) - length(?) + 1)) = ?", 2),
+    Operation.CONTAINS: ("instr(lower({0}), lower(?)) > 0", 1),
+    Operation.REGEX: ("finds(?, {0})", 1),
+    Operation.PREFIX: (_WITHIN, 3),
+}
+"""What stands for the column's name and how often the value is bound."""
+
+_INDEXED = 3
+"""Characters from which the index of texts finds a word."""
+
+
+def _condition(query: ExecutionQuery) -> tuple[str, list[Any]]:  # noqa: C901, PLR0912 - one row a part of a query
+    """Return the SQL that says what *query* means, and its parameters."""
+    texts: list[str] = []
+    parameters: list[Any] = []
+
+    def add(text: str, *values: Any) -> None:
+        texts.append(text)
+        parameters.extend(values)
+
+    if "" not in query.namespaces:
+        wanted = " OR ".join(_WITHIN.format("namespace") for _ in query.namespaces)
+        add(f"({wanted or 'FALSE'})", *(each for each in query.namespaces for _ in range(3)))
+    if query.flow_id is not None:
+        add("flow_id = ?", query.flow_id)
+    if query.states:
+        add(f"state IN ({', '.join('?' * len(query.states))})", *(state.value for state in query.states))
+    if query.since is not None:
+        add("start >= ?", to_number(query.since))
+    if query.until is not None:
+        add("start <= ?", to_number(query.until))
+    if query.is_child is not None:
+        add("parent_id IS NOT NULL" if query.is_child else "parent_id IS NULL")
+    for key, value in query.labels:
+        if _is_indexed(f"{key}:{value}"):
+            add(_MENTIONS, _phrase(f"{key}:{value}"))
+        add(_HAS_LABEL, key, value)
+    for key, value in query.without_labels:
+        add(f"NOT {_HAS_LABEL}", key, value)
+    for word in query.words:
+        if _is_indexed(word):
+            add(_MENTIONS, _phrase(word))
+        else:
+            add("number IN (SELECT rowid FROM executions_text WHERE instr(lower(text), lower(?)) > 0)", word)
+    for condition in query.conditions:
+        column = _TEXT_COLUMNS[condition.field]
+        comparison, times = _COMPARISONS[condition.operation]
+        one = comparison.format(column)
+        any_of = " OR ".join(one for _ in condition.values) or "FALSE"
+        negation = "NOT " if condition.negated else ""
+        add(
+            f"{negation}({column} IS NOT NULL AND ({any_of}))",
+            *(value for value in condition.values for _ in range(times)),
+        )
+    return " AND ".join(texts) or "TRUE", parameters
+
+
+_MENTIONS = "number IN (SELECT rowid FROM executions_text WHERE executions_text MATCH ?)"
+_HAS_LABEL = "EXISTS (SELECT 1 FROM json_each(labels) WHERE key = ? AND value = ?)"
+
+
+def _number(text: str) -> int:
+    """Return the start that a cursor says. Raises ValueError."""
+    if len(text) > 18:
+        raise ValueError(f"`{text[:50]}` is no cursor")
+    return int(text)
+
+
+def _is_indexed(text: str) -> bool:
+    return len(text) >= _INDEXED and "\0" not in text
+
+
+def _phrase(text: str) -> str:
+    """Return what finds *text*, whatever is in it."""
+    return '"' + text.replace('"', '""') + '"'
+
+
+def _finds(pattern: str, value: str | None) -> bool:
+    return value is not None and finder(pattern)(value)
 
 
 def _summary(row: tuple[Any, ...]) -> ExecutionSummary:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import builtins
 import sqlite3
 from collections.abc import Sequence
 from datetime import datetime
@@ -17,14 +18,13 @@ _LATEST = f"""
 SELECT {_COLUMNS} FROM flows WHERE namespace = ? AND id = ? ORDER BY revision DESC LIMIT 1
 """  # noqa: S608  # the columns above, nothing from outside
 
-_LIST = f"""
-SELECT {_COLUMNS} FROM flows
+_LISTED = """
 WHERE revision = (SELECT max(revision) FROM flows AS r WHERE r.namespace = flows.namespace AND r.id = flows.id)
 AND NOT deleted
 -- '/' follows '.' in the order of characters: between them lies whatever begins with the prefix and a dot.
 AND (:prefix = '' OR namespace = :prefix OR (namespace > :prefix || '.' AND namespace < :prefix || '/'))
 ORDER BY namespace, id
-"""  # noqa: S608  # as above
+"""
 
 
 class SqliteFlows:
@@ -65,7 +65,19 @@ class SqliteFlows:
 
     def list(self, namespace_prefix: str = "") -> Sequence[FlowSource]:
         """See `Flows.list`."""
-        return [_flow(row) for row in self._database.rows(_LIST, {"prefix": namespace_prefix})]
+        return [_flow(row) for row in self._rows(_COLUMNS, namespace_prefix)]
+
+    def names(self, namespace_prefix: str = "") -> Sequence[tuple[str, str]]:
+        """See `Flows.names`."""
+        return [(row[0], row[1]) for row in self._rows("namespace, id", namespace_prefix)]
+
+    def latest(self, names: Sequence[tuple[str, str]]) -> Sequence[FlowSource]:
+        """See `Flows.latest`."""
+        found = self._database.read(lambda reader: [_latest(reader, *name) for name in names])
+        return [flow for flow in found if flow is not None and not flow.deleted]
+
+    def _rows(self, columns: str, namespace_prefix: str) -> builtins.list[tuple[Any, ...]]:
+        return self._database.rows(f"SELECT {columns} FROM flows {_LISTED}", {"prefix": namespace_prefix})  # noqa: S608
 
     def delete(self, namespace: str, flow_id: str, now: datetime) -> bool:
         """See `Flows.delete`."""

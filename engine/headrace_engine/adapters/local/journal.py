@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import sqlite3
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 
 from headrace_engine.adapters.local.database import Database
 from headrace_engine.ports import JournalEntry, NotFoundError, PurgedError, SeqTakenError
@@ -40,12 +40,16 @@ WHERE heads.id IS NOT NULL
 AND (executions.seq IS NULL OR executions.seq < (SELECT max(seq) FROM journal WHERE execution_id = heads.id))
 """
 
+_SAVED = 256
+
 
 class SqliteJournal:
     """`Journal` in *database*. Appends are durable when they return; snapshots ride on the next commit."""
 
     def __init__(self, database: Database) -> None:
         self._database = database
+        self._saved: dict[str, Callable[[], bool]] = {}
+        """Whose snapshot may not be committed yet: for others a read has nothing to wait for."""
 
     def append(self, entry: JournalEntry) -> None:
         """See `Journal.append`."""
@@ -76,11 +80,19 @@ class SqliteJournal:
 
     def save_snapshot(self, execution_id: str, seq: int, data: bytes) -> None:
         """See `Journal.save_snapshot`."""
-        self._database.later(lambda writer: writer.execute(_SAVE_SNAPSHOT, (execution_id, seq, data)))
+        self._saved[execution_id] = self._database.later(
+            lambda writer: writer.execute(_SAVE_SNAPSHOT, (execution_id, seq, data))
+        )
+        if len(self._saved) >= _SAVED:
+            for each, is_settled in self._saved.copy().items():
+                if is_settled():
+                    self._saved.pop(each, None)
 
     def snapshot(self, execution_id: str) -> tuple[int, bytes] | None:
         """See `Journal.snapshot`."""
-        self._database.flush()
+        is_settled = self._saved.get(execution_id)
+        if is_settled is not None and not is_settled():
+            self._database.flush()
         row = self._database.row("SELECT seq, data FROM snapshots WHERE execution_id = ?", (execution_id,))
         return None if row is None else (row[0], row[1])
 
@@ -94,6 +106,10 @@ class SqliteJournal:
             writer.execute("DELETE FROM snapshots WHERE execution_id = ?", (execution_id,))
 
         self._database.write(remove)
+
+    def is_purged(self, execution_id: str) -> bool:
+        """See `Journal.is_purged`."""
+        return self._database.row("SELECT 1 FROM tombstones WHERE execution_id = ?", (execution_id,)) is not None
 
     def behind(self) -> Iterator[str]:
         """Yield the executions whose summary does not reflect their last entry, or is missing.

@@ -163,4 +163,110 @@ ALTER TABLE slot_holders ADD COLUMN seq INTEGER NOT NULL DEFAULT 0;
 ALTER TABLE slot_queue ADD COLUMN seq INTEGER NOT NULL DEFAULT 0;
 """
 
-MIGRATIONS: tuple[str, ...] = (_FIRST, _SLOTS, _MESSAGES, _TRIGGERS, _FORGOTTEN_CLAIMS, _SLOTS_BY_ENTRY)
+# Executions have a number that stays theirs, by which the index of their texts knows them.
+_SEARCHES = """
+CREATE TABLE executions_numbered (
+    number INTEGER PRIMARY KEY,
+    id TEXT NOT NULL UNIQUE,
+    namespace TEXT NOT NULL,
+    flow_id TEXT NOT NULL,
+    flow_revision INTEGER NOT NULL,
+    state TEXT NOT NULL,
+    seq INTEGER NOT NULL,
+    start INTEGER NOT NULL,
+    "end" INTEGER,
+    wake_by INTEGER,
+    labels TEXT NOT NULL,
+    parent_id TEXT,
+    trigger_id TEXT
+);
+INSERT INTO executions_numbered
+    (id, namespace, flow_id, flow_revision, state, seq, start, "end", wake_by, labels, parent_id, trigger_id)
+    SELECT id, namespace, flow_id, flow_revision, state, seq, start, "end", wake_by, labels, parent_id, trigger_id
+    FROM executions ORDER BY start;
+DROP TABLE executions;
+ALTER TABLE executions_numbered RENAME TO executions;
+CREATE INDEX executions_by_start ON executions (start, id, namespace, flow_id, state);
+CREATE INDEX executions_of_flow ON executions (namespace, flow_id, start, id, state);
+CREATE INDEX executions_in_state ON executions (state, start, id, namespace, flow_id);
+CREATE INDEX executions_of_parent ON executions (parent_id) WHERE parent_id IS NOT NULL;
+CREATE INDEX executions_open ON executions (start, id) WHERE "end" IS NULL OR wake_by IS NOT NULL;
+CREATE INDEX executions_due ON executions (wake_by, id) WHERE wake_by IS NOT NULL;
+
+CREATE VIRTUAL TABLE executions_text USING fts5 (text, tokenize = 'trigram');
+CREATE TRIGGER executions_text_added AFTER INSERT ON executions BEGIN
+    INSERT INTO executions_text (rowid, text) SELECT new.number, new.id || ' ' || new.namespace || ' ' || new.flow_id
+        || coalesce((SELECT group_concat(' ' || key || ':' || value, '') FROM json_each(new.labels)), '');
+END;
+CREATE TRIGGER executions_text_changed AFTER UPDATE OF labels ON executions WHEN new.labels <> old.labels BEGIN
+    UPDATE executions_text SET text = new.id || ' ' || new.namespace || ' ' || new.flow_id
+        || coalesce((SELECT group_concat(' ' || key || ':' || value, '') FROM json_each(new.labels)), '')
+    WHERE rowid = new.number;
+END;
+CREATE TRIGGER executions_text_removed AFTER DELETE ON executions BEGIN
+    DELETE FROM executions_text WHERE rowid = old.number;
+END;
+INSERT INTO executions_text (rowid, text) SELECT number, id || ' ' || namespace || ' ' || flow_id
+    || coalesce((SELECT group_concat(' ' || key || ':' || value, '') FROM json_each(labels)), '') FROM executions;
+
+CREATE INDEX logs_by_time ON logs (timestamp);
+CREATE INDEX logs_of_flow ON logs (namespace, flow_id, timestamp);
+CREATE INDEX metrics_of_flow ON metrics (namespace, flow_id, timestamp);
+"""
+
+_IDENTITY = """
+CREATE TABLE users (
+    name TEXT PRIMARY KEY,
+    id TEXT NOT NULL,
+    grants TEXT NOT NULL,
+    password TEXT NOT NULL,
+    disabled INTEGER NOT NULL,
+    created INTEGER,
+    version INTEGER NOT NULL
+) WITHOUT ROWID;
+
+CREATE TABLE tokens (
+    id TEXT PRIMARY KEY,
+    user TEXT NOT NULL,
+    user_id TEXT NOT NULL,
+    secret TEXT NOT NULL,
+    created INTEGER NOT NULL,
+    about TEXT NOT NULL,
+    expires INTEGER,
+    grants TEXT NOT NULL
+) WITHOUT ROWID;
+
+-- How often somebody failed to log in, until it is forgotten.
+CREATE TABLE tallies (
+    key TEXT PRIMARY KEY,
+    count INTEGER NOT NULL,
+    forget INTEGER NOT NULL
+) WITHOUT ROWID;
+CREATE INDEX tallies_old ON tallies (forget);
+
+CREATE TABLE audit (
+    at INTEGER NOT NULL,
+    id TEXT NOT NULL,
+    who TEXT NOT NULL,
+    kind TEXT NOT NULL,
+    client TEXT NOT NULL,
+    action TEXT NOT NULL,
+    target TEXT NOT NULL,
+    namespace TEXT NOT NULL,
+    token TEXT NOT NULL,
+    status INTEGER NOT NULL,
+    notes TEXT NOT NULL,
+    PRIMARY KEY (at, id)
+) WITHOUT ROWID;
+"""
+
+MIGRATIONS: tuple[str, ...] = (
+    _FIRST,
+    _SLOTS,
+    _MESSAGES,
+    _TRIGGERS,
+    _FORGOTTEN_CLAIMS,
+    _SLOTS_BY_ENTRY,
+    _SEARCHES,
+    _IDENTITY,
+)

@@ -6,7 +6,7 @@ import base64
 import binascii
 import logging
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from headrace_engine.ports import NotFoundError, PortError
@@ -51,6 +51,10 @@ class EnvironmentSecrets:
             return self._values[key.upper()]
         except KeyError:
             raise NotFoundError(f"Cannot find secret for key '{key}'.") from None
+
+    def names(self, namespace: str) -> Sequence[str]:  # noqa: ARG002  # as above
+        """See `Secrets.names`."""
+        return sorted(self._values)
 
 
 def _read(dotenv: Path | None) -> dict[str, str]:

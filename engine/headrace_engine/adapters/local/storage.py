@@ -90,6 +90,23 @@ class FolderStorage:
                         found.append(file)
         return sorted(found, key=lambda file: file.uri)
 
+    def children(self, folder: str) -> tuple[Sequence[StoredFile], Sequence[str]]:
+        """See `Storage.children`."""
+        parts = folder_parts(folder)
+        path = self._path(SCHEME + "/".join(parts)) if parts else self._root
+        files, folders = [], []
+        with _port_errors(folder):
+            try:
+                entries = sorted(os.scandir(path), key=lambda entry: entry.name)
+            except (FileNotFoundError, NotADirectoryError):
+                return [], []
+            for entry in entries:
+                if entry.is_dir(follow_symlinks=False):
+                    folders.append(entry.name)
+                elif file := _stored(SCHEME + "/".join((*parts, entry.name)), Path(entry.path)):
+                    files.append(file)
+        return files, folders
+
     def delete(self, uri: str) -> bool:
         """See `Storage.delete`. Folders left empty go too."""
         path = self._path(uri)

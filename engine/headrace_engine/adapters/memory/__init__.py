@@ -6,6 +6,7 @@ from headrace_engine.adapters.memory.claims import MemoryClaims
 from headrace_engine.adapters.memory.clock import ManualClock
 from headrace_engine.adapters.memory.executions import MemoryExecutions
 from headrace_engine.adapters.memory.flows import MemoryFlows
+from headrace_engine.adapters.memory.identity import MemoryAudit, MemoryIdentity
 from headrace_engine.adapters.memory.journal import MemoryJournal
 from headrace_engine.adapters.memory.kv import MemoryKV
 from headrace_engine.adapters.memory.logs import MemoryLogs, MemoryMetrics
@@ -16,10 +17,12 @@ from headrace_engine.adapters.memory.triggers import MemoryTriggers
 
 __all__ = [
     "ManualClock",
+    "MemoryAudit",
     "MemoryCipher",
     "MemoryClaims",
     "MemoryExecutions",
     "MemoryFlows",
+    "MemoryIdentity",
     "MemoryJournal",
     "MemoryKV",
     "MemoryLogs",

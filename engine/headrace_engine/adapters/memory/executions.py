@@ -5,11 +5,11 @@ from __future__ import annotations
 import threading
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
-from datetime import datetime
+from datetime import date, datetime
 
-from headrace_engine.adapters.memory.namespaces import is_within
+from headrace_engine.model.search import EVERY, NEWEST, ExecutionQuery, Order, in_order
 from headrace_engine.model.state import State
-from headrace_engine.ports import ExecutionSummary
+from headrace_engine.ports import DayTally, ExecutionPage, ExecutionSummary
 
 
 class MemoryExecutions:
@@ -47,23 +47,39 @@ class MemoryExecutions:
 
     def search(
         self,
+        query: ExecutionQuery = EVERY,
         *,
-        namespace: str | None = None,
-        flow_id: str | None = None,
-        states: Sequence[State] = (),
+        order: Sequence[Order] = NEWEST,
         limit: int = 10,
         offset: int = 0,
-    ) -> tuple[Sequence[ExecutionSummary], int]:
-        """See `Executions.search`."""
-        found = [
-            summary
-            for summary in self._all()
-            if (namespace is None or is_within(summary.namespace, namespace))
-            and (flow_id is None or summary.flow_id == flow_id)
-            and (not states or summary.state in states)
-        ]
-        found.sort(key=lambda summary: (summary.start, summary.id), reverse=True)
-        return found[offset : offset + limit], len(found)
+        after: str = "",
+    ) -> ExecutionPage:
+        """See `Executions.search`. The cursor is the last start and id."""
+        found = in_order([summary for summary in self._all() if query.matches(summary)], order)
+        begin = 0
+        if after:
+            start, _, execution_id = after.partition("~")
+            place = (datetime.fromisoformat(start), execution_id)
+            begin = sum((each.start, each.id) >= place for each in found)
+        page = found[begin + offset : begin + offset + limit]
+        goes_on = tuple(order) == NEWEST and page and begin + offset + limit < len(found)
+        return ExecutionPage(
+            page, len(found), after=f"{page[-1].start:%Y-%m-%dT%H:%M:%S.%fZ}~{page[-1].id}" if goes_on else ""
+        )
+
+    def daily(self, query: ExecutionQuery) -> Sequence[DayTally]:
+        """See `Executions.daily`."""
+        groups: dict[tuple[date, str, str, State], list[float]] = {}
+        for each in self._all():
+            if query.matches(each):
+                key = (each.start.date(), each.namespace, each.flow_id, each.state)
+                seconds = groups.setdefault(key, [])
+                seconds.append((each.end - each.start).total_seconds() if each.end is not None else -1.0)
+        tallies = []
+        for key, took in sorted(groups.items()):
+            ended = [seconds for seconds in took if seconds >= 0] or [0.0]
+            tallies.append(DayTally(*key, len(took), sum(ended), min(ended), max(ended)))
+        return tallies
 
     def delete(self, execution_id: str) -> None:
         """See `Executions.delete`."""

@@ -52,6 +52,15 @@ class MemoryFlows:
             if not flow.deleted and (not namespace_prefix or is_within(flow.namespace, namespace_prefix))
         ]
 
+    def names(self, namespace_prefix: str = "") -> Sequence[tuple[str, str]]:
+        """See `Flows.names`."""
+        return [(flow.namespace, flow.id) for flow in MemoryFlows.list(self, namespace_prefix)]
+
+    def latest(self, names: Sequence[tuple[str, str]]) -> Sequence[FlowSource]:
+        """See `Flows.latest`."""
+        found = [self.get(*name) for name in names]
+        return [flow for flow in found if flow is not None and not flow.deleted]
+
     def delete(self, namespace: str, flow_id: str, now: datetime) -> bool:
         """See `Flows.delete`."""
         with self._lock:

@@ -65,6 +65,11 @@ class MemoryJournal:
             self._entries.pop(execution_id, None)
             self._snapshots.pop(execution_id, None)
 
+    def is_purged(self, execution_id: str) -> bool:
+        """See `Journal.is_purged`."""
+        with self._lock:
+            return execution_id in self._purged
+
     def behind(self, executions: Executions) -> Iterator[str]:
         """Yield the executions whose summary does not reflect their last entry, or is missing."""
         with self._lock:

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from datetime import datetime
 from typing import Generic, TypeVar
 
-from headrace_engine.ports import Level, LogLine, MetricPoint
+from headrace_engine.ports import Level, LogLine, LogPage, LogQuery, MetricPoint
 
 T = TypeVar("T", LogLine, MetricPoint)
 
@@ -28,6 +28,10 @@ class _Batches(Generic[T]):
         with self._lock:
             batches = list(self._batches.get(execution_id, {}).values())
         return sorted((item for batch in batches for item in batch), key=lambda item: item.timestamp)
+
+    def all(self) -> list[T]:
+        with self._lock:
+            return [item for batches in self._batches.values() for batch in batches.values() for item in batch]
 
     def remove(self, execution_id: str, matches: Callable[[T], bool]) -> int:
         with self._lock:
@@ -52,6 +56,11 @@ class MemoryLogs:
         """See `Logs.append`."""
         self._lines.append(execution_id, batch, lines)
 
+    def append_all(self, execution_id: str, batches: Mapping[str, Sequence[LogLine]]) -> None:
+        """See `Logs.append_all`."""
+        for batch, lines in batches.items():
+            self._lines.append(execution_id, batch, lines)
+
     def fetch(
         self,
         execution_id: str,
@@ -69,6 +78,12 @@ class MemoryLogs:
             and (task_run_id is None or line.task_run_id == task_run_id)
         ]
 
+    def search(self, query: LogQuery, *, limit: int = 10, offset: int = 0, descending: bool = True) -> LogPage:
+        """See `Logs.search`."""
+        found = [line for line in self._lines.all() if query.matches(line)]
+        found.sort(key=lambda line: line.timestamp, reverse=descending)
+        return LogPage(found[offset : offset + limit], len(found))
+
     def purge(
         self,
         execution_id: str,
@@ -76,16 +91,13 @@ class MemoryLogs:
         levels: Sequence[Level] = (),
         start: datetime | None = None,
         end: datetime | None = None,
+        task_id: str | None = None,
+        task_run_id: str | None = None,
+        attempt: int | None = None,
     ) -> int:
         """See `Logs.purge`."""
-        return self._lines.remove(
-            execution_id,
-            lambda line: (
-                (not levels or line.level in levels)
-                and (start is None or line.timestamp >= start)
-                and (end is None or line.timestamp <= end)
-            ),
-        )
+        query = LogQuery(("",), None, execution_id, task_id, task_run_id, attempt, tuple(levels), start, end)
+        return self._lines.remove(execution_id, query.matches)
 
     def delete(self, execution_id: str) -> None:
         """See `Logs.delete`."""
@@ -102,9 +114,23 @@ class MemoryMetrics:
         """See `Metrics.append`."""
         self._points.append(execution_id, batch, points)
 
+    def append_all(self, execution_id: str, batches: Mapping[str, Sequence[MetricPoint]]) -> None:
+        """See `Metrics.append_all`."""
+        for batch, points in batches.items():
+            self._points.append(execution_id, batch, points)
+
     def fetch(self, execution_id: str) -> Sequence[MetricPoint]:
         """See `Metrics.fetch`."""
         return list(self._points.items(execution_id))
+
+    def of_flow(self, namespace: str, flow_id: str, *, since: datetime, until: datetime) -> Sequence[MetricPoint]:
+        """See `Metrics.of_flow`."""
+        found = [
+            point
+            for point in self._points.all()
+            if (point.namespace, point.flow_id) == (namespace, flow_id) and since <= point.timestamp <= until
+        ]
+        return sorted(found, key=lambda point: point.timestamp)
 
     def delete(self, execution_id: str) -> None:
         """See `Metrics.delete`."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 from headrace_engine.model.ids import new_id
 from headrace_engine.ports import NotFoundError, PortError
@@ -21,6 +21,10 @@ class MemorySecrets:
             return self._values[key.upper()]
         except KeyError:
             raise NotFoundError(f"Cannot find secret for key '{key}'.") from None
+
+    def names(self, namespace: str) -> Sequence[str]:  # noqa: ARG002  # as above
+        """See `Secrets.names`."""
+        return sorted(self._values)
 
 
 class MemoryCipher:

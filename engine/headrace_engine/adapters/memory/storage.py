@@ -47,6 +47,16 @@ class MemoryStorage:
         with self._lock:
             return [self._files[uri][0] for uri in sorted(self._files) if uri.startswith(folder)]
 
+    def children(self, folder: str) -> tuple[Sequence[StoredFile], Sequence[str]]:
+        """See `Storage.children`."""
+        root = SCHEME + "".join(f"{part}/" for part in folder_parts(folder))
+        below = self.list(folder)
+        names = {file.uri[len(root) :].partition("/")[::2] for file in below}
+        return (
+            [file for file in below if "/" not in file.uri[len(root) :]],
+            sorted({name for name, rest in names if rest}),
+        )
+
     def delete(self, uri: str) -> bool:
         """See `Storage.delete`."""
         file_parts(uri)

@@ -5,14 +5,14 @@ from __future__ import annotations
 import base64
 import io
 import tempfile
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from datetime import datetime
 from typing import Any, BinaryIO, NoReturn
 
 import msgspec
 
 from headrace_engine.adapters.remote.client import AttemptClient
-from headrace_engine.ports import Level, LogLine, MetricPoint, NotFoundError, PortError, StoredFile
+from headrace_engine.ports import Level, LogLine, LogPage, LogQuery, MetricPoint, NotFoundError, PortError, StoredFile
 
 _IN_MEMORY = 8 * 1024 * 1024
 
@@ -56,6 +56,10 @@ class RemoteStorage:
         """See `Storage.list`."""
         return msgspec.convert(self._client.ask("list", uri=prefix)["files"], list[StoredFile])
 
+    def children(self, folder: str) -> tuple[Sequence[StoredFile], Sequence[str]]:
+        """See `Storage.children`; refused here."""
+        _refuse("look into folders")
+
     def delete(self, uri: str) -> bool:
         """See `Storage.delete`; refused here."""
         _refuse("delete files")
@@ -75,6 +79,11 @@ class RemoteLogs:
         """See `Logs.append`."""
         self._client.ask("logs", batch=batch, lines=list(lines))
 
+    def append_all(self, execution_id: str, batches: Mapping[str, Sequence[LogLine]]) -> None:
+        """See `Logs.append_all`."""
+        for batch, lines in batches.items():
+            self.append(execution_id, batch, lines)
+
     def fetch(
         self,
         execution_id: str,
@@ -86,6 +95,10 @@ class RemoteLogs:
         """See `Logs.fetch`; refused here."""
         _refuse("read logs")
 
+    def search(self, query: LogQuery, *, limit: int = 10, offset: int = 0, descending: bool = True) -> LogPage:
+        """See `Logs.search`; refused here."""
+        _refuse("read logs")
+
     def purge(
         self,
         execution_id: str,
@@ -93,6 +106,9 @@ class RemoteLogs:
         levels: Sequence[str] = (),
         start: datetime | None = None,
         end: datetime | None = None,
+        task_id: str | None = None,
+        task_run_id: str | None = None,
+        attempt: int | None = None,
     ) -> int:
         """See `Logs.purge`; refused here."""
         _refuse("purge logs")
@@ -112,8 +128,17 @@ class RemoteMetrics:
         """See `Metrics.append`."""
         self._client.ask("metrics", batch=batch, points=list(points))
 
+    def append_all(self, execution_id: str, batches: Mapping[str, Sequence[MetricPoint]]) -> None:
+        """See `Metrics.append_all`."""
+        for batch, points in batches.items():
+            self.append(execution_id, batch, points)
+
     def fetch(self, execution_id: str) -> Sequence[MetricPoint]:
         """See `Metrics.fetch`; refused here."""
+        _refuse("read metrics")
+
+    def of_flow(self, namespace: str, flow_id: str, *, since: datetime, until: datetime) -> Sequence[MetricPoint]:
+        """See `Metrics.of_flow`; refused here."""
         _refuse("read metrics")
 
     def delete(self, execution_id: str) -> None:

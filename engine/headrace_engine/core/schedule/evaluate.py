@@ -139,14 +139,20 @@ def execution_ended(
 
     The same end may be reported more than once, and the end of any execution of the trigger may be.
     """
-    started = tuple(start for start in state.started if start.execution_id != ended_id)
-    if len(started) < len(state.started):
-        state = replace(state, started=started)
-        state = state if started else _freed(state, at)
+    state = no_longer_runs(state, ended_id, at)
     known = state.enabled_since is not None and at <= state.enabled_since
     if outcome in trigger.stop_after and not known and not state.disabled:
         return set_disabled(state, at, disabled=True)
     return state
+
+
+def no_longer_runs(state: TriggerState, gone_id: str, at: datetime) -> TriggerState:
+    """Return the state after an execution is no longer waited for, however it ended. Evaluate it next."""
+    started = tuple(start for start in state.started if start.execution_id != gone_id)
+    if len(started) == len(state.started):
+        return state
+    state = replace(state, started=started)
+    return state if started else _freed(state, at)
 
 
 def unlocked(state: TriggerState, now: datetime) -> TriggerState:
@@ -179,15 +185,22 @@ def preview(
     *,
     existing: Container[datetime] = frozenset(),
     at_most: int = AT_MOST,
-) -> list[datetime]:
-    """Return the first dates from *start* to *end*, both included, that pass the conditions and are not *existing*."""
+    effort: int = EFFORT,
+) -> tuple[list[datetime], datetime | None]:
+    """Return the first dates from *start* to *end*, both included, that pass the conditions and are not *existing*.
+
+    And the date to go on from, when there may be more.
+    """
     dates: list[datetime] = []
+    budget = _Budget(effort)
     date = at_or_after(trigger.times, start)
-    while date is not None and date <= end and len(dates) < at_most:
+    while date is not None and date <= end:
+        if len(dates) == at_most or not budget.spend():
+            return dates, date
         if date not in existing and _passes(trigger, date):
             dates.append(date)
         date = trigger.times.after(date)
-    return dates
+    return dates, None
 
 
 def _made_busy(state: TriggerState, now: datetime, since: datetime, prompt: timedelta) -> TriggerState:
@@ -259,7 +272,7 @@ def _try(step: _Step, date: datetime, backfill: Backfill | None = None) -> bool:
     trigger = step.trigger
     cause = "" if backfill is None or backfill.missing_only else backfill.id
     made = execution_id(trigger.namespace, trigger.flow_id, trigger.id, date, cause)
-    step.starts.append(Start(made, date, backfill is not None, error))
+    step.starts.append(Start(made, date, backfill is not None, error, step.now))
     return True
 
 

@@ -73,6 +73,8 @@ class Start:
     """Whether it takes the inputs and labels of the trigger's backfill."""
     error: str | None = None
     """Why the conditions could not be evaluated: the execution is made, and is FAILED (reference §8.1)."""
+    called: datetime | None = None
+    """When it was called for."""
 
 
 @dataclass(frozen=True)

@@ -23,6 +23,7 @@ for _module in (
     "clock",
     "executions",
     "flows",
+    "identity",
     "journal",
     "kv",
     "logs",
@@ -42,6 +43,7 @@ from headrace_engine.testing.contract.claims import ClaimsContract  # noqa: E402
 from headrace_engine.testing.contract.clock import ClockContract  # noqa: E402
 from headrace_engine.testing.contract.executions import ExecutionsContract  # noqa: E402
 from headrace_engine.testing.contract.flows import FlowsContract  # noqa: E402
+from headrace_engine.testing.contract.identity import AuditContract, IdentityContract  # noqa: E402
 from headrace_engine.testing.contract.journal import JournalContract  # noqa: E402
 from headrace_engine.testing.contract.kv import KVContract  # noqa: E402
 from headrace_engine.testing.contract.logs import LogsContract, MetricsContract  # noqa: E402
@@ -51,12 +53,14 @@ from headrace_engine.testing.contract.storage import StorageContract  # noqa: E4
 from headrace_engine.testing.contract.triggers import TriggersContract  # noqa: E402
 
 __all__ = [
+    "AuditContract",
     "BusContract",
     "CipherContract",
     "ClaimsContract",
     "ClockContract",
     "ExecutionsContract",
     "FlowsContract",
+    "IdentityContract",
     "JournalContract",
     "KVContract",
     "LogsContract",

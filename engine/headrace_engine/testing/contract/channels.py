@@ -124,8 +124,8 @@ class BusContract(Contract):
             StateChange("x", "company.team", "flow", 3, 1, State.RUNNING, at(1), "every-morning", 4),
             StateChange("y", "Größe", "ünïcode", 1, 12, State.KILLED, at(2), None, 0),
         ]
-        for change in changes:
-            bus.publish(change)
+        bus.publish(*changes[:2])
+        bus.publish(changes[2])
         assert {(change.execution_id, change.number): change for change in heard()} == {
             (change.execution_id, change.number): change for change in changes
         }
@@ -134,3 +134,7 @@ class BusContract(Contract):
     def test_every_state_is_told(self, bus: Bus, heard: Heard, state: State) -> None:
         bus.publish(StateChange("x", "n", "f", 1, 0, state, START))
         assert {change.state for change in heard()} == {state}
+
+    def test_many_changes_are_told_together(self, bus: Bus, heard: Heard) -> None:
+        bus.publish(*(StateChange("x", "n", "f", 1, number, State.RUNNING, START) for number in range(25)))
+        assert {change.number for change in heard()} == set(range(25))

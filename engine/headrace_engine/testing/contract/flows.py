@@ -94,6 +94,31 @@ class FlowsContract(Contract):
         assert [flow.namespace for flow in flows.list("a")] == ["a", "a.b", "a.b.c", "a.bc"]
         assert list(flows.list("a%")) == []
 
+    def test_names_are_those_of_the_list(self, flows: Flows) -> None:
+        for namespace, flow_id in (("b", "x"), ("a", "y"), ("a", "x"), ("a.b", "z"), ("a-b", "x"), ("ab", "x")):
+            flows.save(namespace, flow_id, "one", START)
+        flows.save("a", "x", "two", at(1))
+        flows.delete("a", "y", at(2))
+        assert list(flows.names()) == [("a", "x"), ("a-b", "x"), ("a.b", "z"), ("ab", "x"), ("b", "x")]
+        assert list(flows.names("a")) == [("a", "x"), ("a.b", "z")]
+        assert list(flows.names("a.b")) == [("a.b", "z")]
+        assert list(flows.names("c")) == []
+
+    def test_latest_gives_those_asked_for_in_their_order(self, flows: Flows) -> None:
+        assert list(flows.latest([])) == []
+        for flow_id in ("x", "y", "z"):
+            flows.save("a", flow_id, "one", START)
+        second = flows.save("a", "x", "two", at(1))
+        flows.delete("a", "y", at(2))
+        asked = [("a", "z"), ("a", "y"), ("b", "x"), ("a", "x")]
+        assert list(flows.latest(asked)) == [FlowSource("a", "z", 1, "one", updated=START), second]
+
+    def test_latest_gives_many(self, flows: Flows) -> None:
+        names = [("a", f"f{n:03}") for n in range(120)]
+        for name in names:
+            flows.save(*name, "one", START)
+        assert [(flow.namespace, flow.id) for flow in flows.latest(names[::-1])] == names[::-1]
+
     def test_it_says_when_something_changed_last(self, flows: Flows) -> None:
         assert flows.changed() is None
         flows.save("a", "x", "one", START)

@@ -164,10 +164,13 @@ class JournalContract(Contract):
         assert journal.snapshot("x") is None
 
     def test_purge_is_idempotent_and_may_come_before_the_first_entry(self, journal: Journal) -> None:
+        journal.append(entry(0, execution_id="y"))
+        assert not journal.is_purged("x")
         journal.purge("x")
         journal.purge("x")
         with pytest.raises(PurgedError):
             journal.append(entry(0))
+        assert [journal.is_purged(each) for each in ("x", "y", "never")] == [True, False, False]
 
     def test_an_append_racing_with_a_purge_is_refused_or_removed(self, journal: Journal) -> None:
         outcomes = self.race(

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from datetime import datetime
 from functools import partial
 
-from headrace_engine.ports import Level, LogLine, Logs, MetricPoint, Metrics
+from headrace_engine.model.state import State
+from headrace_engine.ports import Executions, ExecutionSummary, Level, LogLine, LogQuery, Logs, MetricPoint, Metrics
 from headrace_engine.testing.contract.support import CONTENDERS, START, Contract, at
 
 
@@ -32,8 +34,82 @@ def messages(logs: Logs, execution_id: str = "x") -> list[str]:
     return [each.message for each in logs.fetch(execution_id)]
 
 
-class LogsContract(Contract):
-    """Needs the fixture ``logs: Logs``, empty."""
+class _LogSearch(Contract):
+    """Needs the fixtures ``logs: Logs`` and ``executions: Executions``, empty, of one store."""
+
+    @staticmethod
+    def fill(logs: Logs, executions: Executions) -> None:
+        """Put lines of four executions."""
+        flows = {"x0": ("a.b", "f"), "x1": ("a.b", "g"), "x2": ("ab", "f"), "x3": ("a", "f")}
+        for n, (execution_id, (namespace, flow_id)) in enumerate(flows.items()):
+            start = at(10 * n)
+            executions.put(
+                ExecutionSummary(execution_id, namespace, flow_id, 1, State.SUCCESS, 0, start, at(10 * n + 5))
+            )
+            lines = [
+                LogLine(execution_id, namespace, flow_id, at(10 * n + 1), Level.INFO, f"{n} began", "t", f"r{n}", 0),
+                LogLine(execution_id, namespace, flow_id, at(10 * n + 2), Level.ERROR, f"{n} went WRONG", "u", "s", 1),
+            ]
+            logs.append(execution_id, "batch", lines)
+
+    def found(self, logs: Logs, query: LogQuery) -> list[str]:
+        """Return the messages that *query* means, newest first."""
+        return [each.message for each in logs.search(query, limit=100).found]
+
+    def test_search_gives_pages_newest_first(self, logs: Logs, executions: Executions) -> None:
+        self.fill(logs, executions)
+        page = logs.search(LogQuery(), limit=3)
+        assert [each.message for each in page.found] == ["3 went WRONG", "3 began", "2 went WRONG"]
+        assert page.found[0].execution_id == "x3"
+        assert [each.message for each in logs.search(LogQuery(), limit=3, offset=6).found] == [
+            "0 went WRONG",
+            "0 began",
+        ]
+        oldest = logs.search(LogQuery(), limit=2, descending=False)
+        assert [each.message for each in oldest.found] == ["0 began", "0 went WRONG"]
+        assert logs.search(LogQuery()).total == 8
+
+    def test_search_by_flow_level_task_and_words(self, logs: Logs, executions: Executions) -> None:
+        self.fill(logs, executions)
+        assert self.found(logs, LogQuery(("a",), "f", levels=(Level.ERROR,))) == ["3 went WRONG", "0 went WRONG"]
+        assert self.found(logs, LogQuery(("a.b", "ab"), task_id="t")) == ["2 began", "1 began", "0 began"]
+        assert self.found(logs, LogQuery(words=("wrong", "went"), execution_id="x1")) == ["1 went WRONG"]
+        assert self.found(logs, LogQuery(task_run_id="r2")) == ["2 began"]
+        assert self.found(logs, LogQuery(("a",), attempt=1, words=("3",))) == ["3 went WRONG"]
+        assert self.found(logs, LogQuery(())) == []
+
+    def test_search_between_two_dates(self, logs: Logs, executions: Executions) -> None:
+        self.fill(logs, executions)
+        assert self.found(logs, LogQuery(since=at(11), until=at(21))) == ["2 began", "1 went WRONG", "1 began"]
+        assert self.found(logs, LogQuery(since=at(12), until=at(12))) == ["1 went WRONG"]
+
+
+class _MetricSearch(Contract):
+    """Needs the fixtures ``metrics: Metrics`` and ``executions: Executions``, empty, of one store."""
+
+    def test_the_points_of_a_flow(self, metrics: Metrics, executions: Executions) -> None:
+        for n, flow_id in enumerate(("f", "g", "f", "f")):
+            execution_id = f"x{n}"
+            executions.put(
+                ExecutionSummary(execution_id, "ns", flow_id, 1, State.SUCCESS, 0, at(10 * n), at(10 * n + 5))
+            )
+            points = [
+                MetricPoint(execution_id, "ns", flow_id, "t", "r", "counter", name, n, at(10 * n + place))
+                for place, name in enumerate(("rows", "bytes"))
+            ]
+            metrics.append(execution_id, "batch", points)
+        found = metrics.of_flow("ns", "f", since=at(1), until=at(30))
+        assert [(each.execution_id, each.name) for each in found] == [
+            ("x0", "bytes"),
+            ("x2", "rows"),
+            ("x2", "bytes"),
+            ("x3", "rows"),
+        ]
+        assert list(metrics.of_flow("n", "f", since=START, until=at(100))) == []
+
+
+class LogsContract(_LogSearch):
+    """Needs the fixtures ``logs: Logs`` and ``executions: Executions``, empty, of one store."""
 
     def test_lines_are_read_back_as_written(self, logs: Logs) -> None:
         full = LogLine("x", "ns", "f", START, Level.WARN, "Ü\n\0two", "task", "task-run", 3)
@@ -54,6 +130,20 @@ class LogsContract(Contract):
         logs.append("x", "batch", [line("one"), line("two", at(1))])
         logs.append("x", "batch", [line("one"), line("two", at(1)), line("three", at(2))])
         assert messages(logs) == ["one", "two"]
+
+    def test_batches_that_come_together_are_those_that_come_alone(self, logs: Logs) -> None:
+        """Whoever takes over appends what may be there already, put together as it pleases."""
+        lines = {f"#{n}": [line(f"a {n}", at(n)), line(f"b {n}", at(n))] for n in range(12)}
+        logs.append_all("x", {name: lines[name] for name in ("#0", "#1", "#2")})
+        logs.append("x", "#1", lines["#1"])
+        logs.append_all("x", {name: lines[name] for name in ("#1", "#2", "#3", "#4")})
+        logs.append_all("x", lines)
+        logs.append_all("x", {})
+        assert [each.message for each in logs.fetch("x")] == [f"{word} {n}" for n in range(12) for word in "ab"]
+        assert logs.purge("x", start=at(2), end=at(3)) == 4
+        assert [each.message for each in logs.fetch("x")] == [
+            f"{word} {n}" for n in range(12) if n not in (2, 3) for word in "ab"
+        ]
 
     def test_executions_have_batches_of_their_own(self, logs: Logs) -> None:
         logs.append("x", "batch", [line("of x")])
@@ -94,6 +184,15 @@ class LogsContract(Contract):
         assert logs.purge("x") == 3
         assert (messages(logs), messages(logs, "x1")) == ([], ["other"])
 
+    def test_purge_of_a_task_run_or_an_attempt(self, logs: Logs) -> None:
+        lines = [line("1", at(1), task_run_id="a1"), line("2", at(2), task_run_id="a2"), line("3", at(3), task_id="b")]
+        logs.append("x", "a", [*lines, replace(line("4", at(4), task_run_id="a2"), attempt=1)])
+        assert logs.purge("x", task_run_id="a2", attempt=0) == 1
+        assert messages(logs) == ["1", "3", "4"]
+        assert logs.purge("x", task_id="b") == 1
+        assert logs.purge("x", task_run_id="a1", levels=[Level.ERROR]) == 0
+        assert messages(logs) == ["1", "4"]
+
     def test_fetch_from_a_level_up(self, logs: Logs) -> None:
         logs.append("x", "batch", [line(level, at(level.rank), level=level) for level in Level])
         assert [each.level for each in logs.fetch("x", min_level=Level.WARN)] == [Level.WARN, Level.ERROR]
@@ -127,8 +226,8 @@ class LogsContract(Contract):
         assert (messages(logs, "x"), messages(logs, "x1")) == ([], ["of x1"])
 
 
-class MetricsContract(Contract):
-    """Needs the fixture ``metrics: Metrics``, empty."""
+class MetricsContract(_MetricSearch):
+    """Needs the fixtures ``metrics: Metrics`` and ``executions: Executions``, empty, of one store."""
 
     def test_points_are_read_back_as_written(self, metrics: Metrics) -> None:
         counter = MetricPoint("x", "ns", "f", "task", "task-run", "counter", "rows", 1e15, START, {"table": "größe"})

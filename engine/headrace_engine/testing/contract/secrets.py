@@ -24,6 +24,10 @@ class SecretsContract(Contract):
     def test_keys_are_not_case_sensitive(self, secrets: Secrets, key: str) -> None:
         assert secrets.get("company.team", key) == SECRETS["API_KEY"]
 
+    def test_the_names_are_told(self, secrets: Secrets) -> None:
+        assert {"API_KEY", "MULTI"} <= set(secrets.names("company.team"))
+        assert list(secrets.names("company.team")) == sorted(secrets.names("company.team"))
+
     def test_a_missing_secret_is_an_error_that_names_it(self, secrets: Secrets) -> None:
         with pytest.raises(NotFoundError, match="MISSING"):
             secrets.get("company.team", "MISSING")

@@ -127,6 +127,27 @@ class StorageContract(Contract):
         assert uris(storage, "kestra:///nothing") == []
         assert [file.size for file in storage.list("kestra:///a/b")] == [9, 9, 13]
 
+    def test_children_are_what_lies_directly_in_a_folder(self, storage: Storage) -> None:
+        for path in ("a/b/2.txt", "a/b/1.txt", "a/b/c/d/3.txt", "a/b/c.txt", "a/bc/4.txt", "a/b.txt", "z"):
+            storage.put(f"kestra:///{path}", path.encode())
+        for folder in ("kestra:///a/b", "kestra:///a/b/"):
+            files, folders = storage.children(folder)
+            assert [(file.uri, file.size) for file in files] == [
+                ("kestra:///a/b/1.txt", 9),
+                ("kestra:///a/b/2.txt", 9),
+                ("kestra:///a/b/c.txt", 9),
+            ]
+            assert list(folders) == ["c"]
+        files, folders = storage.children("kestra:///a")
+        assert [file.uri for file in files] == ["kestra:///a/b.txt"]
+        assert list(folders) == ["b", "bc"]
+        files, folders = storage.children("kestra:///")
+        assert [file.uri for file in files] == ["kestra:///z"]
+        assert list(folders) == ["a"]
+        for nothing in ("kestra:///nothing", "kestra:///z", "kestra:///z/y"):
+            files, folders = storage.children(nothing)
+            assert (list(files), list(folders)) == ([], [])
+
     def test_delete_says_whether_the_file_was_there(self, storage: Storage) -> None:
         other = "kestra:///company/team/other"
         storage.put(URI, b"data")
@@ -168,6 +189,8 @@ class StorageContract(Contract):
             storage.stat(uri)
         with pytest.raises(ValueError, match="internal storage"):
             storage.list(uri)
+        with pytest.raises(ValueError, match="internal storage"):
+            storage.children(uri)
         with pytest.raises(ValueError, match="internal storage"):
             storage.delete(uri)
         with pytest.raises(ValueError, match="internal storage"):

@@ -13,7 +13,7 @@ from headrace_engine.core.task_run import TaskRun
 from headrace_engine.engine import Engine, UnsupportedError
 from headrace_engine.expressions import ExpressionError, truthy
 from headrace_engine.model.attempt import AttemptResult, Payload
-from headrace_engine.model.definition import Concurrency, FlowDefinition
+from headrace_engine.model.definition import FlowDefinition
 from headrace_engine.model.state import State
 from headrace_engine.prepare import Prepared
 from headrace_engine.testing.flow_tests.rendering import render
@@ -63,10 +63,6 @@ class FixtureAnswerer:
     def broken_sla(self, state: ExecutionState, now: datetime) -> str | None:
         """See Preparer.broken_sla."""
         return self._inner.broken_sla(state, now)
-
-    def concurrency_of(self, namespace: str, flow_id: str) -> Concurrency | None:
-        """See Preparer.concurrency_of."""
-        return self._inner.concurrency_of(namespace, flow_id)
 
     def child_result(self, state: ExecutionState, reply: Reply, now: datetime) -> AttemptResult:
         """See Preparer.child_result."""

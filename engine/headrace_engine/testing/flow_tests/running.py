@@ -39,7 +39,7 @@ LONGEST = timedelta(days=366)
 """An execution that has not ended after so much (virtual) time is given up."""
 MOST_TIMERS = 20_000
 """And one that waits for so many timers: a loop whose condition never holds."""
-_MASKED = "******"
+_MASKED = "********"
 
 
 @dataclass(frozen=True, slots=True)
@@ -131,8 +131,8 @@ class _Run:
         except (FixtureError, _NotEndedError) as error:
             errors.append(str(error))
         execution_id = next(reversed(self.answerer.executions), self.first)
-        state = self.runtime.state(execution_id)
-        if not state.exists:  # a fixture of its first step cannot be used
+        state = self.runtime.executor.load(execution_id)
+        if state is None:  # a fixture of its first step cannot be used
             return _broken(self.case, *errors)
         outcome = self.runtime.outcome(execution_id)
         assertions = [] if errors else [result for each in self.case.assertions for result in self._check(each, state)]

@@ -109,12 +109,13 @@ class Gate:
         every = _READ_KINDS if method in _READS else AT_CALLS
         is_sure = self._name in _SURE
         has_batches = name in {"logs.append", "metrics.append"}
+        keeps = name in {"logs.append_all", "metrics.append_all"}
 
         def through(*arguments: Any, **named: Any) -> Any:
             invocation = getcurrent()
             if not isinstance(invocation, Invocation):
                 return target(*arguments, **named)
-            is_kept = has_batches and arguments[1].startswith("#")
+            is_kept = keeps or (has_batches and arguments[1].startswith("#"))
             kinds = _SURE_KINDS if is_sure and invocation.world.scenario.compares and not is_kept else every
             return _pass(invocation, name, kinds, lambda: target(*arguments, **named))
 

@@ -14,7 +14,7 @@ class Invariant(StrEnum):
     ONE_RESULT = "an attempt has one result, and a task run one that counts"
     JOURNAL = "a journal has every seq once, in order, and no entry changes"
     FOLD = "every state an executor holds is the fold of the journal so far"
-    SLOTS = "no slot is leaked or overfilled, none is idle while somebody waits"
+    SLOTS = "no slot is overfilled, none is idle while somebody waits; one left with an ended execution counts as free"
     COMMANDS = "every command that was decided has gone out, and none is left at the end"
     SUMMARY = "a summary is that of the folded journal"
     ONE_CAUSE = "a cause starts one execution"

@@ -63,6 +63,10 @@ class NextJournal:
         """See Journal.purge."""
         self._journal.purge(execution_id)
 
+    def is_purged(self, execution_id: str) -> bool:
+        """See Journal.is_purged."""
+        return self._journal.is_purged(execution_id)
+
 
 class NextMailbox:
     """A mailbox as the next version uses it; implements Mailbox."""

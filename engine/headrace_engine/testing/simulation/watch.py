@@ -38,7 +38,7 @@ if TYPE_CHECKING:
     from headrace_engine.testing.simulation.gate import Invocation
     from headrace_engine.testing.simulation.world import World
 
-_ID = re.compile(r"(?<![0-9A-Za-z])[0-9A-Za-z]{22}(?![0-9A-Za-z])(?:/\d+(?=/))?")
+_ID = re.compile(r"(?<![0-9A-Za-z])[0-9A-Za-z]{22}(?![0-9A-Za-z])(?:/\d+(?=/))?|(?<=sealed-sim-)\d+")
 _INSTANT = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d(?::\d\d(?:\.\d+)?)?(?:Z|[+-]\d\d:\d\d)?")
 MOST_ENTRIES = 600
 _SKEW = timedelta(seconds=7)
@@ -276,7 +276,8 @@ class Watch:
             case AttemptReported():
                 self.issued("reply", (execution_id, message.task_run_id, message.number, None))
                 claim = self.world.stores.claims.get(AttemptId(execution_id, message.task_run_id, message.number))
-                if claim is not None and claim.owner and claim.result is None:
+                is_kept = execution_id not in self.purged  # a report may be under way while its execution is purged
+                if is_kept and claim is not None and claim.owner and claim.result is None:
                     self.violated(Invariant.ONE_RESULT, f"attempt {message.number} is reported before it is written")
             case ItemReported():
                 self.issued("reply", (execution_id, message.task_run_id, message.number, message.index))
@@ -409,9 +410,10 @@ class Watch:
                 yield flow_id, ", ".join(map(self.world.name_of, queued))
 
     def _going(self, holders: Iterable[str]) -> set[str]:
-        """Return those of *holders* that have not ended."""
+        """Return those of *holders* that have not ended, nor left their slot."""
         states = {each: self.states.get(each) for each in holders}
-        return {each for each, state in states.items() if state is None or not state.state.is_terminal}
+        left = {each for each, state in states.items() if state is not None and state.slot_left}
+        return {each for each, state in states.items() if state is None or not state.state.is_terminal} - left
 
     def _check_held(self) -> None:
         """What warm executors hold is a prefix of the journal."""
@@ -462,7 +464,7 @@ class Watch:
 
 
 def renamed(value: Any) -> str:
-    """Return a value as text without the ids and instants in it, which differ from run to run."""
+    """Return a value as text without the ids, seals and instants in it, which differ from run to run."""
     return _INSTANT.sub("<instant>", _ID.sub("<id>", value if isinstance(value, str) else repr(value)))
 
 
@@ -478,7 +480,8 @@ def _is_wanted(state: ExecutionState, command: Command) -> bool:
 
 
 def _goes_on(state: ExecutionState) -> bool:
-    return not state.state.is_terminal and state.state not in (State.CREATED, State.QUEUED, State.RESTARTED)
+    waits = (State.CREATED, State.QUEUED, State.RESTARTED)
+    return not state.state.is_terminal and state.state not in waits and not state.slot_left
 
 
 def _named(event: Event) -> tuple[str, ...]:

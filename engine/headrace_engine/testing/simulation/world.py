@@ -563,6 +563,9 @@ class World:
         # One that is due already takes a moment: a machine whose clock is behind sets it again and again.
         self.at(max(due, self.after(0.5)), lambda: self._ring(execution_id, key))
 
+    def wake_trigger(self, namespace: str, flow_id: str, trigger_id: str, due: datetime) -> None:
+        """See Timers.wake_trigger. No schedule is simulated here: `tests/crash/test_schedules.py` has theirs."""
+
     def _ring(self, execution_id: str, key: str) -> None:
         self.counts["message TimerFired"] += 1
         self._post(execution_id, encode_message(TimerFired(key)), 0.0)
@@ -625,8 +628,12 @@ class World:
 
         self.at(self.after(1 + 100 * measure), tell)
 
-    def publish(self, change: StateChange) -> None:
+    def publish(self, *changes: StateChange) -> None:
         """See Bus.publish."""
+        for change in changes:
+            self._publish(change)
+
+    def _publish(self, change: StateChange) -> None:
         self.watch.issued("publish", (change.execution_id, change.number))
         fault = self.chance.strike(f"bus {self.name_of(change.execution_id)}", FaultKind.DELAY, FaultKind.DOUBLE)
         if fault is not None:
