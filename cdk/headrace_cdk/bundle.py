@@ -3,6 +3,10 @@
 Libraries come as wheels for the function's architecture and Python, in the versions that are installed here: what was
 tested is what is shipped. `boto3` is not packed: Lambda brings it, and with it a bundle would be half as large again;
 what we use of it has been there for years. A bundle is made again when anything that goes into it has changed.
+
+Beside what a cold start imports lies its bytecode, if a Python of the function's version is installed on this machine:
+Lambda's folder is read-only, so each cold start would compile it anew. Lambda uses it unseen (PEP 552); whoever changes
+a file in a bundle must remove its bytecode.
 """
 
 from __future__ import annotations
@@ -11,14 +15,16 @@ import contextlib
 import hashlib
 import importlib.util
 import json
+import logging
 import os
 import pickle
 import re
 import shutil
 import subprocess
+import sys
 import tempfile
 import zipfile
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
 from functools import cached_property
@@ -29,14 +35,50 @@ import uv
 
 DISTRIBUTION = "headrace"
 PACKAGES = ("headrace_engine", "headrace_functions", "headrace_runners", "headrace_tasks")
-_RECIPE = 2
+FOR_SCRIPTS = "for_scripts"
+"""The folder in a bundle that `headrace_functions.script` puts on the search path of people's code, and of no other."""
+_RECIPE = 4
 """Raised when the same sources and libraries are packed differently."""
 
-_COMMAND_LINE = frozenset({"click", "rich"})
+_COMMAND_LINE = frozenset({"click", "rich", "uvicorn"})
 _OF_THE_RUNTIME = ("boto3", "botocore", "s3transfer")
-# jsonconversion is for a module of amazon.ion that is not imported, and takes numpy along: 15 MB.
-_UNUSED = ("jsonconversion", "numpy")
+# jsonconversion is for a module of amazon.ion that is not imported, and takes numpy along: 15 MB. pycparser is for who
+# declares C functions at run time.
+_UNUSED = ("jsonconversion", "numpy", "pycparser")
+_UNUSED_UTILITIES = (
+    "auth_alpha",
+    "batch",
+    "data_classes",
+    "feature_flags",
+    "idempotency",
+    "kafka",
+    "parameters",
+    "parser",
+)
+_UNUSED_FOLDERS = (
+    "aws_lambda_powertools/event_handler",
+    *(f"aws_lambda_powertools/utilities/{name}" for name in _UNUSED_UTILITIES),
+    "cffi",  # what was made with it needs _cffi_backend only
+)
+"""Parts of libraries that we do not use, and what we use does not import."""
 _LEFT_OUT = frozenset({"__pycache__", "test", "tests", "testing"})
+_UNPACKED = "/var/task"
+"""Where Lambda unpacks a bundle."""
+_VERSION = "import sys; print('%d.%d' % sys.version_info[:2], sys.implementation.name)"
+_COMPILE = """
+import json, os, py_compile, sys
+folder, unpacked = sys.argv[1:]
+mode = py_compile.PycInvalidationMode.UNCHECKED_HASH
+for name in json.load(sys.stdin):
+    path = os.path.join(folder, name)
+    py_compile.compile(path, dfile=os.path.join(unpacked, name), doraise=True, invalidation_mode=mode)
+"""
+_START = """
+import importlib, json, sys
+for name in ("executor", "triggers", "worker", "script", "api"):
+    importlib.import_module("headrace_functions." + name)
+print(json.dumps(sorted(sys.modules)))
+"""
 _ENTRY_POINTS = "[headrace.tasks]"
 _GLIBC = "2_34"
 """Of Amazon Linux 2023, on which Lambda runs Python from 3.12 on."""
@@ -66,6 +108,9 @@ _LOCALE_SECTIONS_UNUSED = frozenset(
 )
 
 
+_log = logging.getLogger(__name__)
+
+
 class BundleError(Exception):
     """The code cannot be packed; the message ends with what the packer said."""
 
@@ -74,16 +119,21 @@ class Bundle(StrEnum):
     """What is packed together, named after who runs it."""
 
     PLATFORM = "platform"
-    """All functions but `worker`; `script`, too, which reads jobs and runs processes: one upload for four."""
+    """All functions but these: one upload for four."""
     WORKER = "worker"
     """The same, with the databases' drivers."""
+    SCRIPT = "script"
+    """The same, and beside it what people's code may import. The function itself does not see it."""
 
 
 _EXTRAS: Mapping[Bundle, tuple[str, ...]] = {
     Bundle.PLATFORM: ("aws",),
     Bundle.WORKER: ("aws", "duckdb", "postgresql"),
+    Bundle.SCRIPT: ("aws",),
 }
 """The extras of the distribution whose libraries a bundle holds beside those that everything needs."""
+_FOR_SCRIPTS: Mapping[Bundle, tuple[str, ...]] = {Bundle.SCRIPT: ("kestra>=0.20",)}
+"""What the processes that `script` starts can import. It lies in a folder of its own, all it needs with it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -108,7 +158,16 @@ class Target:
 class Bundler:
     """Makes bundles for *target*, and keeps them in *cache*; *plugins* are requirements of packages to pack as well."""
 
-    def __init__(self, target: Target, cache: Path, plugins: Sequence[str] = ()) -> None:
+    def __init__(
+        self,
+        target: Target,
+        cache: Path,
+        plugins: Sequence[str] = (),
+        *,
+        find_python: Callable[[str], str | None] | None = None,
+    ) -> None:
+        """Take the target; find_python returns an interpreter of a version (3.13), or None (`installed_python`)."""
+        self._find_python = find_python or installed_python
         self._target = target
         self._cache = cache
         self._plugins = tuple(plugins)
@@ -124,7 +183,13 @@ class Bundler:
         with _partial(path) as partial:
             # Libraries seldom change, and take long to compress.
             shutil.copyfile(self._libraries(bundle, libraries), partial)
-            _add_to_zip(partial, [*self._sources, *_distribution_files()])
+            with tempfile.TemporaryDirectory(dir=self._cache) as folder:
+                for name, source in self._sources:
+                    copy = Path(folder, name)
+                    copy.parent.mkdir(parents=True, exist_ok=True)
+                    shutil.copyfile(source, copy)
+                compiled = self._compile(Path(folder), [name for name, _ in self._sources])
+                _add_to_zip(partial, [*self._sources, *compiled, *_distribution_files()])
         for older in self._cache.glob(f"{stem}*.zip"):
             if older != path:
                 older.unlink(missing_ok=True)
@@ -137,8 +202,11 @@ class Bundler:
     # -- Libraries ----------------------------------------------------------------------------------
 
     def _library_key(self, bundle: Bundle) -> str:
-        recipe = [_RECIPE, self._target.platform, self._target.python, sorted(_LOCALE_SECTIONS_UNUSED), _UNUSED]
-        return _digest([recipe, self.requirements(bundle), _installed()])[:16]
+        recipe = [
+            *(_RECIPE, self._target.platform, self._target.python, self._python is not None),
+            *(sorted(_LOCALE_SECTIONS_UNUSED), _UNUSED, _UNUSED_FOLDERS),
+        ]
+        return _digest([recipe, self.requirements(bundle), _FOR_SCRIPTS.get(bundle, ()), _installed()])[:16]
 
     def _libraries(self, bundle: Bundle, key: str) -> Path:
         """Return a zip file with the bundle's libraries; bundles that need the same share it."""
@@ -146,11 +214,61 @@ class Bundler:
         if not path.exists():
             with _partial(path) as partial, tempfile.TemporaryDirectory(dir=self._cache) as folder:
                 self._install(self.requirements(bundle), Path(folder))
+                if for_scripts := _FOR_SCRIPTS.get(bundle):
+                    self._install(for_scripts, Path(folder, FOR_SCRIPTS))
                 _thin_out(Path(folder))
-                _add_to_zip(partial, _files_below(Path(folder)))
+                files = _files_below(Path(folder))
+                compiled = self._compile(Path(folder), [name for name, _ in files])
+                _add_to_zip(partial, [*files, *compiled])
         return path
 
-    def _install(self, requirements: Sequence[str], folder: Path) -> None:
+    # -- Bytecode -----------------------------------------------------------------------------------
+
+    @cached_property
+    def _python(self) -> str | None:
+        """An interpreter whose bytecode the function's runtime understands, if this machine has one."""
+        found = self._find_python(self._target.python)
+        if found is None:
+            _log.warning(
+                "No Python %s is installed here: the functions are packed without bytecode, and start more slowly",
+                self._target.python,
+            )
+        return found
+
+    @cached_property
+    def _modules_at_start(self) -> frozenset[str]:
+        """The modules that the functions import before their first event. Raises BundleError."""
+        command = [sys.executable, "-W", "ignore", "-c", _START]
+        environment = {**os.environ, "PYTHONPATH": os.pathsep.join(filter(None, sys.path))}
+        done = subprocess.run(command, capture_output=True, text=True, check=False, env=environment)  # noqa: S603
+        if done.returncode:
+            raise BundleError(f"The functions cannot be imported here:\n{done.stderr.strip()}")
+        return frozenset(json.loads(done.stdout))
+
+    def _compile(self, folder: Path, names: Sequence[str]) -> list[tuple[str, Path]]:
+        """Compile what of these files below *folder* is soon imported; return the bytecode's files.
+
+        That is what a cold start imports, task types, and what is there for scripts. The same sources give the same
+        bytes.
+        """
+        if self._python is None:
+            return []
+        wanted = self._modules_at_start
+        names = [
+            name
+            for name in names
+            if (module := _module(name)) in wanted or module.partition(".")[0] in ("headrace_tasks", FOR_SCRIPTS)
+        ]
+        command = [self._python, "-s", "-S", "-W", "ignore", "-c", _COMPILE, str(folder), _UNPACKED]
+        environment = {"PYTHONHASHSEED": "0"}  # the order of a set's items stands in the bytecode
+        done = subprocess.run(  # noqa: S603  # the interpreter that was found, and our program
+            command, input=json.dumps(names), capture_output=True, text=True, check=False, env=environment
+        )
+        if done.returncode:
+            raise BundleError(f"The code for {self._target} cannot be compiled:\n{done.stderr.strip()}")
+        return sorted((path.relative_to(folder).as_posix(), path) for path in folder.rglob("*.pyc"))
+
+    def _install(self, requirements: Iterable[str], folder: Path) -> None:
         with tempfile.TemporaryDirectory() as lists:
             constraints, excludes = Path(lists, "constraints.txt"), Path(lists, "excludes.txt")
             constraints.write_text("\n".join(_installed()), encoding="utf-8")
@@ -180,6 +298,36 @@ class Bundler:
     def _sources_key(self) -> str:
         files = [[name, hashlib.sha256(path.read_bytes()).hexdigest()] for name, path in self._sources]
         return _digest([*files, *_distribution_files()])
+
+
+def installed_python(version: str) -> str | None:
+    """Return a CPython of *version* (3.13) that is installed here; nothing is downloaded."""
+    return next(filter(lambda path: _is_python(path, version), _pythons(version)), None)
+
+
+def _pythons(version: str) -> Iterator[str]:
+    yield sys.executable
+    if (on_path := shutil.which(f"python{version}")) is not None:
+        yield on_path
+    find = [uv.find_uv_bin(), "python", "find", "--no-config", "--no-python-downloads", "--no-project", version]
+    done = subprocess.run(find, capture_output=True, text=True, check=False)  # noqa: S603  # uv, and our list
+    if done.returncode == 0:
+        yield done.stdout.strip()
+    pyenv = Path(os.environ.get("PYENV_ROOT") or Path.home() / ".pyenv")  # its shims know the chosen versions only
+    yield from map(str, sorted(pyenv.glob(f"versions/{version}*/bin/python{version}"), reverse=True))
+
+
+def _is_python(path: str, version: str) -> bool:
+    try:
+        done = subprocess.run([path, "-I", "-c", _VERSION], capture_output=True, text=True, check=False)  # noqa: S603
+    except OSError:
+        return False
+    return done.stdout.split() == [version, "cpython"]
+
+
+def _module(name: str) -> str:
+    """Return the module that a file in a bundle is."""
+    return name.removesuffix(".py").removesuffix("/__init__").replace("/", ".") if name.endswith(".py") else ""
 
 
 def _location(package: str) -> Path:
@@ -232,7 +380,8 @@ def _thin_out(folder: Path) -> None:
                 _thin_out_metadata(path)
         elif path.suffix in (".pyc", ".pyi", ".c", ".h", ".pyx", ".pxd") or path.name in (".lock", "py.typed"):
             path.unlink(missing_ok=True)
-    shutil.rmtree(folder / "bin", ignore_errors=True)
+    for name in ("bin", *_UNUSED_FOLDERS):
+        shutil.rmtree(folder / name, ignore_errors=True)
     for locale in (folder / "babel" / "locale-data").glob("*.dat"):
         # As trustworthy as the library's code, which came in the same wheel.
         sections = pickle.loads(locale.read_bytes())  # noqa: S301
@@ -272,7 +421,7 @@ def _add_to_zip(target: Path, files: Iterable[tuple[str, Path | str]]) -> None:
             entry.compress_type = zipfile.ZIP_DEFLATED
             entry.external_attr = 0o644 << 16
             data = content.read_bytes() if isinstance(content, Path) else content
-            archive.writestr(entry, data, compresslevel=6)
+            archive.writestr(entry, data, compresslevel=9)
 
 
 @contextlib.contextmanager

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping, Sequence
 
 from aws_cdk import Duration, RemovalPolicy, Size, Stack
@@ -24,7 +25,7 @@ _SCRATCH = Size.mebibytes(2048)
 
 
 class Functions(Construct):
-    """`executor`, `worker`, `script`, `triggers`, which are wired by `connect` once there is an API, and `api`."""
+    """`executor`, `worker`, `purger`, `script`, `triggers`, wired by `connect` once there is an API, and `api`."""
 
     def __init__(self, scope: Construct, id_: str, props: HeadraceProps, parts: Parts) -> None:
         super().__init__(scope, id_)
@@ -40,17 +41,11 @@ class Functions(Construct):
         platform = common | {
             "HEADRACE_BUCKET": parts.storage.bucket.bucket_name,
             "HEADRACE_MAILBOX_URL": queues.mailbox.queue_url,
+            "HEADRACE_DELAYS_URL": queues.delays.queue_url,
             "HEADRACE_SECRETS_PREFIX": parts.secrets_prefix,
             "HEADRACE_SIGNING_SECRET": parts.keys.signing_secret.secret_arn,
             "HEADRACE_KEY": parts.keys.sealing.key_arn,
         }
-        self.api = self._function(
-            "api",
-            size=props.api,
-            timeout=API_TIMEOUT,
-            environment=platform,
-            statements=self._permissions.api(),
-        )
         self.worker = self._function(
             "worker",
             bundle=Bundle.WORKER,
@@ -60,8 +55,18 @@ class Functions(Construct):
             statements=self._permissions.worker(),
             loops=True,
         )
+        self.purger = self._function(
+            "purger",
+            module="worker",
+            size=FunctionProps(props.worker.memory),
+            timeout=ATTEMPT_TIMEOUT,
+            environment=platform,
+            statements=self._permissions.purger(),
+            loops=True,
+        )
         self.script = self._function(
             "script",
+            bundle=Bundle.SCRIPT,
             size=props.script,
             timeout=ATTEMPT_TIMEOUT,
             environment=common | {"HEADRACE_MAILBOX_URL": queues.mailbox.queue_url},
@@ -69,9 +74,9 @@ class Functions(Construct):
             loops=True,
         )
         advancing = platform | {
-            "HEADRACE_DELAYS_URL": queues.delays.queue_url,
             "HEADRACE_DELAYS_ARN": queues.delays.queue_arn,
             "HEADRACE_WORKER_FUNCTION": self.worker.function_name,
+            "HEADRACE_PURGER_FUNCTION": self.purger.function_name,
             "HEADRACE_SCRIPT_FUNCTION": self.script.function_name,
             "HEADRACE_BUS": parts.bus.event_bus_name,
             "HEADRACE_SCHEDULE_GROUP": parts.schedule_group.ref,
@@ -82,7 +87,7 @@ class Functions(Construct):
             size=props.executor,
             timeout=EXECUTOR_TIMEOUT,
             environment=advancing,
-            statements=self._permissions.executor(self.worker, self.script),
+            statements=self._permissions.executor(self.worker, self.purger, self.script),
             loops=True,
         )
         self.triggers = self._function(
@@ -90,8 +95,15 @@ class Functions(Construct):
             size=props.triggers,
             timeout=TRIGGERS_TIMEOUT,
             environment=advancing,
-            statements=self._permissions.triggers(self.worker, self.script),
+            statements=self._permissions.triggers(self.worker, self.purger, self.script),
             loops=True,
+        )
+        self.api = self._function(
+            "api",
+            size=props.api,
+            timeout=API_TIMEOUT,
+            environment=platform | _callers(props, parts) | self._brings_events(),
+            statements=[*self._permissions.api(), *self._permissions.bring_events(self.triggers)],
         )
         self._poll(self.executor, queues.mailbox, "Mailbox", props.executor_concurrency)
         # Without a maximum, Lambda polls an idle queue with two pollers instead of five, each of which is paid.
@@ -100,17 +112,34 @@ class Functions(Construct):
         self._poll(self.triggers, queues.delays_dead, "DelaysDead")
         # An attempt is never run again by Lambda: what became of it, `triggers` finds out from the failure record.
         self._on_failure(self.worker, queues.delays, retries=0)
+        self._on_failure(self.purger, queues.delays, retries=0)
         self._on_failure(self.script, queues.delays, retries=0)
         self._on_failure(self.triggers, queues.delays_dead, retries=2)
 
+    def _brings_events(self) -> dict[str, str]:
+        """Let EventBridge call `triggers` by the rules of flows; return what the API, which keeps them, must know."""
+        for number, arn in enumerate(self._permissions.rule_arns):
+            self.triggers.add_permission(
+                f"Rules{number}", principal=iam.ServicePrincipal("events.amazonaws.com"), source_arn=arn
+            )
+        parts = self._parts
+        return {
+            "HEADRACE_BUS": parts.bus.event_bus_name,
+            "HEADRACE_TRIGGERS_FUNCTION": self.triggers.function_arn,
+            "HEADRACE_RULE_PREFIX": parts.rule_prefix,
+            "HEADRACE_EVENT_BUSES": " ".join(parts.event_buses),
+            "HEADRACE_WATCHED_BUCKETS": " ".join(parts.watched_buckets),
+        }
+
     def connect(self, api_url: str) -> None:
-        """Tell `script` where files are asked for."""
-        self.script.add_environment("HEADRACE_API_URL", api_url)
+        """Tell `script` where files are asked for, and the others where people find the pages."""
+        for function in (self.script, self.executor, self.triggers, self.api):
+            function.add_environment("HEADRACE_API_URL", api_url)
 
     @property
     def all(self) -> Sequence[lambda_.Function]:
         """Every function."""
-        return self.executor, self.triggers, self.worker, self.script, self.api
+        return self.executor, self.triggers, self.worker, self.purger, self.script, self.api
 
     def _function(
         self,
@@ -121,6 +150,7 @@ class Functions(Construct):
         environment: Mapping[str, str],
         statements: Sequence[iam.PolicyStatement],
         bundle: Bundle = Bundle.PLATFORM,
+        module: str = "",
         loops: bool = False,
     ) -> lambda_.Function:
         props = self._props
@@ -148,7 +178,7 @@ class Functions(Construct):
             description=f"Headrace {self._parts.name}: {name}",
             runtime=self._runtime,
             architecture=props.architecture,
-            handler=f"headrace_functions.{name}.handler",
+            handler=f"headrace_functions.{module or name}.handler",
             code=self._code(bundle),
             role=role.without_policy_updates(),
             timeout=timeout,
@@ -220,3 +250,17 @@ class Functions(Construct):
                 on_failure=lambda_.CfnEventInvokeConfig.OnFailureProperty(destination=queue.queue_arn)
             ),
         )
+
+
+def _callers(props: HeadraceProps, parts: Parts) -> dict[str, str]:
+    """Return what the API must know of who calls it."""
+    known = {}
+    if parts.keys.admin_secret is not None:
+        known["HEADRACE_ADMIN_SECRET"] = parts.keys.admin_secret.secret_arn
+    if props.authorization == "jwt":
+        known["HEADRACE_CALLERS"] = json.dumps(
+            {"name": props.jwt_name_claim, "roles": props.jwt_roles_claim, "grants": props.grants_of_groups}
+        )
+    if props.cors_origins:
+        known["HEADRACE_ORIGINS"] = " ".join(props.cors_origins)
+    return known

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import hashlib
+
 from aws_cdk import Stack, Token
 from constructs import Construct
 
@@ -52,6 +54,9 @@ class Headrace(Construct):
                 schedule_role=self.triggers.schedule_role,
                 secrets_prefix=self.secrets_prefix,
                 name=name,
+                rule_prefix=f"headrace-{hashlib.sha256(name.encode()).hexdigest()[:12]}-",
+                event_buses=props.event_buses,
+                watched_buckets=props.watched_buckets,
             ),
         )
         self.api = Api(self, "Api", self.functions.api, name, props)

@@ -20,15 +20,18 @@ from aws_cdk import aws_sqs as sqs
 from headrace_cdk.keys import Keys
 from headrace_cdk.mailbox import Mailbox
 from headrace_cdk.state import State
-from headrace_cdk.storage import CONTENT, FILES, STATE, Storage
+from headrace_cdk.storage import CONTENT, FILES, INBOX, STATE, Storage
 
 JOURNAL, CLAIMS, EXECUTIONS, TRIGGERS, FLOWS, KEY_VALUES, SLOTS, LOGS, METRICS = "XCETFKSLM"
+IDENTITY, AUDIT = "UA"
+"""Users and tokens, and who did what: only the API is asked by people, and it takes nothing back of what they did."""
 ALL_KINDS = (JOURNAL, CLAIMS, EXECUTIONS, TRIGGERS, FLOWS, KEY_VALUES, SLOTS, LOGS, METRICS)
 
 _READ = ("dynamodb:BatchGetItem", "dynamodb:GetItem", "dynamodb:Query")
 _WRITE = ("dynamodb:BatchWriteItem", "dynamodb:DeleteItem", "dynamodb:PutItem", "dynamodb:UpdateItem")
 # What headrace_engine.adapters.aws.claims.DynamoClaims needs to claim, look, close and report.
 _CLAIM = ("dynamodb:GetItem", "dynamodb:PutItem", "dynamodb:Query", "dynamodb:UpdateItem")
+_LOG_IN = ("dynamodb:DeleteItem", "dynamodb:GetItem", "dynamodb:PutItem", "dynamodb:Query", "dynamodb:UpdateItem")
 # Uploads in parts are PutObject, too; the bucket's lifecycle ends those that nobody could abort.
 _CHANGE_OBJECTS = ("s3:AbortMultipartUpload", "s3:DeleteObject", "s3:GetObject", "s3:PutObject")
 _STORED_KINDS = frozenset((JOURNAL, EXECUTIONS, TRIGGERS, FLOWS, KEY_VALUES, LOGS, METRICS))
@@ -48,6 +51,10 @@ class Parts:
     schedule_role: iam.Role
     secrets_prefix: str
     name: str
+    rule_prefix: str = ""
+    """What the names of the rules begin with that bring events to flows."""
+    event_buses: tuple[str, ...] = ()
+    watched_buckets: tuple[str, ...] = ()
 
 
 class Permissions:
@@ -61,20 +68,21 @@ class Permissions:
 
     # -- What the functions may do ------------------------------------------------------------------
 
-    def executor(self, worker: lambda_.IFunction, script: lambda_.IFunction) -> list[iam.PolicyStatement]:
-        """Advance executions: all kinds of state, timers, attempts, and the bus."""
+    def executor(self, *runners: lambda_.IFunction) -> list[iam.PolicyStatement]:
+        """Advance executions: all kinds of state, timers, attempts in *runners*, and the bus."""
         return [
-            *self._advance(worker, script),
+            *self._advance(*runners),
             *self._consume(self._parts.mailbox.mailbox),
             *self._key_for_services("dynamodb", "s3", "sqs"),
         ]
 
-    def triggers(self, worker: lambda_.IFunction, script: lambda_.IFunction) -> list[iam.PolicyStatement]:
+    def triggers(self, *runners: lambda_.IFunction) -> list[iam.PolicyStatement]:
         """As the executor, whose work it does for dead letters, on other queues."""
         queues = self._parts.mailbox
         return [
-            *self._advance(worker, script),
+            *self._advance(*runners),
             *self._consume(queues.delays, queues.mailbox_dead, queues.delays_dead),
+            *self._take_files(),
             self._send(queues.delays_dead),  # what Lambda could not have it handle
             *self._key_for_services("dynamodb", "s3", "sqs"),
         ]
@@ -94,6 +102,19 @@ class Permissions:
             *self._key_for_services("dynamodb", "s3", "sqs"),
         ]
 
+    def purger(self) -> list[iam.PolicyStatement]:
+        """Run the one task type that removes executions, and all that is theirs; nothing else is in its reach."""
+        changes = (JOURNAL, CLAIMS, EXECUTIONS, LOGS, METRICS)
+        return [
+            self._items((*_READ, *_WRITE), changes),
+            self._indexes((EXECUTIONS,)),
+            self._objects(_CHANGE_OBJECTS, [FILES, CONTENT, *_state(changes)]),
+            self._list(),
+            self._send(self._parts.mailbox.mailbox, self._parts.mailbox.delays),
+            *self._secrets(),
+            *self._key_for_services("dynamodb", "s3", "sqs"),
+        ]
+
     def script(self) -> list[iam.PolicyStatement]:
         """Run people's code: claims and the mailbox, and where Lambda puts the record of an invocation that failed.
 
@@ -107,22 +128,59 @@ class Permissions:
         ]
 
     def api(self) -> list[iam.PolicyStatement]:
-        """Answer requests: change flows and what hangs on them, and logs of attempts; executions get messages."""
+        """Answer requests: change flows and what hangs on them, and logs of attempts.
+
+        Executions get messages, and by the delay queue `triggers` is told of schedules that changed.
+        """
         changes = (FLOWS, TRIGGERS, KEY_VALUES, SLOTS, LOGS, METRICS)
         reads = (JOURNAL, CLAIMS, EXECUTIONS)
         return [
             self._items((*_READ, *_WRITE), changes),
             self._items(_READ, reads),
+            self._items(_LOG_IN, (IDENTITY,)),
+            self._items(("dynamodb:PutItem", "dynamodb:Query"), (AUDIT,)),
             self._indexes((EXECUTIONS, FLOWS, TRIGGERS)),
             self._objects(_CHANGE_OBJECTS, [FILES, CONTENT, *_state(changes)]),
             self._objects(("s3:GetObject",), _state(reads)),
             self._list(),
-            self._send(self._parts.mailbox.mailbox),
+            self._send(self._parts.mailbox.mailbox, self._parts.mailbox.delays),
+            *self._first_admin(),
             *self._secrets(),
+            _allow(("ssm:GetParametersByPath",), [self._parameters()]),  # the names of secrets are listed
             *self._key_for_services("dynamodb", "s3", "sqs"),
         ]
 
-    def _advance(self, worker: lambda_.IFunction, script: lambda_.IFunction) -> list[iam.PolicyStatement]:
+    def bring_events(self, function: lambda_.IFunction) -> list[iam.PolicyStatement]:
+        """Keep the rules that bring *function* the events that flows wait for; no rule has another target."""
+        rules = [self._wildcard(arn, "A rule for each event trigger of each flow.") for arn in self.rule_arns]
+        return [
+            _allow(("events:DeleteRule", "events:PutRule", "events:RemoveTargets"), rules),
+            # A request names all its targets: each must be the function.
+            _allow(
+                ("events:PutTargets",), rules, {"ForAllValues:ArnEquals": {"events:TargetArn": function.function_arn}}
+            ),
+        ]
+
+    @property
+    def rule_arns(self) -> list[str]:
+        """The rules of this deployment, on the buses it may listen to; a wildcard stands behind the prefix."""
+        parts = self._parts
+        paths = ["" if bus == "default" else f"{bus}/" for bus in (parts.bus.event_bus_name, *parts.event_buses)]
+        return [
+            self._stack.format_arn(service="events", resource="rule", resource_name=f"{path}{parts.rule_prefix}*")
+            for path in paths
+        ]
+
+    def _take_files(self) -> list[iam.PolicyStatement]:
+        """Copy, move and delete the files that start flows."""
+        why = "Files have names of their own."
+        arns = [f"arn:{self._stack.partition}:s3:::{bucket}" for bucket in self._parts.watched_buckets]
+        objects = [self._parts.storage.bucket.arn_for_objects(f"{INBOX}*"), *(f"{arn}/*" for arn in arns)]
+        actions = ("s3:DeleteObject", "s3:GetObject", "s3:PutObject")
+        files = _allow(actions, [self._wildcard(each, why) for each in objects])
+        return [files, _allow(("s3:ListBucket",), arns)] if arns else [files]
+
+    def _advance(self, *runners: lambda_.IFunction) -> list[iam.PolicyStatement]:
         parts = self._parts
         changes = tuple(kind for kind in ALL_KINDS if kind != FLOWS)
         return [
@@ -139,7 +197,7 @@ class Permissions:
                 [parts.schedule_role.role_arn],
                 {"StringEquals": {"iam:PassedToService": "scheduler.amazonaws.com"}},
             ),
-            _allow(("lambda:InvokeFunction",), [worker.function_arn, script.function_arn]),
+            _allow(("lambda:InvokeFunction",), [runner.function_arn for runner in runners]),
             _allow(("events:PutEvents",), [parts.bus.event_bus_arn]),
             *self._secrets(),
         ]
@@ -183,6 +241,10 @@ class Permissions:
             ),
             *self._key_for_services("secretsmanager"),
         ]
+
+    def _first_admin(self) -> list[iam.PolicyStatement]:
+        secret = self._parts.keys.admin_secret
+        return [_allow(("secretsmanager:GetSecretValue",), [secret.secret_arn])] if secret is not None else []
 
     def _key_for_services(self, *services: str) -> list[iam.PolicyStatement]:
         """With a key of the customer's: what these services need it for, and nobody without them."""

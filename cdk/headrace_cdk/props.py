@@ -17,6 +17,10 @@ CONTEXT = "headrace:"
 """What the names of our context values begin with: ``cdk deploy -c headrace:name=test``."""
 
 _NAME = re.compile(r"[A-Za-z][A-Za-z0-9-]{0,63}")
+_AUTHORIZATIONS = ("headrace", "jwt", "iam")
+_ROLES = ("viewer", "editor", "operator", "admin")
+"""`headrace_engine.identity.GIVEN`, which this package does not import."""
+_GRANT = re.compile(rf"[^=,\s][^=,]*=(?:{'|'.join(_ROLES)})(?:@[A-Za-z0-9][A-Za-z0-9._-]*)?")
 _PYTHON = re.compile(r"3\.(1[2-9]|[2-9]\d)")
 _ARCHITECTURES = {"arm64": aws_lambda.Architecture.ARM_64, "x86_64": aws_lambda.Architecture.X86_64}
 _RETENTIONS = {
@@ -67,12 +71,30 @@ class HeadraceProps:
     reserve_concurrency: bool = True
     """Whether the functions' `reserved_concurrency` counts. An account whose quota is new and small must say no: AWS
     refuses to leave fewer than 100 unreserved."""
+    authorization: str = "headrace"
+    """Who tells the API who calls: ``headrace`` itself, by passwords and tokens; ``jwt``, tokens of an OIDC issuer
+    such as Cognito, which API Gateway verifies; or ``iam``, signatures of AWS, whose senders are admins."""
+    first_admin: bool = True
+    """Whether there is a secret with the password of a user ``admin``, to make the first users with."""
+    jwt_issuer: str = ""
+    """With ``jwt``: ``https://cognito-idp.<region>.amazonaws.com/<pool>``, or another issuer."""
+    jwt_audience: tuple[str, ...] = ()
+    """With ``jwt``: the ids of the clients whose tokens count."""
+    jwt_name_claim: str = "sub"
+    """With ``jwt``: the claim that names a person, in the audit too."""
+    jwt_roles_claim: str = "cognito:groups"
+    """With ``jwt``: the claim that lists a person's groups."""
+    jwt_grants: tuple[str, ...] = ()
+    """With ``jwt``: what groups may, as ``platform=admin`` or ``team-a=editor@company.a``; a group may stand there
+    several times."""
     cors_origins: tuple[str, ...] = ()
     """Web origins whose pages may call the API."""
     requests_per_second: int = 50
     """What the API takes in the long run; as much again at once."""
     watched_buckets: tuple[str, ...] = ()
     """Buckets whose new files start flows. Each must send its events to EventBridge."""
+    event_buses: tuple[str, ...] = ()
+    """Event buses, besides the stack's own, whose events flows may wait for: ``default``, or names."""
     log_level: str = "WARNING"
     log_retention_days: int = 30
     tracing: bool = False
@@ -97,6 +119,35 @@ class HeadraceProps:
             raise PropsError(f"log_retention_days is {self.log_retention_days}; use one of {_listed(_RETENTIONS)}")
         if self.requests_per_second < 1:
             raise PropsError(f"requests_per_second is {self.requests_per_second}; it must be 1 or more")
+        self._check_callers()
+
+    def _check_callers(self) -> None:
+        if self.authorization not in _AUTHORIZATIONS:
+            raise PropsError(f"authorization is {self.authorization!r}; use one of {_listed(_AUTHORIZATIONS)}")
+        if self.authorization == "jwt":
+            if not self.jwt_issuer.startswith("https://"):
+                raise PropsError(f"jwt_issuer is {self.jwt_issuer!r}; it begins with https://")
+            if not self.jwt_audience:
+                raise PropsError("jwt_audience is empty: tokens for anybody would count; name your clients' ids")
+            if not self.jwt_grants:
+                raise PropsError("jwt_grants is empty: nobody would be let in; write for instance platform=admin")
+        elif self.jwt_issuer or self.jwt_audience or self.jwt_grants:
+            raise PropsError(f"jwt_… is for authorization jwt, and authorization is {self.authorization}")
+        for text in self.jwt_grants:
+            if not _GRANT.fullmatch(text):
+                raise PropsError(
+                    f"jwt_grants has {text!r}; write group=role or group=role@namespace, the role being one of "
+                    f"{_listed(_ROLES)}"
+                )
+
+    @property
+    def grants_of_groups(self) -> Mapping[str, list[str]]:
+        """What each group may."""
+        found: dict[str, list[str]] = {}
+        for text in self.jwt_grants:
+            group, _, grant = text.rpartition("=")
+            found.setdefault(group, []).append(grant)
+        return found
 
     @property
     def target(self) -> Target:

@@ -19,7 +19,7 @@ class HeadraceStack(Stack):
         super().__init__(scope, id_, **{"description": "Headrace: declarative workflows, without a server", **stack})
         self.headrace = Headrace(self, "Headrace", props)
         for name, value, description in (
-            ("ApiUrl", self.headrace.api.url, "Where the HTTP API is; requests are signed (SigV4)"),
+            ("ApiUrl", self.headrace.api.url, "Where the HTTP API is"),
             ("TableName", self.headrace.state.table.table_name, "All state"),
             ("BucketName", self.headrace.storage.bucket.bucket_name, "Files, and what is too large for the table"),
             ("MailboxUrl", self.headrace.mailbox.mailbox.queue_url, "Messages to executions"),
@@ -27,3 +27,10 @@ class HeadraceStack(Stack):
             ("SecretsPrefix", self.headrace.secrets_prefix, "Where in Parameter Store secrets are looked for"),
         ):
             CfnOutput(self, name, value=value, description=description)
+        if self.headrace.keys.admin_secret is not None:
+            CfnOutput(
+                self,
+                "AdminSecret",
+                value=self.headrace.keys.admin_secret.secret_arn,
+                description="In Secrets Manager: the password of the first user, admin",
+            )

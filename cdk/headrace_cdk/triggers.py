@@ -59,8 +59,8 @@ class Triggers(Construct):
         """Have *function* called for what happens on the bus, in buckets, and every ten minutes."""
         default = None
         own_bucket = {"bucket": {"name": [storage.bucket.bucket_name]}, "object": {"key": [{"prefix": INBOX}]}}
-        self._rule("StateChanges", function, self.bus, source=[SOURCE], detail_type=[STATE_CHANGE])
-        self._rule("Events", function, self.bus, source=events.Match.anything_but(SOURCE))
+        heard = {"heard": [True]}  # most changes start nothing: the executor says so
+        self._rule("StateChanges", function, self.bus, source=[SOURCE], detail_type=[STATE_CHANGE], detail=heard)
         self._rule("Files", function, default, source=["aws.s3"], detail_type=["Object Created"], detail=own_bucket)
         if props.watched_buckets:
             watched = {"bucket": {"name": list(props.watched_buckets)}}

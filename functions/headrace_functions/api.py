@@ -6,16 +6,20 @@ import base64
 import re
 import time
 from collections.abc import Mapping
+from dataclasses import replace
 from datetime import timedelta
 from functools import cache
 from typing import Any
 from urllib.parse import parse_qs
 
 from headrace_engine.adapters.aws.signing import is_token_of
-from headrace_engine.api import Api, ApiError, Request, Response
-from headrace_engine.api.http import error_response, json_response
+from headrace_engine.api import ApiError, Request, Response
+from headrace_engine.api.gate import safe
+from headrace_engine.api.http import error_response, json_response, whole
 from headrace_engine.attempt_access import AttemptAccess, RefusedError
+from headrace_engine.pages import Site
 from headrace_engine.ports import AttemptId, PortError
+from headrace_functions.callers import Callers, gate
 from headrace_functions.observability import logger
 from headrace_functions.wiring import Wiring, wiring
 
@@ -31,14 +35,16 @@ class ApiFunction:
 
     def __init__(self, wired: Wiring) -> None:
         self._wired = wired
-        self._api = Api(wired.engine, wired.executor, wired.mailbox, wait=time.sleep)
+        self._site = Site(wired.engine, wired.executor, wired.mailbox, gate(wired), wait=time.sleep)
+        self._callers = Callers(wired.environment.callers)
         self._access = AttemptAccess(wired.engine, wired.storage)
 
     def __call__(self, event: Mapping[str, Any]) -> dict[str, Any]:
         """Answer a request."""
-        request = _request(event)
+        request = replace(_request(event), principal=self._callers.principal(event))
         asked = _ATTEMPT.fullmatch(request.path)
-        return self._answer(self._for_attempt(request, asked) if asked else self._api(request))
+        answer = safe(self._for_attempt(request, asked) if asked else self._site(request))
+        return self._answer(whole(answer, time.sleep))
 
     def _answer(self, response: Response) -> dict[str, Any]:
         encoded = base64.b64encode(response.body)
@@ -89,9 +95,18 @@ def _request(event: Mapping[str, Any]) -> Request:
         method=http["method"],
         path=_below_stage(event["rawPath"], event["requestContext"].get("stage", "$default")),
         query=parse_qs(event.get("rawQueryString", ""), keep_blank_values=True),
-        headers={name.lower(): value for name, value in (event.get("headers") or {}).items()},
+        headers=_headers(event),
         body=base64.b64decode(body) if event.get("isBase64Encoded") else body.encode(),
+        client=http.get("sourceIp", ""),
     )
+
+
+def _headers(event: Mapping[str, Any]) -> dict[str, str]:
+    """Return the headers by their names in lower case; API Gateway keeps the cookies apart."""
+    headers = {name.lower(): value for name, value in (event.get("headers") or {}).items()}
+    if event.get("cookies"):
+        headers["cookie"] = "; ".join(event["cookies"])
+    return headers
 
 
 def _below_stage(path: str, stage: str) -> str:

@@ -24,6 +24,7 @@ class Environment:
     delays_url: str = ""
     delays_arn: str = ""
     worker_function: str = ""
+    purger_function: str = ""
     script_function: str = ""
     bus: str = ""
     secrets_prefix: str = ""
@@ -33,6 +34,19 @@ class Environment:
     schedule_group: str = ""
     schedule_role: str = ""
     api_url: str = ""
+    triggers_function: str = ""
+    """The ARN of the function that events are brought to, for whoever saves flows."""
+    rule_prefix: str = ""
+    event_buses: tuple[str, ...] = ()
+    """The buses, besides our own, whose events flows may want."""
+    watched_buckets: tuple[str, ...] = ()
+    """The buckets, besides our own, whose files flows may want."""
+    admin_secret: str = ""
+    """The secret with the first admin's name and password, while there is one."""
+    callers: str = ""
+    """What the claims of a JWT mean (`headrace_functions.callers.Claims`); empty where nobody shows one."""
+    origins: tuple[str, ...] = ()
+    """The sites whose pages may call the API."""
     variables: Mapping[str, str] = field(default_factory=dict)
     """All of them, for `envs` in expressions."""
 
@@ -54,6 +68,7 @@ class Environment:
             delays_url=get("DELAYS_URL"),
             delays_arn=get("DELAYS_ARN"),
             worker_function=get("WORKER_FUNCTION"),
+            purger_function=get("PURGER_FUNCTION"),
             script_function=get("SCRIPT_FUNCTION"),
             bus=get("BUS"),
             secrets_prefix=get("SECRETS_PREFIX"),
@@ -62,5 +77,12 @@ class Environment:
             schedule_group=get("SCHEDULE_GROUP"),
             schedule_role=get("SCHEDULE_ROLE"),
             api_url=get("API_URL"),
+            triggers_function=get("TRIGGERS_FUNCTION"),
+            rule_prefix=get("RULE_PREFIX"),
+            event_buses=tuple(get("EVENT_BUSES").split()),
+            watched_buckets=tuple(get("WATCHED_BUCKETS").split()),
+            admin_secret=get("ADMIN_SECRET"),
+            callers=get("CALLERS"),
+            origins=tuple(get("ORIGINS").split()),
             variables=dict(variables),
         )

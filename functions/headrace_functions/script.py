@@ -13,7 +13,7 @@ import shutil
 import signal
 import sys
 import tempfile
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, MutableMapping
 from contextlib import suppress
 from dataclasses import dataclass
 from datetime import timedelta
@@ -48,6 +48,9 @@ _MARGIN = timedelta(seconds=20)
 _PR_SET_DUMPABLE = 4
 _SECRET = ("AWS_", "_X_AMZN", "_HANDLER", "HEADRACE_", "LAMBDA_")
 """How the names of variables begin that are the function's own."""
+_LIBRARIES = Path(__file__).resolve().parents[1] / "for_scripts"
+"""Beside our packages in the function's bundle: what people's code can import, and we do not."""
+_SEARCH_PATH = "PYTHONPATH"
 
 
 @dataclass
@@ -147,6 +150,18 @@ def shut() -> None:
         raise OSError(ctypes.get_errno(), "prctl(PR_SET_DUMPABLE) failed")
 
 
+def leave_to_people(variables: MutableMapping[str, str]) -> None:
+    """Leave in *variables* what people's code is given: none of the function's own, and a path to what it can import.
+
+    This process's own search path was made when it began, so that what is there for scripts cannot get into it.
+    """
+    for name in [name for name in variables if name.startswith(_SECRET) and name != "AWS_LAMBDA_RUNTIME_API"]:
+        del variables[name]
+    if _LIBRARIES.is_dir():
+        # Last, so that what Lambda's image brings stays as its other libraries know it.
+        variables[_SEARCH_PATH] = os.pathsep.join(filter(None, [variables.get(_SEARCH_PATH), str(_LIBRARIES)]))
+
+
 @cache
 def _sandbox() -> Sandbox:
     """Return this process's sandbox; the first call takes the credentials out of the environment people's code gets."""
@@ -154,8 +169,7 @@ def _sandbox() -> Sandbox:
     table, sqs = make_client("dynamodb"), make_client("sqs")
     # Both have their credentials now: from here on nobody finds them in the environment.
     shut()
-    for name in [name for name in os.environ if name.startswith(_SECRET) and name != "AWS_LAMBDA_RUNTIME_API"]:
-        del os.environ[name]
+    leave_to_people(os.environ)
     return Sandbox(
         environment=environment,
         claims=DynamoClaims(Table(table, environment.table)),

@@ -12,9 +12,11 @@ from typing import Any
 import msgspec
 
 from headrace_engine.adapters.aws.events import (
+    BroughtEvent,
     EventError,
     ExecutionAlarm,
     FailedInvocation,
+    ObjectCreated,
     ScheduledEvent,
     SqsBatch,
     SqsRecord,
@@ -23,7 +25,7 @@ from headrace_engine.adapters.aws.events import (
     read_event,
 )
 from headrace_engine.adapters.aws.signing import ForgedError
-from headrace_engine.ports import StateChange
+from headrace_engine.ports import BucketFile, StateChange
 from headrace_functions.environment import ELSEWHERE
 from headrace_functions.observability import logger
 from headrace_functions.wiring import Wiring, wiring
@@ -44,12 +46,22 @@ def handle(wired: Wiring, event: Mapping[str, Any], _context: Any) -> Any:
             wired.invocations.hear(change)
         case FailedInvocation() as failed:
             _lost(wired, failed)
+        case BroughtEvent(namespace, flow_id, trigger_id, brought):
+            wired.event_triggers.hear_for(namespace, flow_id, trigger_id, brought)
+        case ObjectCreated() as created:
+            wired.event_triggers.file_came(_file(created))
         case ScheduledEvent():
             poked = wired.invocations.sweep()
             logger.info("Swept", extra={"poked": poked})
         case other:
             raise EventError(f"Nothing listens to {type(other).__name__} yet")
     return None
+
+
+def _file(created: ObjectCreated) -> BucketFile:
+    return BucketFile(
+        created.bucket, created.key, created.size, created.etag, created.at, created.version or created.sequencer
+    )
 
 
 def _taken(wired: Wiring, record: SqsRecord) -> bool:
@@ -87,9 +99,10 @@ def _ring(wired: Wiring, text: str) -> None:
     alarm = decode_alarm(text)
     if not wired.timers.settle(alarm):
         return  # not due yet: its rest is set
-    if not isinstance(alarm, ExecutionAlarm):
-        raise EventError("No trigger has dates yet")
-    wired.invocations.ring(alarm.execution_id, alarm.key)
+    if isinstance(alarm, ExecutionAlarm):
+        wired.invocations.ring(alarm.execution_id, alarm.key)
+    else:
+        wired.invocations.ring_trigger(alarm.namespace, alarm.flow_id, alarm.trigger_id, alarm.due)
 
 
 def _lost(wired: Wiring, failed: FailedInvocation) -> None:

@@ -6,12 +6,13 @@ import os
 import tempfile
 import threading
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from functools import cache, partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from headrace_engine.adapters.aws.buckets import S3Buckets
 from headrace_engine.adapters.aws.bus import EventBridgeBus
 from headrace_engine.adapters.aws.cipher import KmsCipher
 from headrace_engine.adapters.aws.claims import DynamoClaims
@@ -25,6 +26,7 @@ from headrace_engine.adapters.aws.kv import DynamoKV
 from headrace_engine.adapters.aws.logs import DynamoLogs, DynamoMetrics
 from headrace_engine.adapters.aws.mailbox import SqsInbox, SqsMailbox
 from headrace_engine.adapters.aws.overflow import Overflow
+from headrace_engine.adapters.aws.rules import EventBridgeRules, Reach
 from headrace_engine.adapters.aws.secrets import ParameterStoreSecrets
 from headrace_engine.adapters.aws.signing import Keyring, PlatformSigner, StoredKeyring, Verifier, beyond_report
 from headrace_engine.adapters.aws.slots import DynamoSlots
@@ -35,13 +37,15 @@ from headrace_engine.adapters.aws.triggers import DynamoTriggers
 from headrace_engine.adapters.local.clock import SystemClock
 from headrace_engine.context import Surroundings
 from headrace_engine.engine import Engine, UnsupportedError, refuse_unsupported
+from headrace_engine.event_triggers import EventTriggers
 from headrace_engine.executor import Executor
 from headrace_engine.invocations import Invocations
 from headrace_engine.language import Registry
 from headrace_engine.model.definition import FlowDefinition
 from headrace_engine.plugin import NetworkPolicy
-from headrace_engine.ports import Clock, Job
+from headrace_engine.ports import Clock, Job, Subscriptions
 from headrace_engine.services import Channels, Settings, Stores
+from headrace_engine.workspace_archive import workspace_archive
 from headrace_functions.environment import Environment
 from headrace_tasks.http_function import http_function
 
@@ -57,6 +61,7 @@ _NETWORK = NetworkPolicy(
 )
 
 PURGE_EXECUTIONS = "io.kestra.plugin.core.execution.PurgeExecutions"
+NODE_SCRIPTS = "io.kestra.plugin.scripts.node."
 
 Client = Callable[[str], Any]
 """Returns the boto3 client of a service, the same one each time."""
@@ -79,6 +84,9 @@ class Wiring:
     keyring: Keyring
     claims: DynamoClaims
     storage: S3Storage
+    event_triggers: EventTriggers
+    table: Table
+    client: Client
 
 
 def wire(
@@ -102,18 +110,20 @@ def wire(
     keyring = stored.current()
     claims = DynamoClaims(table)
     storage = S3Storage(client("s3"), environment.bucket)
+    executions = DynamoExecutions(table, overflow)
+    flows = DynamoFlows(table, overflow)
     stores = Stores(
         clock=clock,
         journal=DynamoJournal(table, overflow, clock),
-        flows=DynamoFlows(table, overflow),
-        executions=DynamoExecutions(table, overflow),
+        flows=flows,
+        executions=executions,
         kv=DynamoKV(table, overflow),
         slots=DynamoSlots(table),
         triggers=DynamoTriggers(table, overflow),
         claims=claims,
         storage=storage,
-        logs=DynamoLogs(table, overflow, clock),
-        metrics=DynamoMetrics(table, overflow, clock),
+        logs=DynamoLogs(table, overflow, clock, executions),
+        metrics=DynamoMetrics(table, overflow, clock, executions),
         secrets=ParameterStoreSecrets(client("ssm"), environment.secrets_prefix, clock, _SECRETS_HOLD),
         cipher=KmsCipher(client("kms"), environment.key, {"headrace:stack": environment.stack}),
     )
@@ -121,7 +131,7 @@ def wire(
         stores,
         settings
         or Settings(
-            surroundings=Surroundings.of(environment.variables),
+            surroundings=replace(Surroundings.of(environment.variables), url=environment.api_url),
             http=http_function(_NETWORK),
             may_reach=is_related,
         ),
@@ -132,6 +142,7 @@ def wire(
         archive_workspaces=True,
         others_change_flows=True,
         refuse=refuse,
+        subscriptions=_subscriptions(environment, client, stores),
     )
     mailbox = SqsMailbox(client("sqs"), environment.mailbox_url, PlatformSigner(keyring), content)
     target = ScheduleTarget(environment.schedule_group, environment.delays_arn, environment.schedule_role)
@@ -142,11 +153,20 @@ def wire(
         clock,
         content,
         keyring,
-        functions=Functions(environment.worker_function, environment.script_function),
+        functions=Functions(environment.worker_function, environment.script_function, environment.purger_function),
         is_script=_is_script(engine),
+        purges=_purges(engine),
     )
-    channels = Channels(mailbox, timers, dispatch, EventBridgeBus(client("events"), environment.bus))
-    executor = engine.executor(channels, is_gone=lambda _owner: False, light_pool=light_pool)
+    channels = Channels(mailbox, timers, dispatch, EventBridgeBus(client("events"), environment.bus, flows.any_listens))
+
+    def release_workspace(execution_id: str, task_run_id: str) -> None:
+        if (state := executor.load(execution_id)) is not None:
+            flow = state.flow.definition
+            storage.delete(workspace_archive(flow.namespace, flow.id, execution_id, task_run_id))
+
+    executor = engine.executor(
+        channels, is_gone=lambda _owner: False, on_workspace=release_workspace, light_pool=light_pool
+    )
     return Wiring(
         environment=environment,
         clock=clock,
@@ -161,6 +181,9 @@ def wire(
         keyring=keyring,
         claims=claims,
         storage=storage,
+        event_triggers=EventTriggers(engine, mailbox, S3Buckets(client("s3"), storage)),
+        table=table,
+        client=client,
     )
 
 
@@ -168,6 +191,20 @@ def wire(
 def wiring() -> Wiring:
     """Return this process's engine; the first call builds it."""
     return wire(Environment.of(os.environ), client)
+
+
+def _subscriptions(environment: Environment, client: Client, stores: Stores) -> Subscriptions | None:
+    """Return what brings the events that flows want; None for a function that saves none."""
+    if not environment.triggers_function:
+        return None
+    reach = Reach(
+        own_bus=environment.bus,
+        buses=environment.event_buses,
+        buckets=frozenset({environment.bucket, *environment.watched_buckets}),
+        prefix=environment.rule_prefix,
+        function=environment.triggers_function,
+    )
+    return EventBridgeRules(client("events"), stores.kv, stores.clock, reach)
 
 
 def is_related(namespace: str, other: str) -> bool:
@@ -178,12 +215,14 @@ def is_related(namespace: str, other: str) -> bool:
 def refuse(definition: FlowDefinition) -> None:
     """Raise UnsupportedError for what runs elsewhere, and not on AWS."""
     refuse_unsupported(definition)
-    for task in definition.walk():
-        if task.type == PURGE_EXECUTIONS and not task.disabled:
-            raise UnsupportedError(
-                f"task `{task.id}`: {PURGE_EXECUTIONS} does not run on AWS yet: no function that runs tasks may "
-                "remove journals"
-            )
+    reasons = [
+        f"task `{task.id}`: {task.type} does not run on AWS yet: scripts run in Lambda's image for Python, which has "
+        "no Node.js; use a shell or Python script, or run this flow on a server of your own"
+        for task in definition.walk()
+        if task.type.startswith(NODE_SCRIPTS) and not task.disabled
+    ]
+    if reasons:
+        raise UnsupportedError("\n".join(reasons))
 
 
 class _Client:
@@ -226,6 +265,14 @@ def make_client(service: str) -> Any:
 def _signing_keys(secrets: Any, secret_id: str) -> str:
     with calling("Secrets Manager", "GetSecretValue"):
         return str(secrets.get_secret_value(SecretId=secret_id)["SecretString"])
+
+
+def _purges(engine: Engine) -> Callable[[Job], bool]:
+    def purges(job: Job) -> bool:
+        found = engine.task_class(job.type)
+        return found is not None and found.TYPE == PURGE_EXECUTIONS
+
+    return purges
 
 
 def _is_script(engine: Engine) -> Callable[[Job], bool]:

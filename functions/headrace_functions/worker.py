@@ -1,4 +1,7 @@
-"""The `worker` function: one dispatched attempt of a task type of ours for each invocation."""
+"""The `worker` function: one dispatched attempt of a task type of ours for each invocation.
+
+`purger` is the same with another role: the task type that removes executions runs there, and no other.
+"""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Speaks to a deployed API as people do: over HTTP, each request signed."""
+"""Speaks to a deployed API as people do: over HTTP, with the first admin's password."""
 
 from __future__ import annotations
 
@@ -8,11 +8,7 @@ from typing import Any
 from urllib.parse import urlencode
 
 import httpx
-from botocore.auth import SigV4Auth
-from botocore.awsrequest import AWSRequest
-from botocore.credentials import Credentials
 
-from aws.resources import REGION
 from emulator.deployment import Deployment
 from emulator.waiting import until
 
@@ -20,12 +16,14 @@ NAMESPACE = "emulator"
 
 
 class Client:
-    """A person with the right to call the API."""
+    """The first admin."""
 
     def __init__(self, deployment: Deployment) -> None:
-        self._credentials = Credentials(deployment.account.id, "emulator")
         self._deployment = deployment
-        self._http = httpx.Client(base_url=deployment.api_url, timeout=30)
+        secrets = deployment.account.client("secretsmanager")
+        first = json.loads(secrets.get_secret_value(SecretId=deployment.outputs["AdminSecret"])["SecretString"])
+        shown = (first["username"], first["password"])
+        self._http = httpx.Client(base_url=deployment.api_url, timeout=30, auth=shown)
 
     def close(self) -> None:
         """Close the connections."""
@@ -36,14 +34,12 @@ class Client:
     ) -> httpx.Response:
         """Return the answer to a request below ``/api/v1/main``."""
         url = f"{self._http.base_url}api/v1/main{path}" + (f"?{urlencode(query)}" if query else "")
-        signed = AWSRequest(method, url, headers=dict(headers or {}), data=content)
-        SigV4Auth(self._credentials, "execute-api", REGION).add_auth(signed)
-        return self._http.request(method, url, content=content, headers=dict(signed.headers))
+        return self._http.request(method, url, content=content, headers=dict(headers or {}))
 
     def save(self, flow: str) -> None:
         """Create a flow out of the rest of its YAML, behind namespace."""
         answer = self.ask("POST", "/flows", f"namespace: {NAMESPACE}\n{flow}".encode(), _YAML)
-        assert answer.status_code == 200, answer.text
+        assert answer.status_code == 200, "\n".join([answer.text, *self._errors()])
 
     def start(self, flow_id: str, **inputs: str | bytes) -> str:
         """Start an execution, and return its id. Inputs that are bytes are files."""
@@ -88,8 +84,12 @@ class Client:
 
     def _found(self, execution_id: str) -> str:
         """Return all that is known of an execution that is not as it should be."""
+        return "\n".join([json.dumps(self.get(execution_id), indent=1), *self._errors()])
+
+    def _errors(self) -> list[str]:
+        """Return the latest errors that functions logged."""
         errors = [line for name in self._deployment.functions for line in self._deployment.logged(name, '"ERROR"')]
-        return "\n".join([json.dumps(self.get(execution_id), indent=1), *errors[-10:]])
+        return errors[-10:]
 
     def messages(self, execution_id: str) -> list[str]:
         """Return what an execution's tasks logged."""

@@ -27,6 +27,7 @@ from headrace_cdk.bundle import Bundle, BundleError, Bundler, Target
 
 STACK = "headrace"
 _CACHE = CHECKOUT / ".cache" / "bundles"
+_BUNDLES = {"Worker": Bundle.WORKER, "Script": Bundle.SCRIPT}
 _QUALIFIER = "hnb659fds"
 """What the CDK puts into the names of its own resources in an account."""
 
@@ -47,8 +48,8 @@ def synthesised(folder: Path) -> Path:
         bundler = Bundler(_interpreter(), _CACHE)
         for asset, path in _assets(folder):
             if path.suffix == ".zip":
-                bundle = Bundle.WORKER if asset["displayName"].endswith("/Worker/Code") else Bundle.PLATFORM
-                shutil.copyfile(bundler.build(bundle), path)
+                function = asset["displayName"].split("/")[-2]
+                shutil.copyfile(bundler.build(_BUNDLES.get(function, Bundle.PLATFORM)), path)
     except BundleError as error:
         pytest.skip(f"the functions' libraries cannot be had: {str(error)[-300:]}")
     return folder
@@ -92,6 +93,16 @@ class Deployment:
         messages = [event["message"] for page in pages for event in page["events"]]
         return [message for message in messages if all(word in message for word in words)]
 
+    def variable(self, function: str, name: str) -> str:
+        """Return an environment variable of a function."""
+        found = self.account.client("lambda").get_function_configuration(FunctionName=self.functions[function])
+        return str(found["Environment"]["Variables"][name])
+
+    @property
+    def signing_keys(self) -> str:
+        """Which secret holds the platform's signing keys."""
+        return self.variable("executor", "HEADRACE_SIGNING_SECRET")
+
     @property
     def table(self) -> str:
         """The table's name."""
@@ -133,7 +144,8 @@ def completed(account: Account) -> Deployment:
     for resource in cloudformation.describe_stack_resources(StackName=STACK)["StackResources"]:
         declared = template["Resources"][resource["LogicalResourceId"]].get("Properties", {})
         if resource["ResourceType"] == "AWS::Lambda::Function":
-            functions[declared["Handler"].split(".")[1]] = resource["PhysicalResourceId"]
+            named = declared["Environment"]["Variables"]["POWERTOOLS_SERVICE_NAME"]
+            functions[named] = resource["PhysicalResourceId"]
             _complete_function(account, resource["PhysicalResourceId"], declared)
         elif resource["ResourceType"] == "AWS::DynamoDB::Table":
             account.client("dynamodb").update_time_to_live(

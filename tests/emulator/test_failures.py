@@ -143,8 +143,8 @@ def test_a_message_that_its_sender_may_not_send_is_refused(
     account, url = deployment.account, deployment.outputs["MailboxUrl"]
     signer: Signer = PlatformSigner(Keyring({1: b"a key of another stack, of 32 bytes"}))
     if of_the_attempt:
-        (secret,) = account.client("secretsmanager").list_secrets()["SecretList"]
-        kept = account.client("secretsmanager").get_secret_value(SecretId=secret["ARN"])["SecretString"]
+        secrets = account.client("secretsmanager")
+        kept = secrets.get_secret_value(SecretId=deployment.signing_keys)["SecretString"]
         attempt = AttemptId(execution_id, execution["taskRunList"][0]["id"], 0)
         signer = AttemptSigner(attempt, attempt_token(Keyring.from_text(kept), attempt))
     SqsMailbox(account.client("sqs"), url, signer).send(execution_id, encode_message(Kill()))

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+
 import httpx
 import pytest
 
@@ -39,9 +41,26 @@ def test_waiting_for_an_execution_answers_with_its_end(client: Client) -> None:
     assert answer.headers["location"].endswith(f"/executions/{answer.json()['id']}")
 
 
-def test_a_request_that_nobody_signed_is_refused(client: Client, deployment: Deployment) -> None:
-    answer = httpx.get(f"{deployment.api_url}/api/v1/main/flows/{NAMESPACE}")
-    assert answer.status_code == 403
+def test_who_does_not_show_who_they_are_is_refused(client: Client, deployment: Deployment) -> None:
+    url = f"{deployment.api_url}/api/v1/main/flows/{NAMESPACE}"
+    for auth in (None, ("admin", "a wrong password"), ("nobody", "")):
+        assert httpx.get(url, auth=auth).status_code == 401
+
+
+def test_a_user_and_a_token_may_what_was_granted(client: Client, deployment: Deployment) -> None:
+    wish = {"name": "viewer", "grants": [f"viewer@{NAMESPACE}"], "password": "a good password"}
+    assert client.ask("POST", "/users", json.dumps(wish).encode()).status_code == 201
+    made = client.ask("POST", "/users/viewer/tokens", b"{}").json()
+    flows = f"{deployment.api_url}/api/v1/main/flows"
+    bearer = {"authorization": f"Bearer {made['token']}"}
+    for shown in ({"auth": ("viewer", "a good password")}, {"headers": bearer}):
+        assert httpx.get(f"{flows}/{NAMESPACE}", **shown).status_code == 200
+        assert httpx.get(f"{flows}/elsewhere", **shown).status_code == 403
+        assert httpx.delete(f"{flows}/{NAMESPACE}/none", **shown).status_code == 403
+    records = client.ask("GET", "/audit/search", who="viewer").json()["results"]
+    assert {(each["action"], each["status"]) for each in records} == {("DELETE /flows/{namespace}/{flow_id}", 403)}
+    assert client.ask("DELETE", "/users/viewer").status_code == 204
+    assert httpx.get(f"{flows}/{NAMESPACE}", headers=bearer).status_code == 401
 
 
 def test_a_mistake_in_a_flow_is_told(client: Client) -> None:

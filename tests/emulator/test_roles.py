@@ -109,7 +109,6 @@ def test_script_reads_no_journal_of_an_execution(deployment: Deployment, script:
 
 def test_script_sends_to_the_mailbox_and_reaches_nothing_else(deployment: Deployment, script: Try) -> None:
     bucket, mailbox = deployment.outputs["BucketName"], deployment.outputs["MailboxUrl"]
-    (secret,) = deployment.account.client("secretsmanager").list_secrets()["SecretList"]
     sent = {"MessageBody": "{}", "MessageGroupId": "probe", "MessageDeduplicationId": "probe"}
     assert script("sqs", "send_message", QueueUrl=mailbox, **sent) == "done"
     assert script("sqs", "receive_message", QueueUrl=mailbox) in DENIED
@@ -117,7 +116,8 @@ def test_script_sends_to_the_mailbox_and_reaches_nothing_else(deployment: Deploy
     for prefix in ("files", "content", "state/X", "state/K"):
         assert script("s3", "get_object", Bucket=bucket, Key=f"{prefix}/one") in DENIED
         assert script("s3", "put_object", Bucket=bucket, Key=f"{prefix}/one", Body="x") in DENIED
-    assert script("secretsmanager", "get_secret_value", SecretId=secret["ARN"]) in DENIED
+    for secret in (deployment.signing_keys, deployment.outputs["AdminSecret"]):
+        assert script("secretsmanager", "get_secret_value", SecretId=secret) in DENIED
     name = f"{deployment.outputs['SecretsPrefix']}/emulator/PASSWORD"
     assert script("ssm", "get_parameters", Names=[name]) in DENIED
     for function in ("worker", "script", "executor"):

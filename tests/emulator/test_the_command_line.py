@@ -5,12 +5,13 @@ from __future__ import annotations
 import os
 import shutil
 import subprocess
+from collections.abc import Iterator
 from contextlib import closing
 from pathlib import Path
 
 import pytest
 
-from aws.ministack import Account, Emulator
+from aws.ministack import Account, running
 from aws.resources import REGION
 from emulator.client import Client, state
 from emulator.deployment import STACK, completed
@@ -72,8 +73,14 @@ def run(cdk: Path, account: Account, folder: Path, *arguments: str) -> str:
     return done.stdout + done.stderr
 
 
-def test_bootstrap_deploy_and_a_first_flow(emulator: Emulator, assembly: Path, cdk: Path, tmp_path: Path) -> None:
-    account = emulator.account()
+@pytest.fixture
+def account(assembly: Path, tmp_path: Path) -> Iterator[Account]:
+    """Yield an account where nothing is yet. Asks for the assembly, so that it skips without a bundle."""
+    with running(tmp_path, iam=True) as emulator:
+        yield emulator.own_account
+
+
+def test_bootstrap_deploy_and_a_first_flow(account: Account, assembly: Path, cdk: Path, tmp_path: Path) -> None:
     run(cdk, account, tmp_path, "bootstrap", f"aws://{account.id}/{REGION}")
     told = run(cdk, account, tmp_path, "deploy", "--app", str(assembly), "--require-approval", "never", "--ci")
     assert f"{STACK}.ApiUrl" in told

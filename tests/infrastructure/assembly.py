@@ -114,6 +114,7 @@ def foreign_assembly(folder: Path) -> Assembly:
             worker=FunctionProps(3008, 7),
             reserve_concurrency=False,
             executor_concurrency=5,
+            authorization="iam",
             cors_origins=("https://shop.example.com",),
             requests_per_second=7,
             watched_buckets=("uploads",),

@@ -6,6 +6,7 @@ import ast
 import hashlib
 import json
 import platform
+import shutil
 import subprocess
 import sys
 import zipfile
@@ -17,13 +18,13 @@ from aws_cdk import App
 
 from example_flows import CHECKOUT
 from headrace_cdk import HeadraceProps, HeadraceStack
-from headrace_cdk.bundle import PACKAGES, Bundle, BundleError, Bundler, Target
+from headrace_cdk.bundle import FOR_SCRIPTS, PACKAGES, Bundle, BundleError, Bundler, Target, installed_python
 
 CACHE = CHECKOUT / ".cache" / "bundles"
 ARM, INTEL = 183, 62
 """What an ELF header calls the processors."""
 MEGABYTE = 1_000_000
-LIMITS = {Bundle.PLATFORM: 20 * MEGABYTE, Bundle.WORKER: 60 * MEGABYTE}
+LIMITS = {Bundle.PLATFORM: 20 * MEGABYTE, Bundle.WORKER: 60 * MEGABYTE, Bundle.SCRIPT: 60 * MEGABYTE}
 UNPACKED_LIMIT = 250 * 1024 * 1024
 OF_THE_RUNTIME = ("boto3", "botocore", "s3transfer", "jmespath", "urllib3")
 FOR_THE_WORKER = {"duckdb", "psycopg"}
@@ -45,9 +46,7 @@ def built(target: Target, bundle: Bundle) -> Path:
         raise
 
 
-@pytest.fixture(
-    scope="module", params=[("arm64", Bundle.PLATFORM), ("arm64", Bundle.WORKER)], ids=lambda param: param[1]
-)
+@pytest.fixture(scope="module", params=[("arm64", bundle) for bundle in Bundle], ids=lambda param: param[1])
 def shipped(request: pytest.FixtureRequest) -> Iterator[tuple[Bundle, Path, zipfile.ZipFile]]:
     """Yield the bundles of a deployment that chooses nothing."""
     architecture, bundle = request.param
@@ -92,9 +91,45 @@ def test_a_bundle_holds_our_packages_and_nothing_that_is_not_run(
     top = {name.partition("/")[0] for name in names}
     assert set(PACKAGES) <= top
     assert not top & {"headrace_cli", "headrace_cdk", "click", "rich", "numpy", *OF_THE_RUNTIME} - {"jmespath"}
-    assert not [name for name in names if "/tests/" in name or "__pycache__" in name or name.endswith((".pyc", ".pyi"))]
+    assert not [name for name in names if "/tests/" in name or name.endswith(".pyi")]
     assert any(name.startswith("_duckdb.") for name in names) is (bundle is Bundle.WORKER)
+    assert not top & {"kestra.py", "requests"}, "what scripts import has a place of its own"
+    assert (f"{FOR_SCRIPTS}/kestra.py" in names) is (bundle is Bundle.SCRIPT)
     assert {entry.date_time for entry in archive.infolist()} == {(1980, 1, 1, 0, 0, 0)}
+
+
+def test_what_a_cold_start_imports_is_compiled_for_the_functions_python(
+    shipped: tuple[Bundle, Path, zipfile.ZipFile],
+) -> None:
+    if installed_python("3.13") is None:
+        pytest.skip("no Python 3.13 is installed here")
+    _, _, archive = shipped
+    names = set(archive.namelist())
+    compiled = {name for name in names if name.endswith(".pyc")}
+    suffix = ".cpython-313.pyc"
+    for name in compiled:
+        folder, _, module = name.rpartition("__pycache__/")
+        assert f"{folder}{module.removesuffix(suffix)}.py" in names
+        # PEP 552: bytecode that is used without a look at its source, whose date Lambda may change.
+        assert archive.read(name)[4:8] == b"\x01\0\0\0"
+    for module in ("headrace_functions/{}executor", "headrace_engine/{}executor", "headrace_tasks/{}log"):
+        assert f"{module.format('__pycache__/')}{suffix}" in compiled
+    assert f"pydantic/__pycache__/main{suffix}" in compiled
+    assert not [name for name in compiled if name.startswith("holidays/")], "what few flows import is not"
+
+
+def test_the_same_code_makes_the_same_bundle(tmp_path: Path) -> None:
+    target = Target("3.13", "arm64")
+    made = built(target, Bundle.PLATFORM)
+    for path in CACHE.glob(f"libraries-{target}-*.zip"):
+        shutil.copyfile(path, tmp_path / path.name)
+    again = Bundler(target, tmp_path).build(Bundle.PLATFORM)
+    assert (again.name, again.read_bytes()) == (made.name, made.read_bytes())
+
+
+def test_a_python_that_is_not_installed_is_not_found() -> None:
+    assert installed_python("3.0") is None
+    assert installed_python(HERE.python) == sys.executable
 
 
 def imported_names() -> set[str]:
@@ -215,6 +250,30 @@ else:
     assert in_bundle(path, code) == ("42 binary\n" if bundle is Bundle.WORKER else "none\n")
 
 
+def test_people_s_code_imports_what_the_function_itself_does_not(unpacked: tuple[Bundle, list[str]]) -> None:
+    bundle, path = unpacked
+    code = """
+import importlib.util, json, subprocess
+from headrace_functions import script
+theirs = {"AWS_SECRET_ACCESS_KEY": "key", "HEADRACE_TABLE": "table", "PYTHONPATH": "/var/runtime"}
+script.leave_to_people(theirs)
+code = "from kestra import Kestra; Kestra.outputs({'answer': 42}); Kestra.counter('rows', 3)"
+done = subprocess.run([sys.executable, "-S", "-W", "ignore", "-c", code], env=theirs, capture_output=True, text=True)
+ours = [name for name in ("kestra", "requests") if importlib.util.find_spec(name)]
+print(json.dumps([sorted(theirs), theirs["PYTHONPATH"].split(":"), ours, done.stdout, done.stderr]))
+"""
+    variables, search_path, ours, out, error = json.loads(in_bundle(path, code))
+    assert (variables, ours) == (["PYTHONPATH"], [])
+    if bundle is Bundle.SCRIPT:
+        assert search_path == ["/var/runtime", f"{path[0]}/{FOR_SCRIPTS}"]
+        lines = [json.loads(line.strip(":")) for line in out.splitlines()]
+        assert lines[0] == {"outputs": {"answer": 42}}, error
+        assert (lines[1]["metrics"][0]["name"], lines[1]["metrics"][0]["value"]) == ("rows", 3)
+    else:
+        assert search_path == ["/var/runtime"]
+        assert "No module named 'kestra'" in error
+
+
 def test_each_function_is_given_the_bundle_it_needs(tmp_path: Path) -> None:
     wanted = {built(Target("3.13", "arm64"), bundle): bundle for bundle in Bundle}
     app = App(outdir=str(tmp_path))
@@ -232,13 +291,18 @@ def test_each_function_is_given_the_bundle_it_needs(tmp_path: Path) -> None:
     functions = [
         each["Properties"] for each in template["Resources"].values() if each["Type"] == "AWS::Lambda::Function"
     ]
-    assert {each["Handler"].split(".")[1]: packed[each["Code"]["S3Key"]] for each in functions} == {
-        "executor": Bundle.PLATFORM,
-        "triggers": Bundle.PLATFORM,
-        "api": Bundle.PLATFORM,
-        "script": Bundle.PLATFORM,
-        "worker": Bundle.WORKER,
-    }
+    given = [
+        (each["Environment"]["Variables"]["POWERTOOLS_SERVICE_NAME"], packed[each["Code"]["S3Key"]])
+        for each in functions
+    ]
+    assert sorted(given) == [
+        ("api", Bundle.PLATFORM),
+        ("executor", Bundle.PLATFORM),
+        ("purger", Bundle.PLATFORM),
+        ("script", Bundle.SCRIPT),
+        ("triggers", Bundle.PLATFORM),
+        ("worker", Bundle.WORKER),
+    ]
 
 
 def test_a_bundle_is_made_again_only_when_something_changed() -> None:

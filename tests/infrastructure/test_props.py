@@ -18,6 +18,7 @@ from example_flows import CHECKOUT
 from headrace_cdk import FunctionProps, Headrace, HeadraceProps
 from headrace_cdk.bundle import Target
 from headrace_cdk.props import PropsError
+from headrace_engine.identity import Grant
 
 
 def from_context(**context: Any) -> HeadraceProps:
@@ -121,3 +122,37 @@ def test_the_app_takes_its_choices_from_the_command_line(tmp_path: Path) -> None
     resources = json.loads((tmp_path / "trial.template.json").read_text(encoding="utf-8"))["Resources"].values()
     retained = {each["Properties"]["RetentionInDays"] for each in resources if each["Type"] == "AWS::Logs::LogGroup"}
     assert retained == {90}
+
+
+JWT: dict[str, Any] = {
+    "authorization": "jwt",
+    "jwt_issuer": "https://issuer.example.com",
+    "jwt_audience": ("app",),
+    "jwt_grants": ("ops=admin",),
+}
+
+
+def test_what_groups_may_is_read_by_group() -> None:
+    given = ("ops=admin", "team a=editor@company.a", "team a=viewer")
+    props = HeadraceProps(**{**JWT, "jwt_grants": given})
+    assert props.grants_of_groups == {"ops": ["admin"], "team a": ["editor@company.a", "viewer"]}
+    for grants in props.grants_of_groups.values():
+        assert [str(Grant.parse(grant)) for grant in grants] == grants
+
+
+@pytest.mark.parametrize(
+    ("change", "refusal"),
+    [
+        ({"authorization": "none"}, "use one of headrace, jwt, iam"),
+        ({"authorization": "iam"}, "jwt_… is for authorization jwt"),
+        ({"jwt_issuer": "http://issuer.example.com"}, "begins with https://"),
+        ({"jwt_audience": ()}, "tokens for anybody would count"),
+        ({"jwt_grants": ()}, "nobody would be let in"),
+        ({"jwt_grants": ("ops=root",)}, "group=role"),
+        ({"jwt_grants": ("ops=editor@",)}, "group=role"),
+        ({"jwt_grants": ("=admin",)}, "group=role"),
+    ],
+)
+def test_who_calls_is_told_in_full(change: dict[str, Any], refusal: str) -> None:
+    with pytest.raises(PropsError, match=refusal):
+        HeadraceProps(**{**JWT, **change})

@@ -12,7 +12,7 @@ READ = "dynamodb:BatchGetItem, dynamodb:GetItem, dynamodb:Query"
 CHANGE = f"{READ}, dynamodb:BatchWriteItem, dynamodb:DeleteItem, dynamodb:PutItem, dynamodb:UpdateItem"
 OBJECTS = "s3:AbortMultipartUpload, s3:DeleteObject, s3:GetObject, s3:PutObject"
 POLL = "sqs:DeleteMessage, sqs:GetQueueAttributes, sqs:ReceiveMessage"
-INDEXES = "StateTable.Arn/index/lists StateTable.Arn/index/due"
+INDEXES = "StateTable.Arn/index/lists StateTable.Arn/index/due StateTable.Arn/index/recent"
 
 
 def kinds(letters: str) -> str:
@@ -30,6 +30,8 @@ def state(letters: str) -> list[str]:
     return [f"state/{letter}" for letter in letters]
 
 
+RULES = "arn:AWS::Partition:events:AWS::Region:AWS::AccountId:rule/TriggersBus/headrace-a09d5e23da52-*"
+"""Those that bring events to flows; the digits are those of the deployment's name."""
 SECRETS = {
     "Allow ssm:GetParameters on arn:AWS::Partition:ssm:AWS::Region:AWS::AccountId:parameter/headrace/headrace/secrets/*",
     "Allow secretsmanager:GetSecretValue on KeysSigning",
@@ -49,7 +51,7 @@ ADVANCE = {
     "Allow sqs:SendMessage on Mailbox.Arn MailboxDelays.Arn",
     "Allow scheduler:CreateSchedule on arn:AWS::Partition:scheduler:AWS::Region:AWS::AccountId:schedule/TriggersSchedules/*",
     "Allow iam:PassRole on TriggersScheduleRole.Arn if iam:PassedToService StringEquals scheduler.amazonaws.com",
-    "Allow lambda:InvokeFunction on FunctionsWorker.Arn FunctionsScript.Arn",
+    "Allow lambda:InvokeFunction on FunctionsWorker.Arn FunctionsPurger.Arn FunctionsScript.Arn",
     "Allow events:PutEvents on TriggersBus.Arn",
 }
 
@@ -66,6 +68,7 @@ ROLES = {
         logs("Triggers"),
         f"Allow {POLL} on MailboxDelays.Arn MailboxMailboxDead.Arn MailboxDelaysDead.Arn",
         "Allow sqs:SendMessage on MailboxDelaysDead.Arn",
+        f"Allow s3:DeleteObject, s3:GetObject, s3:PutObject on {objects('inbox')}",
     },
     "FunctionsWorkerRole": {
         *SECRETS,
@@ -75,6 +78,15 @@ ROLES = {
         f"Allow {READ} on StateTable.Arn {kinds('XEF')}",
         f"Allow {OBJECTS} on {objects('files', 'content', *state('TKLM'))}",
         f"Allow s3:GetObject on {objects(*state('XEF'))}",
+        "Allow sqs:SendMessage on Mailbox.Arn MailboxDelays.Arn",
+    },
+    "FunctionsPurgerRole": {
+        *SECRETS,
+        logs("Purger"),
+        f"Allow {CHANGE} on StateTable.Arn {kinds('XCELM')}",
+        f"Allow dynamodb:Query on {INDEXES} {kinds('E')}",
+        f"Allow {OBJECTS} on {objects('files', 'content', *state('XELM'))}",
+        "Allow s3:ListBucket on StorageBucket.Arn",
         "Allow sqs:SendMessage on Mailbox.Arn MailboxDelays.Arn",
     },
     "FunctionsScriptRole": {
@@ -88,9 +100,17 @@ ROLES = {
         logs("Api"),
         f"Allow {CHANGE} on StateTable.Arn {kinds('FTKSLM')}",
         f"Allow {READ} on StateTable.Arn {kinds('XCE')}",
+        "Allow dynamodb:DeleteItem, dynamodb:GetItem, dynamodb:PutItem, dynamodb:Query, dynamodb:UpdateItem"
+        f" on StateTable.Arn {kinds('U')}",
+        f"Allow dynamodb:PutItem, dynamodb:Query on StateTable.Arn {kinds('A')}",
+        "Allow secretsmanager:GetSecretValue on KeysAdmin",
+        "Allow ssm:GetParametersByPath on"
+        " arn:AWS::Partition:ssm:AWS::Region:AWS::AccountId:parameter/headrace/headrace/secrets/*",
         f"Allow {OBJECTS} on {objects('files', 'content', *state('FTKLM'))}",
         f"Allow s3:GetObject on {objects(*state('XE'))}",
-        "Allow sqs:SendMessage on Mailbox.Arn",
+        "Allow sqs:SendMessage on Mailbox.Arn MailboxDelays.Arn",
+        f"Allow events:DeleteRule, events:PutRule, events:RemoveTargets on {RULES}",
+        f"Allow events:PutTargets on {RULES} if events:TargetArn ForAllValues:ArnEquals FunctionsTriggers.Arn",
     },
     "TriggersScheduleRole": {"Allow sqs:SendMessage on MailboxDelays.Arn"},
 }
@@ -127,6 +147,17 @@ def test_neither_worker_nor_script_nor_api_can_write_the_journal(
         assert not [line for line in lines if any(write in line for write in WRITES) and "X#" in line]
         assert not [line for line in lines if "dynamodb:" in line and "LeadingKeys" not in line]
         assert not [line for line in lines if "s3:PutObject" in line and "state/X" in line]
+
+
+def test_users_and_the_audit_are_for_the_api_alone_which_takes_nothing_back(
+    default: Assembly, foreign: Assembly
+) -> None:
+    for assembly in (default, foreign):
+        for role in ROLES:
+            reached = [line for line in assembly.role_of(role) if "U#" in line or "A#" in line]
+            assert bool(reached) is (role == "FunctionsApiRole"), role
+        (audit,) = [line for line in assembly.role_of("FunctionsApiRole") if "A#" in line]
+        assert audit.startswith("Allow dynamodb:PutItem, dynamodb:Query on ")
 
 
 def test_script_reaches_claims_and_queues_only(default: Assembly, foreign: Assembly) -> None:

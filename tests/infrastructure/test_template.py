@@ -11,10 +11,15 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from aws_cdk import App, Stack, aws_lambda
+from aws_cdk.assertions import Template
 
 from example_flows import CHECKOUT
+from headrace_cdk import HeadraceProps
+from headrace_cdk.api import Api
 from headrace_engine.adapters.aws.signing import Keyring
 from headrace_engine.adapters.aws.table import TABLE
+from headrace_functions.callers import FIRST_ADMIN
 from headrace_functions.environment import Environment
 from infrastructure.assembly import Assembly, short, text
 
@@ -24,29 +29,29 @@ UPDATE = "HEADRACE_UPDATE_SNAPSHOT"
 TYPES = {
     "ApiGatewayV2::Api": 1,
     "ApiGatewayV2::Integration": 1,
-    "ApiGatewayV2::Route": 7,
+    "ApiGatewayV2::Route": 18,
     "ApiGatewayV2::Stage": 1,
     "CloudWatch::Alarm": 5,
     "CloudWatch::Dashboard": 1,
     "DynamoDB::Table": 1,
     "Events::EventBus": 1,
-    "Events::Rule": 4,
-    "IAM::Policy": 6,
-    "IAM::Role": 6,
+    "Events::Rule": 3,
+    "IAM::Policy": 7,
+    "IAM::Role": 7,
     "KMS::Key": 1,
-    "Lambda::EventInvokeConfig": 3,
+    "Lambda::EventInvokeConfig": 4,
     "Lambda::EventSourceMapping": 4,
-    "Lambda::Function": 5,
+    "Lambda::Function": 6,
     "Lambda::Permission": 5,
-    "Logs::LogGroup": 6,
+    "Logs::LogGroup": 7,
     "S3::Bucket": 1,
     "S3::BucketPolicy": 1,
     "SQS::Queue": 4,
     "SQS::QueuePolicy": 4,
     "Scheduler::ScheduleGroup": 1,
-    "SecretsManager::Secret": 1,
+    "SecretsManager::Secret": 2,
 }
-STATEFUL = ("StateTable", "StorageBucket", "KeysSealing", "KeysSigning")
+STATEFUL = ("StateTable", "StorageBucket", "KeysSealing", "KeysSigning", "KeysAdmin")
 COMMON = {
     "HEADRACE_STACK",
     "HEADRACE_TABLE",
@@ -58,24 +63,36 @@ COMMON = {
 PLATFORM = COMMON | {
     "HEADRACE_BUCKET",
     "HEADRACE_MAILBOX_URL",
+    "HEADRACE_DELAYS_URL",
     "HEADRACE_SECRETS_PREFIX",
     "HEADRACE_SIGNING_SECRET",
     "HEADRACE_KEY",
 }
 ADVANCING = PLATFORM | {
-    "HEADRACE_DELAYS_URL",
     "HEADRACE_DELAYS_ARN",
     "HEADRACE_WORKER_FUNCTION",
+    "HEADRACE_PURGER_FUNCTION",
     "HEADRACE_SCRIPT_FUNCTION",
     "HEADRACE_BUS",
     "HEADRACE_SCHEDULE_GROUP",
     "HEADRACE_SCHEDULE_ROLE",
+    "HEADRACE_API_URL",
 }
 VARIABLES = {
     "FunctionsExecutor": ADVANCING,
     "FunctionsTriggers": ADVANCING,
     "FunctionsWorker": PLATFORM,
-    "FunctionsApi": PLATFORM,
+    "FunctionsPurger": PLATFORM,
+    "FunctionsApi": PLATFORM
+    | {
+        "HEADRACE_ADMIN_SECRET",
+        "HEADRACE_API_URL",
+        "HEADRACE_BUS",
+        "HEADRACE_EVENT_BUSES",
+        "HEADRACE_RULE_PREFIX",
+        "HEADRACE_TRIGGERS_FUNCTION",
+        "HEADRACE_WATCHED_BUCKETS",
+    },
     "FunctionsScript": COMMON | {"HEADRACE_MAILBOX_URL", "HEADRACE_API_URL"},
 }
 
@@ -157,11 +174,19 @@ def test_the_bucket_is_private_versioned_and_tells_eventbridge(default: Assembly
 
 
 def test_the_signing_secret_is_made_in_the_form_that_is_read(default: Assembly) -> None:
-    (secret,) = default.of_type("SecretsManager::Secret").values()
-    generated = secret["GenerateSecretString"]
+    assert Keyring.from_text(_generated(default, "KeysSigning")).newest == 1
+
+
+def test_the_first_admins_secret_is_made_in_the_form_that_is_read(default: Assembly) -> None:
+    assert json.loads(_generated(default, "KeysAdmin")) == {"username": FIRST_ADMIN, "password": "x" * 40}
+
+
+def _generated(assembly: Assembly, name: str) -> str:
+    """Return what a secret holds, when whatever is random in it is an x."""
+    generated = assembly.of_type("SecretsManager::Secret")[name]["GenerateSecretString"]
     value = json.loads(generated["SecretStringTemplate"])
     value[generated["GenerateStringKey"]] = "x" * generated["PasswordLength"]
-    assert Keyring.from_text(json.dumps(value)).newest == 1
+    return json.dumps(value)
 
 
 def test_the_sealing_key_is_rotated_as_seldom_as_may_be(default: Assembly) -> None:
@@ -238,7 +263,9 @@ def test_the_functions_run_handlers_that_there_are(default: Assembly) -> None:
     assert set(functions) == set(VARIABLES)
     for name, function in functions.items():
         package, module, handler = function["Handler"].split(".")
-        assert f"Functions{module.capitalize()}" == name
+        assert module == {"Purger": "worker"}.get(
+            name.removeprefix("Functions"), name.removeprefix("Functions").lower()
+        )
         tree = ast.parse((CHECKOUT / "functions" / package / f"{module}.py").read_text(encoding="utf-8"))
         assert handler in [node.name for node in tree.body if isinstance(node, ast.FunctionDef)]
         assert (function["Runtime"], function["Architectures"]) == ("python3.13", ["arm64"])
@@ -258,6 +285,7 @@ def test_lambda_lets_the_functions_call_each_other_in_a_circle(default: Assembly
         "FunctionsExecutor": "Allow",
         "FunctionsTriggers": "Allow",
         "FunctionsWorker": "Allow",
+        "FunctionsPurger": "Allow",
         "FunctionsScript": "Allow",
         "FunctionsApi": None,
     }
@@ -273,6 +301,7 @@ def test_sizes_and_times(default: Assembly) -> None:
         "Executor": (1024, 60, None),
         "Triggers": (1024, 60, None),
         "Worker": (1769, 900, 100),
+        "Purger": (1769, 900, None),
         "Script": (1769, 900, 100),
         "Api": (1024, 29, 20),
     }
@@ -288,6 +317,7 @@ def test_an_attempt_is_invoked_once_and_its_failure_is_recorded(default: Assembl
     }
     assert found == {
         "FunctionsWorker": (0, "MailboxDelays.Arn"),
+        "FunctionsPurger": (0, "MailboxDelays.Arn"),
         "FunctionsScript": (0, "MailboxDelays.Arn"),
         "FunctionsTriggers": (2, "MailboxDelaysDead.Arn"),
     }
@@ -309,14 +339,75 @@ def test_logs_are_kept_for_a_month(default: Assembly) -> None:
 # -- The API ------------------------------------------------------------------------------------------
 
 
-def test_no_route_is_open_but_that_of_attempts(default: Assembly) -> None:
-    routes = {each["RouteKey"]: each["AuthorizationType"] for each in default.of_type("ApiGatewayV2::Route").values()}
-    assert routes == {
-        **{f"{method} /api/{{proxy+}}": "AWS_IAM" for method in ("GET", "HEAD", "POST", "PUT", "PATCH", "DELETE")},
+METHODS = ("GET", "HEAD", "POST", "PUT", "PATCH", "DELETE")
+WEBHOOKS = {
+    f"{method} /api/v1{tenant}/executions/webhook/{{proxy+}}": "NONE"
+    for method in ("GET", "POST", "PUT")
+    for tenant in ("", "/main")
+}
+
+
+def _routes(assembly: Assembly) -> dict[str, str]:
+    return {each["RouteKey"]: each["AuthorizationType"] for each in assembly.of_type("ApiGatewayV2::Route").values()}
+
+
+PAGES = (
+    "GET /",
+    "GET /flows",
+    "GET /flows/{proxy+}",
+    "GET /forms/{proxy+}",
+    "POST /forms/{proxy+}",
+    "GET /executions",
+    "GET /executions/{proxy+}",
+    "POST /executions/{proxy+}",
+)
+OPEN_PAGES = ("GET /approve/{proxy+}", "POST /approve/{proxy+}", "GET /assets/{proxy+}")
+
+
+def test_the_function_authenticates_on_every_route(default: Assembly) -> None:
+    assert _routes(default) == {
+        **{f"{method} /api/{{proxy+}}": "NONE" for method in METHODS},
+        **dict.fromkeys((*PAGES, *OPEN_PAGES), "NONE"),
         "POST /api/v1/attempts/{proxy+}": "NONE",
     }
     (integration,) = default.of_type("ApiGatewayV2::Integration").values()
     assert integration["PayloadFormatVersion"] == "2.0"
+
+
+def test_where_aws_authenticates_only_what_proves_itself_is_let_through_unasked(foreign: Assembly) -> None:
+    assert _routes(foreign) == {
+        **{f"{method} /api/{{proxy+}}": "AWS_IAM" for method in METHODS},
+        **WEBHOOKS,
+        **dict.fromkeys(OPEN_PAGES, "NONE"),
+        "POST /api/v1/attempts/{proxy+}": "NONE",
+    }
+    variables = foreign.of_type("Lambda::Function")["FunctionsApi"]["Environment"]["Variables"]
+    assert variables["HEADRACE_ORIGINS"] == "https://shop.example.com"
+    assert "HEADRACE_ADMIN_SECRET" not in variables
+
+
+def test_tokens_of_an_issuer_are_verified_by_api_gateway() -> None:
+    """A construct alone: a whole stack takes long to synthesise."""
+    props = HeadraceProps(
+        authorization="jwt", jwt_issuer="https://issuer.example.com", jwt_audience=("app",), jwt_grants=("ops=admin",)
+    )
+    stack = Stack(App(), "Jwt")
+    code = aws_lambda.Code.from_inline("never run")
+    function = aws_lambda.Function(stack, "F", runtime=aws_lambda.Runtime.PYTHON_3_13, handler="x.y", code=code)
+    Api(stack, "Api", function, "jwt", props)
+    resources = [
+        each for each in Template.from_stack(stack).to_json()["Resources"].values() if "ApiGatewayV2" in each["Type"]
+    ]
+    routes = [each["Properties"] for each in resources if each["Type"].endswith("::Route")]
+    assert {each["RouteKey"]: each["AuthorizationType"] for each in routes} == {
+        **{f"{method} /api/{{proxy+}}": "JWT" for method in METHODS},
+        **WEBHOOKS,
+        **dict.fromkeys(OPEN_PAGES, "NONE"),
+        "POST /api/v1/attempts/{proxy+}": "NONE",
+    }
+    (authorizer,) = [each["Properties"] for each in resources if each["Type"].endswith("::Authorizer")]
+    assert authorizer["JwtConfiguration"] == {"Audience": ["app"], "Issuer": "https://issuer.example.com"}
+    assert authorizer["IdentitySource"] == ["$request.header.Authorization"]
 
 
 def test_the_api_is_throttled_and_its_log_holds_no_content(default: Assembly, foreign: Assembly) -> None:
@@ -351,10 +442,9 @@ def test_the_rules(default: Assembly, foreign: Assembly) -> None:
     assert rules["TriggersStateChanges"]["EventPattern"] == {
         "source": ["headrace"],
         "detail-type": ["Execution State Change"],
+        "detail": {"heard": [True]},
     }
-    assert rules["TriggersEvents"]["EventPattern"] == {"source": [{"anything-but": ["headrace"]}]}
-    for name in ("TriggersStateChanges", "TriggersEvents"):
-        assert text(rules[name]["EventBusName"]) == "TriggersBus"
+    assert text(rules["TriggersStateChanges"]["EventBusName"]) == "TriggersBus"
     files = rules["TriggersFiles"]["EventPattern"]
     assert (files["source"], files["detail-type"]) == (["aws.s3"], ["Object Created"])
     assert files["detail"]["object"] == {"key": [{"prefix": "inbox/"}]}, "our own files start nothing"
@@ -393,6 +483,7 @@ def test_the_outputs(default: Assembly) -> None:
         "MailboxUrl": "Mailbox",
         "BusName": "TriggersBus",
         "SecretsPrefix": "/headrace/headrace/secrets",
+        "AdminSecret": "KeysAdmin",
     }
 
 

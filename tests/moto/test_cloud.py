@@ -12,6 +12,7 @@ from botocore.exceptions import ClientError
 
 from crash.cloud_scenes import tasks
 from headrace_engine.adapters.aws.events import read_event
+from headrace_engine.engine import UnsupportedError
 from headrace_engine.testing.requests import item_size
 from headrace_functions.testing.aws import by_moto
 from headrace_functions.testing.cloud import Cloud
@@ -25,6 +26,13 @@ HELLO = """
 id: hello
 namespace: flows
 tasks: [{id: log, type: io.kestra.plugin.core.log.Log, message: hello}]
+"""
+
+LISTENER = """
+id: listener
+namespace: flows
+triggers: [{id: after, type: io.kestra.plugin.core.trigger.Flow}]
+tasks: [{id: log, type: io.kestra.plugin.core.log.Log, message: heard}]
 """
 
 
@@ -56,6 +64,7 @@ class Seen(Cloud):
 
 def test_functions_are_called_with_the_events_of_the_samples() -> None:
     with Seen() as cloud:
+        cloud.save_flow(LISTENER)  # without one, nobody is called about changes of state
         cloud.run("""
 id: events
 namespace: flows
@@ -166,6 +175,101 @@ def test_a_message_sent_twice_with_one_deduplication_id_is_one() -> None:
 def test_a_message_above_the_limit_is_refused() -> None:
     with Cloud() as cloud, pytest.raises(ClientError, match="bytes"):
         cloud.clients("sqs").send_message(QueueUrl=cloud.environment.delays_url, MessageBody="x" * (MIB + 1))
+
+
+PURGE = """
+id: cleaning
+namespace: flows
+tasks:
+  - id: purge
+    type: io.kestra.plugin.core.execution.PurgeExecutions
+    namespace: flows
+    flowId: hello
+    endDate: "{{ now() }}"
+"""
+
+
+def test_executions_are_purged_by_the_function_that_may() -> None:
+    with Cloud() as cloud:
+        done = cloud.run(HELLO).view["id"]
+        kept = cloud.run(HELLO.replace("id: hello", "id: other")).view["id"]
+        cloud.clock.advance(timedelta(minutes=1))
+        came = cloud.run(PURGE)
+        assert came.state == "SUCCESS", came.logs
+        assert came.find("purge")["outputs"]["executionsCount"] == 1
+        assert cloud.invocations["purger"] == 1
+        assert cloud.invocations["worker"] == 0
+        assert not cloud.stores.journal.entries(done)
+        assert cloud.stores.executions.get(done) is None
+        assert not cloud.stores.logs.fetch(done)
+        assert cloud.stores.journal.entries(kept)
+        cloud.kill(done)  # a message that comes late finds the tombstone
+        cloud.settle()
+        assert not cloud.crashes
+
+
+def test_a_flow_that_needs_node_is_refused_when_it_is_to_run() -> None:
+    flow = """
+id: javascript
+namespace: flows
+tasks:
+  - {id: hello, type: io.kestra.plugin.scripts.node.Script, script: "console.log(1)"}
+  - {id: unused, type: io.kestra.plugin.scripts.node.Commands, commands: [node x.js], disabled: true}
+"""
+    with Cloud() as cloud:
+        cloud.save_flow(flow)
+        with pytest.raises(UnsupportedError) as refused:
+            cloud.create("flows", "javascript")
+    assert str(refused.value) == (
+        "task `hello`: io.kestra.plugin.scripts.node.Script does not run on AWS yet: scripts run in Lambda's image for "
+        "Python, which has no Node.js; use a shell or Python script, or run this flow on a server of your own"
+    )
+
+
+def test_the_archive_of_a_working_directory_goes_with_it() -> None:
+    flow = """
+id: shared
+namespace: flows
+tasks:
+  - id: together
+    type: io.kestra.plugin.core.flow.WorkingDirectory
+    tasks:
+      - {id: write, type: io.kestra.plugin.scripts.shell.Commands, commands: [echo hi > note.txt]}
+      - {id: read, type: io.kestra.plugin.scripts.shell.Commands, commands: [grep -q hi note.txt]}
+"""
+    with Cloud() as cloud:
+        cloud.save_flow(flow)
+        execution_id = cloud.create("flows", "shared")
+        while not archives(cloud):
+            assert cloud.step()
+        cloud.settle()
+        came = cloud.outcome(execution_id)
+        assert came.state == "SUCCESS", came.logs
+        assert archives(cloud) == []
+
+
+def archives(cloud: Cloud) -> list[str]:
+    return [file.uri for file in cloud.stores.storage.list("kestra:///flows") if "_workspaces" in file.uri]
+
+
+def started_by_triggers(cloud: Cloud) -> list[str]:
+    found = [item for item in cloud.items() if item["pk"]["S"].startswith("E#") and "trigger" in item]
+    return [item["flow"]["S"] for item in found]
+
+
+def test_nobody_is_called_about_changes_of_state_while_no_flow_listens() -> None:
+    with Cloud() as cloud:
+        cloud.run(HELLO)
+        assert (cloud.published, cloud.invocations["triggers"]) == (3, 0)
+        cloud.save_flow(LISTENER)
+        cloud.run(HELLO)
+        heard = cloud.invocations["triggers"]
+        assert heard >= 3
+        assert started_by_triggers(cloud) == ["listener"]
+        cloud.save_flow(LISTENER.replace("triggers: [{id: after, type: io.kestra.plugin.core.trigger.Flow}]", ""))
+        cloud.run(HELLO)
+        assert cloud.invocations["triggers"] == heard
+        assert len(started_by_triggers(cloud)) == 1
 
 
 def largest_state_item(cloud: Cloud) -> int:

@@ -4,113 +4,136 @@ from __future__ import annotations
 
 import logging
 import re
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable
+from dataclasses import replace
+from functools import partial
+from typing import TypeVar
 from urllib.parse import unquote
 
+from headrace_engine.api.dependencies import Dependencies
+from headrace_engine.api.events import EventRoutes
+from headrace_engine.api.execution_asking import Asking
+from headrace_engine.api.execution_bulk import ExecutionBulk
+from headrace_engine.api.execution_files import ExecutionFiles
 from headrace_engine.api.executions import Executions
+from headrace_engine.api.flow_lists import FlowLists
 from headrace_engine.api.flows import Flows
-from headrace_engine.api.http import ApiError, Request, Response, error_response, json_response
+from headrace_engine.api.gate import Asked, Gate, safe
+from headrace_engine.api.http import Answer, ApiError, Later, Request, Response, error_response, json_response, whole
+from headrace_engine.api.kv import KeyValues
+from headrace_engine.api.logs import LogRoutes
+from headrace_engine.api.metrics import MetricRoutes
+from headrace_engine.api.misc import Misc
+from headrace_engine.api.namespace_files import NamespaceFiles
+from headrace_engine.api.namespaces import Namespaces
+from headrace_engine.api.openapi import OpenApi
+from headrace_engine.api.plugins import Plugins
+from headrace_engine.api.route import Route
+from headrace_engine.api.saving import Saving
+from headrace_engine.api.stats import StatsRoutes
+from headrace_engine.api.table import Table
+from headrace_engine.api.triggers import Triggers
+from headrace_engine.api.users import UserRoutes
+from headrace_engine.api.webhooks import WebhookRoutes
 from headrace_engine.engine import CheckFailedError, Engine, NoSuchExecutionError, NoSuchFlowError, UnsupportedError
+from headrace_engine.event_triggers import EventTriggers
 from headrace_engine.executor import Executor
 from headrace_engine.inputs import InputError
 from headrace_engine.language import FlowError
 from headrace_engine.operations import IllegalStateError, UnprocessableError
 from headrace_engine.ports import Mailbox, NotFoundError, PortError
 
-Answer = Callable[..., Response]
+_A = TypeVar("_A")
 _log = logging.getLogger(__name__)
 _PREFIX = re.compile(r"/api/v1(?:/main)?(?=/)")
-
-
-@dataclass(frozen=True, slots=True)
-class Route:
-    """A method and a path below ``/api/v1``, with names in braces, and what answers it: with request and names."""
-
-    method: str
-    path: str
-    answer: Answer
-
-    def match(self, segments: Sequence[str]) -> Mapping[str, str] | None:
-        """Return the names' values when the path is this route's."""
-        own = self.path.strip("/").split("/")
-        if len(own) != len(segments):
-            return None
-        names = {}
-        for pattern, segment in zip(own, segments, strict=True):
-            if pattern.startswith("{"):
-                names[pattern[1:-1]] = segment
-            elif pattern != segment:
-                return None
-        return names
 
 
 class Api:
     """The API of one engine."""
 
-    def __init__(self, engine: Engine, executor: Executor, mailbox: Mailbox, *, wait: Callable[[float], None]) -> None:
-        """Take the engine; *wait* passes so many seconds (time.sleep, or a clock's own)."""
-        flows = Flows(engine, executor.settle_slots)
-        executions = Executions(engine, mailbox, wait)
+    def __init__(
+        self, engine: Engine, executor: Executor, mailbox: Mailbox, gate: Gate, *, wait: Callable[[float], None]
+    ) -> None:
+        """Take the engine, and the *gate* that lets pass who may; *wait* passes so many seconds."""
+        self._engine = engine
+        self._gate = gate
+        saving = Saving(engine, executor.settle_slots)
+        dependencies = Dependencies(engine)
+        self._wait = wait
+        asking = Asking(engine, mailbox)
+        users = UserRoutes(gate.accounts, gate.audit, gate.clock).routes() if gate.accounts is not None else ()
         self.routes: tuple[Route, ...] = (
-            Route("POST", "/flows", flows.create),
-            Route("GET", "/flows/{namespace}", flows.of_namespace),
-            Route("GET", "/flows/{namespace}/{flow_id}", flows.get),
-            Route("PUT", "/flows/{namespace}/{flow_id}", flows.update),
-            Route("DELETE", "/flows/{namespace}/{flow_id}", flows.delete),
-            Route("GET", "/executions", executions.of_flow),
-            Route("GET", "/executions/search", executions.search),
-            Route("GET", "/executions/{execution_id}", executions.get),
-            Route("GET", "/executions/{execution_id}/follow", executions.follow),
-            Route("DELETE", "/executions/{execution_id}/kill", executions.kill),
-            Route("POST", "/executions/{execution_id}/restart", executions.restart),
-            Route("POST", "/executions/{execution_id}/resume", executions.resume),
-            Route("POST", "/executions/{namespace}/{flow_id}", executions.create),
-            Route("GET", "/logs/{execution_id}", executions.logs),
+            *Flows(engine, saving).routes(),
+            *FlowLists(engine, saving, dependencies).routes(),
+            *Namespaces(engine).routes(),
+            *NamespaceFiles(engine, saving).routes(),
+            *KeyValues(engine).routes(),
+            *Plugins(engine).routes(),
+            *Misc(engine, saving).routes(),
+            *OpenApi(lambda: self.routes).routes(),
+            *WebhookRoutes(engine, mailbox).routes(),
+            *EventRoutes(EventTriggers(engine, mailbox), engine.stores.clock).routes(),
+            *Executions(engine, asking).routes(),
+            *ExecutionBulk(engine, asking).routes(),
+            *ExecutionFiles(engine, asking).routes(),
+            *LogRoutes(engine).routes(),
+            *MetricRoutes(engine).routes(),
+            *StatsRoutes(engine).routes(),
+            *Triggers(engine).routes(),
+            *users,
         )
 
-    def __call__(self, request: Request) -> Response:
-        """Answer a request; whatever goes wrong is an answer, too."""
-        try:
-            return self._answer(request)
-        except ApiError as error:
-            return error_response(error)
-        except Exception:  # noqa: BLE001 - the text of an unexpected error is not for the world
-            _log.exception("%s %s failed", request.method, request.path)
-            return error_response(ApiError(500, "Internal server error"))
+        self._table = Table(self.routes)
 
-    def _answer(self, request: Request) -> Response:
-        prefix = _PREFIX.match(request.path)
+    def __call__(self, request: Request) -> Answer:
+        """Answer a request; whatever goes wrong is an answer, too. A Response, unless the request says `streams`."""
+        answer = told(request, lambda: self._answer(request))
+        if isinstance(answer, Later):
+            look = answer.look
+            answer = replace(answer, look=lambda: told(request, look))
+        answer = safe(answer)
+        return answer if request.streams else safe(told(request, lambda: whole(answer, self._wait)))
+
+    def namespace_of(self, execution_id: str) -> str | None:
+        """Return the namespace of an execution, also of one whose summary is not there yet; None without one."""
+        summary = self._engine.stores.executions.get(execution_id)
+        if summary is not None:
+            return summary.namespace
+        state = self._engine.platform.state(execution_id)
+        return state.flow.definition.namespace if state is not None else None
+
+    def _answer(self, request: Request) -> Answer:
+        path = f"/api/v1{request.path}" if request.path == "/openapi.json" else request.path
+        prefix = _PREFIX.match(path)
         if prefix is None:
             raise ApiError(404, f"Not Found: {request.path}")
-        segments = [unquote(segment) for segment in request.path[prefix.end() :].strip("/").split("/")]
-        allowed = set()
-        for route in self.routes:
-            names = route.match(segments)
-            if names is None:
-                continue
-            if route.method == request.method:
-                return _translated(route, request, names)
-            allowed.add(route.method)
-        if allowed:
-            methods = ", ".join(sorted(allowed))
-            raise ApiError(405, f"Method {request.method} is not allowed for {request.path}; allowed: {methods}")
-        raise ApiError(404, f"Not Found: {request.path}")
+        segments = [unquote(segment) for segment in path[prefix.end() :].strip("/").split("/")]
+        found = self._table.find(request, segments)
+        if isinstance(found, Response):
+            return found
+        route, names = found
+        return self._gate.answer(Asked(route, names, request, partial(told, request)), self.namespace_of)
 
 
-def _translated(route: Route, request: Request, names: Mapping[str, str]) -> Response:
-    """Answer, with the engine's errors in the API's terms (reference §14.1)."""
+def told(request: Request, ask: Callable[[], _A]) -> _A | Response:
+    """Return what *ask* returns, or what it raises in the API's terms (reference §14.1)."""
     try:
-        return route.answer(request, **names)
+        return ask()
     except (NoSuchFlowError, NoSuchExecutionError, NotFoundError) as error:
-        raise ApiError(404, f"Not Found: {error}") from None
+        return error_response(ApiError(404, f"Not Found: {error}"))
     except IllegalStateError as error:
-        raise ApiError(409, str(error)) from None
+        return error_response(ApiError(409, str(error)))
     except FlowError as error:
         problems = [(problem.message, problem.path) for problem in error.problems]
-        raise ApiError(422, f"Invalid entity: {error}", problems) from None
+        return error_response(ApiError(422, f"Invalid entity: {error}", problems))
     except (UnprocessableError, InputError, CheckFailedError, UnsupportedError) as error:
-        raise ApiError(422, f"Invalid entity: {error}" if isinstance(error, InputError) else str(error)) from None
+        message = f"Invalid entity: {error}" if isinstance(error, InputError) else str(error)
+        return error_response(ApiError(422, message))
+    except ApiError as error:
+        return error_response(error)
     except PortError:
         _log.exception("%s %s failed for now", request.method, request.path)
         return json_response({"message": "A store did not answer; try again"}, 503, {"retry-after": "1"})
+    except Exception:  # noqa: BLE001 - the text of an unexpected error is not for the world
+        _log.exception("%s %s failed", request.method, request.path)
+        return error_response(ApiError(500, "Internal server error"))

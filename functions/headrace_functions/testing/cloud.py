@@ -28,9 +28,11 @@ from botocore.awsrequest import AWSPreparedRequest, AWSResponse
 from botocore.exceptions import ClientError
 
 from headrace_engine.adapters.aws.claims import DynamoClaims
+from headrace_engine.adapters.aws.events import SOURCE
 from headrace_engine.adapters.aws.table import TABLE, Item, Table
 from headrace_engine.adapters.memory import ManualClock
 from headrace_engine.core.codec import encode_message
+from headrace_engine.core.event_patterns import matches
 from headrace_engine.core.messages import Create, Kill, Message
 from headrace_engine.core.state import ExecutionState
 from headrace_engine.engine import NoSuchExecutionError
@@ -42,6 +44,7 @@ from headrace_engine.testing.requests import item_size
 from headrace_engine.testing.runtime import START, Outcome
 from headrace_functions import executor, script, triggers, worker
 from headrace_functions.api import ApiFunction
+from headrace_functions.callers import FIRST_ADMIN
 from headrace_functions.environment import Environment
 from headrace_functions.testing import limits
 from headrace_functions.testing.aws import (
@@ -64,12 +67,14 @@ from headrace_functions.testing.shapes import (
     arn,
     bus_event,
     failure_record,
+    file_event,
     http_event,
     sweep_event,
 )
 from headrace_functions.wiring import Wiring, wire
 
 _API = "https://api.headrace.test"
+PASSWORD = "the first admin's password"  # noqa: S105 - everybody knows it
 """Never contacted: what is sent there, this process answers."""
 _ACCEPTED = 202
 _RETRIES = {"triggers": 2}
@@ -121,6 +126,8 @@ class Cloud:
         self.faults = faults or Faults()
         self.invocations: Counter[str] = Counter()
         """How often each function was called."""
+        self.published = 0
+        """How many events were put on the bus."""
         self.asked: Counter[str] = Counter()
         """How many requests each function made."""
         self.crashes: list[str] = []
@@ -149,6 +156,7 @@ class Cloud:
         self._request_ids = itertools.count(1)
         self._processes: dict[str, Wiring] = {}
         self._sandbox: script.Sandbox | None = None
+        self._api: tuple[Wiring, ApiFunction] | None = None
         self._schedules: list[tuple[datetime, str]] | None = []
         self.environment = Environment.of(self._variables(environment or {}))
         self._make(secrets or {}, secrets_of)
@@ -179,23 +187,33 @@ class Cloud:
             "DELAYS_URL": _url(self.delays),
             "DELAYS_ARN": arn("sqs", self.delays.name),
             "WORKER_FUNCTION": "worker",
+            "PURGER_FUNCTION": "purger",
             "SCRIPT_FUNCTION": "script",
             "BUS": name,
             "SECRETS_PREFIX": f"/{name}",
             "SIGNING_SECRET": name,
+            "ADMIN_SECRET": f"{name}-admin",
             "KEY": _key(),
             "SCHEDULE_GROUP": name,
             "SCHEDULE_ROLE": f"arn:aws:iam::{ACCOUNT}:role/{name}",
             "API_URL": _API,
+            "TRIGGERS_FUNCTION": arn("lambda", "function:triggers"),
+            "RULE_PREFIX": f"{name}-",
+            "EVENT_BUSES": "default",
+            "WATCHED_BUCKETS": self.watched,
         }
         return {**given, **{f"HEADRACE_{word}": value for word, value in own.items()}}
 
     def _make(self, secrets: Mapping[str, str], secrets_of: str) -> None:
         name = self._name
         observer("dynamodb").create_table(**TABLE.creation(name))
-        observer("s3").create_bucket(Bucket=name, CreateBucketConfiguration={"LocationConstraint": REGION})
+        for bucket in (name, self.watched):
+            observer("s3").create_bucket(Bucket=bucket, CreateBucketConfiguration={"LocationConstraint": REGION})
+        observer("events").create_event_bus(Name=name)
         signing = json.dumps({"1": "a key of which everybody knows that it is one"})
         observer("secretsmanager").create_secret(Name=name, SecretString=signing)
+        first = json.dumps({"username": FIRST_ADMIN, "password": PASSWORD})
+        observer("secretsmanager").create_secret(Name=f"{name}-admin", SecretString=first)
         observer("scheduler").create_schedule_group(Name=name)
         for key, value in secrets.items():
             path = f"/{name}/{secrets_of}/{key.upper()}"
@@ -282,8 +300,13 @@ class Cloud:
     def request(
         self, method: str, path: str, body: bytes = b"", headers: Mapping[str, str] | None = None
     ) -> httpx.Response:
-        """Send a request through API Gateway to the `api` function. Raises LimitError where AWS would refuse."""
-        return self._http(httpx.Request(method, _API + path, headers=headers, content=body))
+        """Send a request through API Gateway to the `api` function: the first admin's, unless *headers* say whose.
+
+        Raises LimitError where AWS would refuse.
+        """
+        shown = base64.b64encode(f"{FIRST_ADMIN}:{PASSWORD}".encode()).decode()
+        own = {"authorization": f"Basic {shown}", **(headers or {})}
+        return self._http(httpx.Request(method, _API + path, headers=own, content=body))
 
     # -- The pump -----------------------------------------------------------------------------------
 
@@ -312,12 +335,40 @@ class Cloud:
             or (self._side_by_side and (self._invoke_next("worker") or self._invoke_next("script")))
             or self._poll(self.mailbox, "executor")
             or self._invoke_next("worker")
+            or self._invoke_next("purger")
             or self._invoke_next("script")
             or self._poll(self.mailbox_dead, "triggers")
             or self._poll(self.delays_dead, "triggers")
             or self._poll(self.delays, "triggers")
             or self._fire()
         )
+
+    @property
+    def watched(self) -> str:
+        """The name of a bucket of somebody else, whose files start flows."""
+        return f"{self._name}-watched"
+
+    def put_event(self, source: str, detail: Mapping[str, Any], bus: str = "") -> None:
+        """Have somebody put an event on a bus, the stack's own when none is named."""
+        entry = {"Source": source, "DetailType": "test", "Detail": detail}
+        self._by_rules(bus or self._name, bus_event(entry, self._request_id(), self.clock.now()))
+
+    def put_file(self, key: str, content: bytes, bucket: str = "") -> None:
+        """Have somebody put a file into a bucket that the stack watches."""
+        bucket = bucket or self.watched
+        etag = observer("s3").put_object(Bucket=bucket, Key=key, Body=content)["ETag"].strip('"')
+        stored = {"size": len(content), "etag": etag}
+        self._later("triggers", file_event(bucket, key, stored, self._request_id(), self.clock.now()))
+
+    def _by_rules(self, bus: str, event: Mapping[str, Any]) -> None:
+        """Have the functions called that rules of a bus name, for an event that matches."""
+        events = observer("events")
+        for rule in events.list_rules(EventBusName=bus, NamePrefix=f"{self._name}-")["Rules"]:
+            if matches(json.loads(rule["EventPattern"]), event):
+                for target in events.list_targets_by_rule(Rule=rule["Name"], EventBusName=bus)["Targets"]:
+                    template = target["InputTransformer"]["InputTemplate"]
+                    given = template.replace("<aws.events.event.json>", json.dumps(event))
+                    self._later(target["Arn"].rpartition(":")[2], json.loads(given))
 
     def sweep(self) -> None:
         """Have the sweep's rule come round."""
@@ -439,15 +490,21 @@ class Cloud:
 
     def _handler(self, function: str) -> Callable[[Any, FunctionContext], Any]:
         if function == "api":
-            return lambda event, _context: ApiFunction(self._process("api"))(event)
+            return lambda event, _context: self._api_function()(event)
         if function == "script":
             sandbox = self._sandbox = self._sandbox or self._new_sandbox()
             return lambda event, context: script.handle(sandbox, event, context, leave=_leave)
         process = self._process(function)
         if function == "executor":
             return lambda event, context: executor.handle(process, event, context, pool=InPlace())
-        handle = {"worker": worker.handle, "triggers": triggers.handle}[function]
+        handle = {"worker": worker.handle, "purger": worker.handle, "triggers": triggers.handle}[function]
         return lambda event, context: handle(process, event, context)
+
+    def _api_function(self) -> ApiFunction:
+        process = self._process("api")
+        if self._api is None or self._api[0] is not process:
+            self._api = process, ApiFunction(process)
+        return self._api[1]
 
     def _process(self, function: str) -> Wiring:
         """Return the wiring of a function's process; a new process makes it anew."""
@@ -554,10 +611,12 @@ class Cloud:
             )
         answers = []
         for entry in json.loads(body)["Entries"]:
+            self.published += 1
             event_id = self._request_id()
             at = datetime.fromtimestamp(entry["Time"], UTC) if "Time" in entry else self.clock.now()
             read = {**entry, "Detail": json.loads(entry["Detail"])}
-            self._later("triggers", bus_event(read, event_id, at))
+            if entry["Source"] == SOURCE and read["Detail"]["heard"]:  # as the rules of the stack say
+                self._later("triggers", bus_event(read, event_id, at))
             answers.append({"EventId": event_id})
         return with_json(request, {"FailedEntryCount": 0, "Entries": answers})
 

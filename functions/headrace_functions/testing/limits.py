@@ -24,6 +24,7 @@ TIMEOUTS = {
     "executor": timedelta(seconds=60),
     "triggers": timedelta(seconds=60),
     "worker": timedelta(minutes=15),
+    "purger": timedelta(minutes=15),
     "script": timedelta(minutes=15),
 }
 """How long a function may run; API Gateway waits 30 s at most."""

@@ -53,6 +53,21 @@ def bus_event(entry: Mapping[str, Any], event_id: str, at: datetime) -> dict[str
     }
 
 
+def file_event(bucket: str, key: str, stored: Mapping[str, Any], event_id: str, at: datetime) -> dict[str, Any]:
+    """Return what S3 tells EventBridge of a new file; *stored* holds its size and etag."""
+    detail = {
+        "version": "0",
+        "bucket": {"name": bucket},
+        "object": {"key": key, **stored, "sequencer": event_id},
+        "request-id": event_id,
+        "requester": ACCOUNT,
+        "source-ip-address": "127.0.0.1",
+        "reason": "PutObject",
+    }
+    entry = {"DetailType": "Object Created", "Source": "aws.s3", "Detail": detail}
+    return {**bus_event(entry, event_id, at), "resources": [f"arn:aws:s3:::{bucket}"]}
+
+
 def sweep_event(event_id: str, at: datetime) -> dict[str, Any]:
     """Return what the sweep's rule sends."""
     entry = {"DetailType": "Scheduled Event", "Source": "aws.events", "Detail": {}}
@@ -81,12 +96,15 @@ def failure_record(
 def http_event(method: str, url: str, headers: Mapping[str, str], body: bytes, request_id: str) -> dict[str, Any]:
     """Return a request as API Gateway's HTTP API passes it on (payload format 2.0)."""
     parts = urlsplit(url)
+    given = {name.lower(): value for name, value in headers.items()}
+    cookies = given.pop("cookie", "")
     return {
         "version": "2.0",
         "routeKey": "$default",
         "rawPath": parts.path,
         "rawQueryString": parts.query,
-        "headers": {name.lower(): value for name, value in headers.items()},
+        **({"cookies": cookies.split("; ")} if cookies else {}),
+        "headers": given,
         "requestContext": {
             "accountId": ACCOUNT,
             "apiId": "a1b2c3d4e5",

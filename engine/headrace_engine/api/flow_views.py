@@ -1,0 +1,98 @@
+"""How flows are shown."""
+
+from __future__ import annotations
+
+from datetime import datetime
+from typing import Any, NotRequired, TypedDict
+
+from headrace_engine.language import FlowError
+from headrace_engine.language.source import written
+from headrace_engine.ports import FlowSource
+
+_LARGEST = 2**63
+
+
+class FlowView(TypedDict):
+    """A flow: what its author wrote, with what the store knows of it."""
+
+    id: str
+    namespace: str
+    revision: int
+    disabled: bool
+    deleted: bool
+    updated: datetime | None
+    tasks: list[Any]
+    source: NotRequired[str]
+    exception: NotRequired[str]
+
+
+class FlowPage(TypedDict):
+    """Some flows of several."""
+
+    results: list[FlowView]
+    total: int
+
+
+class FlowName(TypedDict):
+    """Which flow is meant."""
+
+    namespace: str
+    id: str
+
+
+class Count(TypedDict):
+    """How many were changed."""
+
+    count: int
+
+
+class Invalid(TypedDict):
+    """What one thing of several cannot have done to it."""
+
+    value: str
+    message: str
+
+
+class Invalids(TypedDict):
+    """Why nothing was done."""
+
+    message: str
+    invalids: list[Invalid]
+
+
+def flow_view(flow: FlowSource, *, source: bool = False) -> FlowView:
+    """Return a flow as JSON. One that can be read no longer says so instead of what it holds."""
+    view: dict[str, Any]
+    try:
+        view = shown(written(flow.source))
+    except FlowError as error:
+        view = {"exception": str(error)}
+    view |= {"id": flow.id, "namespace": flow.namespace, "revision": flow.revision, "deleted": flow.deleted}
+    view["updated"] = flow.updated
+    view["disabled"] = view.get("disabled") in (True, "true")
+    tasks, labels = view.get("tasks"), view.get("labels")
+    view["tasks"] = tasks if isinstance(tasks, list) else []
+    if isinstance(labels, dict):
+        view["labels"] = [{"key": key, "value": str(value)} for key, value in labels.items()]
+    if source:
+        view["source"] = flow.source
+    return view  # type: ignore[return-value]  # what its author wrote has more
+
+
+def labels_of(view: FlowView) -> list[tuple[str, str]]:
+    """Return the labels of a flow."""
+    labels = view.get("labels")
+    if not isinstance(labels, list):
+        return []
+    return [(str(each.get("key")), str(each.get("value"))) for each in labels if isinstance(each, dict)]
+
+
+def shown(value: Any) -> Any:
+    """Return plain data with numbers that fit into JSON: a whole one that is too large loses its last digits."""
+    if isinstance(value, dict):
+        return {key: shown(each) for key, each in value.items()}
+    if isinstance(value, list):
+        return [shown(each) for each in value]
+    if isinstance(value, int) and not -_LARGEST <= value < _LARGEST:
+        return float(value) if abs(value) < 10**300 else str(value)
+    return value

@@ -1,0 +1,41 @@
+"""A table of routes: which of them a method and a path mean."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+from headrace_engine.api.http import ApiError, Request, Response
+from headrace_engine.api.route import Route
+
+
+class Table:
+    """Routes, found by the number of their segments and the first of them, which is a word in all."""
+
+    def __init__(self, routes: Sequence[Route]) -> None:
+        self._meant: dict[tuple[int, str], list[Route]] = {}
+        """Of those that match a path, the one that is meant comes first."""
+        for route in sorted(routes, key=lambda route: route.rank):
+            self._meant.setdefault((len(route.segments), route.segments[0]), []).append(route)
+
+    def find(self, request: Request, segments: Sequence[str]) -> tuple[Route, Mapping[str, str]] | Response:
+        """Return the route and the names in its path; the answer itself to who asks which methods there are.
+
+        Raises ApiError 404 and 405.
+        """
+        method = "GET" if request.method == "HEAD" else request.method  # the host leaves the body out
+        allowed = set()
+        for route in self._meant.get((len(segments), segments[0]), ()):
+            names = route.match(segments)
+            if names is None:
+                continue
+            if route.method == method:
+                return route, names
+            allowed.add(route.method)
+        if not allowed:
+            raise ApiError(404, f"Not Found: {request.path}")
+        headers = {"allow": ", ".join(sorted({*allowed, "OPTIONS", *(["HEAD"] if "GET" in allowed else [])}))}
+        if request.method == "OPTIONS":
+            return Response(204, headers=headers)
+        methods = ", ".join(sorted(allowed))
+        message = f"Method {request.method} is not allowed for {request.path}; allowed: {methods}"
+        raise ApiError(405, message, headers=headers)

@@ -1,0 +1,55 @@
+"""Pages behind API Gateway: cookies come apart from the headers, and a link begins with the API's address."""
+
+from __future__ import annotations
+
+import re
+from urllib.parse import urlsplit
+
+from headrace_engine.resume_links import NAMESPACE
+from headrace_functions.testing.cloud import Cloud
+
+FLOW = """
+id: approval
+namespace: flows
+tasks:
+  - {id: send, type: io.kestra.plugin.core.debug.Return, format: "{{ resumeUrl() }}"}
+  - {id: wait, type: io.kestra.plugin.core.flow.Pause, onResume: [{id: reason, type: STRING}]}
+"""
+FORM = {"content-type": "application/x-www-form-urlencoded", "x-forwarded-proto": "https"}
+
+
+def test_a_form_that_comes_with_its_cookie_is_taken() -> None:
+    with Cloud() as cloud:
+        cloud.save_flow(FLOW)
+        execution_id = cloud.create("flows", "approval")
+        cloud.settle(None)
+        execution = cloud.request("GET", f"/api/v1/main/executions/{execution_id}").json()
+        assert execution["state"]["current"] == "PAUSED"
+        link = urlsplit(execution["taskRunList"][0]["outputs"]["value"])
+        assert link.path.startswith("/approve/")
+        assert f"{link.scheme}://{link.netloc}" == execution["url"].partition("/api/")[0]
+        page = cloud.request("GET", link.path, headers={"x-forwarded-proto": "https"})
+        assert page.status_code == 200
+        assert page.headers["content-type"].startswith("text/html")
+        cookie = page.headers["set-cookie"].partition(";")[0]
+        token = re.search(r'name="_proof" value="([0-9a-f]{64})"', page.text)
+        assert token is not None
+        body = f"_proof={token[1]}&decision=RESUME".encode()
+        without = cloud.request("POST", link.path, body, FORM)
+        assert without.status_code == 403
+        taken = cloud.request("POST", link.path, body, {**FORM, "cookie": f"other=1; {cookie}"})
+        assert taken.status_code == 422
+        assert "It is required." in taken.text
+        keys = [entry.key for entry in cloud.stores.kv.list(NAMESPACE)]
+        assert len(keys) == 1
+        assert link.path.rpartition("/")[2] not in keys[0]
+
+
+def test_flows_have_their_page_there_too() -> None:
+    with Cloud() as cloud:
+        cloud.save_flow(FLOW)
+        assert 'href="/flows/flows/approval"' in cloud.request("GET", "/flows").text
+        assert cloud.request("GET", "/assets/headrace.css").headers["content-type"] == "text/css; charset=utf-8"
+        refused = cloud.request("GET", "/flows", headers={"authorization": ""})
+        assert refused.status_code == 401
+        assert "Who are you?" in refused.text
