@@ -12,7 +12,7 @@ PYTHONS := $(or $(PYTHON),python3.13 python3.12 python3.11 python3)
 # The data of the ETL example ends with this day.
 RUN := $(BIN)/headrace run examples/etl.yaml --input date=2015-12-31 --input-file data=@examples/data/seattle-weather.csv
 
-.PHONY: help setup run test test-slow test-crash test-emulator test-all lint format bench costs simulate mutants clean
+.PHONY: help setup run serve test test-slow test-crash test-emulator test-all lint format bench costs simulate mutants fuzz-api clean
 
 help: ## List the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-14s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -27,6 +27,9 @@ run: $(INSTALLED) ## Run the ETL example on four years of Seattle's weather
 	@awk -F, 'NR > 1 { year = substr($$1, 1, 4); days[year]++; rain[year] += $$2 } \
 	    END { for (year in days) printf "  %s: %d days, %.1f mm\n", year, days[year], rain[year] }' \
 	    examples/data/seattle-weather.csv | sort
+
+serve: $(INSTALLED) ## Serve the API on 127.0.0.1:8080, with the examples loaded
+	$(BIN)/headrace server --flows examples
 
 test: lint ## Lint, then every test but the slow ones and those of the emulator
 	$(BIN)/pytest -n 2 -m "not slow and not emulator"
@@ -66,6 +69,10 @@ mutants: $(INSTALLED) ## Break the engine in named ways; the simulator must noti
 
 costs: $(INSTALLED) ## Count what task runs ask of AWS and write docs/costs.md
 	$(BIN)/python benchmarks/aws_requests.py --wide --write
+
+SECONDS := 240
+fuzz-api: $(INSTALLED) ## Try the API of a local server with what its OpenAPI document allows, and more, for SECONDS=240
+	PYTHONPATH=tests $(BIN)/python -m api.fuzz --seconds $(SECONDS)
 
 clean: ## Remove all that is not the source, .venv included
 	rm -rf .venv .venv-emulator .cache .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache .headrace build dist

@@ -96,6 +96,7 @@ def refusal_of_template(template: str) -> str:
 
 FILLED: Mapping[str, Any] = {
     "cron": "@daily", "dates": ["2026-01-01"], "tasks": [{**LOG, "id": "inner"}], "then": [{**LOG, "id": "inner"}],
+    "pattern": {"source": ["x"]}, "action": "NONE",
     "interval": "PT1M", "cases": {"a": [{**LOG, "id": "inner"}]}, "values": [1], "value": [1],
 }  # fmt: skip
 """Values for required properties that "x" would not do for."""
@@ -115,7 +116,6 @@ PROBES: Mapping[str, Any] = {
     "workerSelector": {"tags": ["x"]},
     "policyRefs": ["x"],
     "logToFile": True,
-    "failOnTriggerError": True,
     "failFast": True,
     "onChildFailure": "x",
     "assets": {"inputs": []},

@@ -28,6 +28,7 @@ from headrace_engine.language.flowables import DagTask
 from headrace_engine.language.inputs import INPUTS, OutputProperties
 from headrace_engine.language.markers import Holds
 from headrace_engine.language.triggers import Flow as FlowTrigger
+from headrace_engine.language.webhook_auth import AUTHS
 
 Fact = tuple[str, str]
 """A kind or the name of a class, and a name of that kind or a property of that class."""
@@ -136,6 +137,7 @@ class Found:
             Holds.CONDITIONS: self.condition,
             Holds.CONDITIONS_BY_NAME: self.condition,
             Holds.TRIGGERS: self.trigger,
+            Holds.AUTH: partial(self.chosen, AUTHS, "auth"),
             Holds.INPUTS: partial(self.chosen, INPUTS, "input"),
             Holds.OUTPUTS: partial(self.model, OutputProperties),
             Holds.RETRY: partial(self.chosen, RETRIES, "retry"),
@@ -244,7 +246,7 @@ class Found:
 
 def _items(holds: Holds, value: Any) -> list[Any]:
     """Return the maps in the value of a property."""
-    if holds in (Holds.TASK, Holds.RETRY):
+    if holds in (Holds.TASK, Holds.RETRY, Holds.AUTH):
         return [value]
     if isinstance(value, dict):
         return [item for each in value.values() for item in (each if isinstance(each, list) else [each])]

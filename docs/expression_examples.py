@@ -73,6 +73,11 @@ class Outside(NoHost):
         """Return one error."""
         return [{"taskId": "load", "message": "disk full"}]
 
+    def resume_url(self, asked: Mapping[str, Any]) -> str:
+        """Return a link."""
+        del asked
+        return "https://headrace.example.com/approve/wq4…"
+
 
 OPERATORS: tuple[tuple[str, str], ...] = (
     ("a.b, a['b'], a[0]", "vars.cities[0] ~ ' ' ~ vars.stock['nut']"),
@@ -233,6 +238,7 @@ FUNCTIONS: Mapping[str, str] = {
     "isFileEmpty": "isFileEmpty('empty.txt')",
     "fileURI": "fileURI('notes.txt')",
     "errorLogs": "errorLogs()",
+    "resumeUrl": "resumeUrl(expiresIn='P1D')",
     "http": "http(uri='https://example.com/data.json')",
     "id": "id() | length",
     "randomInt": "randomInt(5, 6)",

@@ -13,8 +13,8 @@ from headrace_cli.main import SUBCOMMANDS, cli
 INTRODUCTION = """\
 # The command
 
-`headrace` is the whole of Headrace in this version: it runs a flow in its own process, and needs no server. There is
-no command yet for a server, for executions that go on elsewhere, or for AWS.
+`headrace run` runs a flow in its own process, and needs no server. `headrace server` is [the server](server.md), for
+flows that are started over HTTP, by schedules and by triggers.
 
 Every command takes `--help`. A mistake of yours is told in a line on standard error, with exit code 2 and never a
 traceback.
@@ -31,6 +31,12 @@ ENVIRONMENT: tuple[tuple[str, str], ...] = (
         "The key that seals secrets: 32 bytes in base64. Without it the data folder has one of its own, `cipher.key`.",
     ),
     ("`HEADRACE_PYTHON`", "The Python that Python scripts run with."),
+    (
+        "`HEADRACE_TOKEN`, `HEADRACE_SERVER_AUTH`",
+        "What is shown to a server that asks who you are: an API token, or user:password.",
+    ),
+    ("`HEADRACE_SERVER`", "The server that `user`, `token` and `audit` ask."),
+    ("`HEADRACE_<KEY>`", "Every [key of the server's configuration](server.md#configuration)."),
     ("`NO_COLOR`", "No colours, whatever its value."),
 )
 
@@ -66,6 +72,9 @@ def page() -> str:
         if command is None:
             raise LookupError(name)
         parts += [f"## headrace {name}\n", *_command(name, command)]
+        if isinstance(command, click.Group):
+            for own, subcommand in command.commands.items():
+                parts += [f"### headrace {name} {own}\n", *_command(f"{name} {own}", subcommand)]
     return "\n".join(
         [*parts, EXECUTION_OUTPUT, "## Environment variables\n", table(("variable", "meaning"), ENVIRONMENT)]
     )
@@ -73,10 +82,12 @@ def page() -> str:
 
 def _command(name: str, command: click.Command) -> Iterator[str]:
     arguments = [str(param.metavar) for param in command.params if isinstance(param, click.Argument)]
-    yield f"```text\n{' '.join(['headrace', name, '[OPTIONS]', *arguments])}\n```\n"
+    if not isinstance(command, click.Group):
+        yield f"```text\n{' '.join(['headrace', name, '[OPTIONS]', *arguments])}\n```\n"
     yield from (_paragraph(text) for text in inspect.cleandoc(command.help or "").split("\n\n"))
     options = [param for param in command.params if isinstance(param, click.Option)]
-    yield table(("option", "meaning"), ((_option(option), option.help or "") for option in options))
+    if options:
+        yield table(("option", "meaning"), ((_option(option), option.help or "") for option in options))
 
 
 def _paragraph(text: str) -> str:

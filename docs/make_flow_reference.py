@@ -32,7 +32,9 @@ from headrace_engine.language.flowables import DagTask, Flowable
 from headrace_engine.language.inputs import INPUT_WARNINGS, INPUTS, InputProperties, OutputProperties
 from headrace_engine.language.markers import Verbatim
 from headrace_engine.language.triggers import Trigger
+from headrace_engine.language.webhook_auth import AUTHS
 from headrace_engine.model.definition import Kind
+from headrace_engine.model.trigger import FIRED
 from headrace_engine.plugin import Rendering, RunnableTask, Task, TaskRunnerProperties
 
 INTERNAL = "io.headrace.workingdirectory."
@@ -390,7 +392,12 @@ def _runners(classes: Iterable[type[TaskRunnerProperties]]) -> Iterator[str]:
 
 def _triggers(registry: Registry) -> Iterator[str]:
     yield "## Triggers\n"
-    yield "[Flow triggers](triggers.md) fire. **Not in this version**: others are checked, but never fire.\n"
+    yield (
+        "[Schedules](schedules.md), [Flow triggers](triggers.md), [Webhooks](webhooks.md) and [events](events.md) have "
+        "pages of their own.\n"
+    )
+    silent = ", ".join(code(each.TYPE) for each in registry.triggers() if each.TYPE not in FIRED)
+    yield f"**Not in this version**: these are checked, but never fire: {silent}.\n"
     yield "Every trigger has:\n"
     yield _properties(Trigger)
     for trigger in registry.triggers():
@@ -399,6 +406,12 @@ def _triggers(registry: Registry) -> Iterator[str]:
         yield _properties(trigger, leave_out=fields_of(Trigger))
         if trigger.ALIASES:
             yield f"Older names: {', '.join(map(code, trigger.ALIASES))}\n"
+    yield "## Callers of a webhook\n"
+    yield "The `auth` of a [Webhook](webhooks.md) is one of these.\n"
+    for name, cls in AUTHS.items():
+        yield f"### {name}\n"
+        yield f"`type: {name}`. {_doc(cls)}\n"
+        yield _properties(cls, leave_out={"type"})
     yield "## Conditions\n"
     yield "All of them work on a Flow trigger; a Schedule takes those of dates.\n"
     rows = [
@@ -429,5 +442,12 @@ def all_properties() -> dict[str, Any]:
     """Return every property that the page must name, by class; for the tests."""
     registry = Registry.load()
     classes: list[Any] = [FlowProperties, TaskProperties, OutputProperties, PluginDefault]
-    classes += [*INPUTS.values(), *RETRIES.values(), *SLAS.values(), *documented_tasks(registry), *registry.triggers()]
+    classes += [
+        *INPUTS.values(),
+        *RETRIES.values(),
+        *SLAS.values(),
+        *AUTHS.values(),
+        *documented_tasks(registry),
+        *registry.triggers(),
+    ]
     return {cls.__name__: list(fields_of(cls)) for cls in classes}

@@ -2,6 +2,7 @@
 
     <data>/headrace.db      journal, flows, summaries, claims, KV, logs, metrics (SQLite)
     <data>/storage/         internal storage
+    <data>/buckets/         folders that play buckets: a file in one starts what waits for it
     <data>/workspaces/      directories that the tasks of a WorkingDirectory share
     <data>/tmp/             working directories of attempts
     <data>/cipher.key       the key that seals secrets, unless one is configured
@@ -20,11 +21,15 @@ import threading
 from collections.abc import Callable, Iterator, Mapping, Sequence, Set
 from concurrent.futures import Future
 from contextlib import contextmanager
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 from functools import partial
 from pathlib import Path
 from typing import Any
 
+from headrace_engine import resume_links
+from headrace_engine.adapters.local.audit import SqliteAudit
+from headrace_engine.adapters.local.buckets import BucketWatch, FolderBuckets
 from headrace_engine.adapters.local.bus import LocalBus
 from headrace_engine.adapters.local.cipher import AesCipher
 from headrace_engine.adapters.local.claims import SqliteClaims
@@ -33,6 +38,7 @@ from headrace_engine.adapters.local.database import Database
 from headrace_engine.adapters.local.dispatch import LocalDispatch
 from headrace_engine.adapters.local.executions import SqliteExecutions
 from headrace_engine.adapters.local.flows import SqliteFlows
+from headrace_engine.adapters.local.identity import SqliteIdentity
 from headrace_engine.adapters.local.journal import SqliteJournal
 from headrace_engine.adapters.local.kv import SqliteKV
 from headrace_engine.adapters.local.lock import DataFolderLock
@@ -49,22 +55,29 @@ from headrace_engine.core.events import Entry
 from headrace_engine.core.messages import Create, Kill, Message, TimerFired
 from headrace_engine.core.state import ExecutionState
 from headrace_engine.engine import Engine, NoSuchExecutionError
-from headrace_engine.executor import ended_with_engine
+from headrace_engine.event_triggers import EventTriggers
+from headrace_engine.executor import Executor, ended_with_engine
 from headrace_engine.flow_triggers import FlowTriggers
 from headrace_engine.language import Registry
 from headrace_engine.model.definition import FlowDefinition
 from headrace_engine.model.ids import new_id
 from headrace_engine.model.state import State
+from headrace_engine.model.trigger import S3
 from headrace_engine.operations import Operations
 from headrace_engine.plugin import NetworkPolicy
-from headrace_engine.ports import LogLine, Logs, PortError, StateChange
+from headrace_engine.ports import AUDIT_KEPT, LogLine, Logs, Mailbox, PortError, StateChange
+from headrace_engine.schedules import Schedules
 from headrace_engine.services import Channels, Settings, Stores
+from headrace_engine.webhooks.once import forget_expired
 from headrace_runners.process_groups import end_group, process_identity
 from headrace_tasks.http_function import http_function
 
 ENCRYPTION_KEY = "HEADRACE_ENCRYPTION_SECRET_KEY"
 
 _SWEEP = timedelta(minutes=10)
+_LOOK = timedelta(seconds=1)
+"""Between two looks at the folders that play buckets."""
+_TRIES = 3
 _THE_END = datetime.max.replace(tzinfo=UTC)
 
 _log = logging.getLogger(__name__)
@@ -74,12 +87,34 @@ OnChange = Callable[[str], None]
 OnLog = Callable[[LogLine], None]
 
 
+@dataclass(frozen=True, slots=True)
+class LocalOptions:
+    """What an operator may choose for a data folder's engine, beside what its environment says."""
+
+    settings: Settings | None = None
+    """None: what the environment gives."""
+    encryption_key: str | None = None
+    """32 bytes in base64; None: the environment's, or the data folder's own."""
+    storage: Path | None = None
+    """None: below the data folder."""
+    dotenv: Path = Path(".env")
+    workers: int = 32
+    """How many dispatched attempts run at a time."""
+    schedules: bool = False
+    """Whether schedules fire, and files that come into `<data>/buckets` start what waits for them."""
+
+
 class LocalRuntime:
     """An engine on a data folder. Open one with `open`, and close it."""
 
     @classmethod
     def open(
-        cls, data_dir: Path, *, environment: Mapping[str, str] | None = None, recover: bool = True
+        cls,
+        data_dir: Path,
+        *,
+        environment: Mapping[str, str] | None = None,
+        options: LocalOptions | None = None,
+        recover: bool = True,
     ) -> LocalRuntime:
         """Lock *data_dir*, made where it is missing, and go on with what it holds.
 
@@ -89,7 +124,7 @@ class LocalRuntime:
         data_dir = data_dir.resolve()  # scripts are told paths below it, and run in folders of their own
         lock = DataFolderLock(data_dir)
         try:
-            runtime = cls(data_dir, lock, os.environ if environment is None else environment)
+            runtime = cls(data_dir, lock, os.environ if environment is None else environment, options or LocalOptions())
         except BaseException:
             lock.release()
             raise
@@ -101,16 +136,19 @@ class LocalRuntime:
                 raise
         return runtime
 
-    def __init__(self, data_dir: Path, lock: DataFolderLock, environment: Mapping[str, str]) -> None:
+    def __init__(
+        self, data_dir: Path, lock: DataFolderLock, environment: Mapping[str, str], options: LocalOptions
+    ) -> None:
         self.data_dir = data_dir
         self._lock = lock
         self._database = database = Database(data_dir / "headrace.db")
         self._listeners: dict[str, list[tuple[OnChange, OnLog]]] = {}
+        self._hears: OnChange = lambda _execution_id: None
         self._waiting_for_first: dict[str, Future[None]] = {}
         self._ended = threading.Condition()
         self._closed = threading.Event()
         self._journal = SqliteJournal(database)
-        key = environment.get(ENCRYPTION_KEY)
+        key = options.encryption_key or environment.get(ENCRYPTION_KEY)
         self.stores = Stores(
             clock=SystemClock(),
             journal=self._journal,
@@ -120,18 +158,23 @@ class LocalRuntime:
             slots=SqliteSlots(database),
             triggers=SqliteTriggers(database),
             claims=SqliteClaims(database),
-            storage=FolderStorage(data_dir / "storage"),
+            storage=FolderStorage(options.storage or data_dir / "storage"),
             logs=_WatchedLogs(SqliteLogs(database), self._tell_logs),
             metrics=SqliteMetrics(database),
-            secrets=EnvironmentSecrets(environment, Path(".env")),
+            secrets=EnvironmentSecrets(environment, options.dotenv),
             cipher=AesCipher.from_text(key) if key else AesCipher.from_file(data_dir / "cipher.key"),
         )
+        self.identity = SqliteIdentity(database)
+        self.audit = SqliteAudit(database)
         self._temporary = data_dir / "tmp"
         self._temporary.mkdir(parents=True, exist_ok=True)
         self._workspaces = data_dir / "workspaces"
         self._engine = Engine(
             self.stores,
-            Settings(surroundings=Surroundings.of(environment), http=http_function(NetworkPolicy())),
+            replace(
+                options.settings or Settings(surroundings=Surroundings.of(environment)),
+                http=http_function(NetworkPolicy()),
+            ),
             Registry.load(),
             temporary_root=self._temporary,
             workspaces=self._workspaces,
@@ -139,7 +182,7 @@ class LocalRuntime:
         self._mailbox = LocalMailbox(self._handle)
         self._letters = KeptMailbox(database, self._mailbox)
         self._sweeper = threading.Thread(target=self._keep_sweeping, name="headrace-sweeper", daemon=True)
-        self._timers = LocalTimers(self.stores.clock, self._fire)
+        self._timers = LocalTimers(self.stores.clock, self._fire, self._ring)
         self._owner = new_id()
         self._dispatch = LocalDispatch(
             self.stores.claims,
@@ -148,17 +191,44 @@ class LocalRuntime:
             self._engine.worker,
             owner=self._owner,
             identify=process_identity,
+            threads=options.workers,
         )
+        channels = Channels(self._letters, self._timers, self._dispatch, LocalBus(self._hear))
         self._executor = self._engine.executor(
-            Channels(self._letters, self._timers, self._dispatch, LocalBus(self._hear)),
+            channels,
             # The folder's lock is ours: whoever else held a lease on it is dead.
             is_gone=lambda _owner: True,
             on_step=self._stepped,
             on_workspace=self._release_workspace,
+            is_only=True,
         )
         self._triggered: dict[str, bool] | None = None
         """What Flow triggers started, and whether it rests; kept when somebody means to wait for it."""
         self._flow_triggers = FlowTriggers(self._engine, self._executor, self._letters, self._note_triggered)
+        self._schedules = Schedules(self._engine, channels) if options.schedules else None
+        buckets = FolderBuckets(data_dir / "buckets", self.stores.storage)
+        self._watch = BucketWatch(buckets, EventTriggers(self._engine, self._letters, buckets).file_came)
+        self._watcher = threading.Thread(target=self._keep_watching, name="headrace-buckets", daemon=True)
+
+    @property
+    def engine(self) -> Engine:
+        """What answers about flows and executions."""
+        return self._engine
+
+    @property
+    def executor(self) -> Executor:
+        """What takes executions further."""
+        return self._executor
+
+    @property
+    def temporary(self) -> Path:
+        """A folder for what need not stay; it is emptied whenever the data folder is opened."""
+        return self._temporary
+
+    @property
+    def mailbox(self) -> Mailbox:
+        """Keeps what is sent to it until it is handled, also when this process is killed."""
+        return self._letters
 
     # -- Flows and executions -----------------------------------------------------------------------
 
@@ -273,6 +343,23 @@ class LocalRuntime:
         """Call *on_change* after every step and *on_log* with every log line, from other threads."""
         self._listeners.setdefault(execution_id, []).append((on_change, on_log))
 
+    def hear(self, on_change: OnChange) -> None:
+        """Call *on_change* after every step and with every log line of any execution, from other threads."""
+        self._hears = on_change
+
+    def serves_at(self, address: str) -> None:
+        """Let others read on the folder's lock where this engine's server answers."""
+        self._lock.set_address(address)
+
+    def drain(self, patience: float, is_over: Callable[[], bool] = lambda: False) -> bool:
+        """Begin nothing more, and wait for the attempts that run; `close` comes next. Return whether all have ended.
+
+        No longer than *patience* seconds, nor when *is_over*. Those still running then, `close` ends: the next start
+        finds them lost, and runs them again.
+        """
+        self._timers.close()
+        return self._dispatch.drain(patience, is_over)
+
     def open_executions(self) -> list[str]:
         """Return the ids of the executions that have not ended."""
         return [summary.id for summary in self.stores.executions.open()]
@@ -282,8 +369,9 @@ class LocalRuntime:
         with self._ended:
             self._closed.set()
             self._ended.notify_all()
-        if self._sweeper.ident is not None:
-            self._sweeper.join()
+        for thread in (self._sweeper, self._watcher):
+            if thread.ident is not None:
+                thread.join()
         self._timers.close()
         self._dispatch.close()
         self._mailbox.close()
@@ -308,6 +396,9 @@ class LocalRuntime:
         self._tidy(unfinished)
         self._letters.send_again()
         self._set_going(unfinished)
+        if self._schedules is not None:
+            self._mailbox.post("schedules", Turn(self._schedules.set_going))
+            self._watcher.start()
         self._sweeper.start()
 
     def _tidy(self, unfinished: Set[str]) -> None:
@@ -322,6 +413,20 @@ class LocalRuntime:
     def sweep(self, now: datetime) -> None:
         """Look at what should have gone on before *now*; what goes on by itself is not disturbed (DESIGN §3.12)."""
         self._set_going({summary.id for summary in self.stores.executions.due(now)})
+        forget_expired(self.stores.kv, now)
+        resume_links.forget_expired(self.stores.kv, now)
+        self.audit.forget(now - AUDIT_KEPT)
+        if self._schedules is not None:
+            self._schedules.sweep()
+
+    def _keep_watching(self) -> None:
+        """Look at the folders that play buckets, as long as anything waits for files."""
+        while not self._closed.wait(_LOOK.total_seconds()):
+            if self._engine.listeners.of_type(S3):
+                try:
+                    self._watch.look()
+                except Exception:  # noqa: BLE001 - the next look must come, whatever was wrong with this one
+                    _log.exception("The buckets could not be looked at; the next look comes in %s", _LOOK)
 
     def _keep_sweeping(self) -> None:
         while not self._closed.wait(_SWEEP.total_seconds()):
@@ -342,6 +447,7 @@ class LocalRuntime:
 
     def _handle(self, execution_id: str, messages: Sequence[Message]) -> None:
         self._executor.handle(execution_id, messages)
+        self._hears(execution_id)  # also of the last entry, when its writer has not learned that it was written
         self._tell_if_over(execution_id)
         self._note_rest(execution_id)
 
@@ -357,6 +463,8 @@ class LocalRuntime:
 
     def _hear(self, change: StateChange) -> None:
         self._flow_triggers.hear(change)
+        if self._schedules is not None:
+            self._schedules.hear(change)
 
     def _note_triggered(self, execution_id: str, _change: StateChange) -> None:
         if self._triggered is not None:
@@ -374,15 +482,36 @@ class LocalRuntime:
     def _fire(self, execution_id: str, key: str) -> None:
         self._mailbox.post(execution_id, TimerFired(key))
 
+    def _ring(self, namespace: str, flow_id: str, trigger_id: str, due: datetime) -> None:
+        if self._schedules is not None:
+            look = partial(self._look, self._schedules, namespace, flow_id, trigger_id, due)
+            self._mailbox.post(f"{namespace}/{flow_id}/{trigger_id}", Turn(look))
+
+    def _look(self, schedules: Schedules, namespace: str, flow_id: str, trigger_id: str, due: datetime) -> None:
+        """Look at a schedule; if that fails a few times the sweep does, for its record says that it is due."""
+        for left in reversed(range(_TRIES)):
+            try:
+                schedules.look(namespace, flow_id, trigger_id, rung=due)
+            except Exception:
+                _log.exception("The trigger %s.%s.%s failed", namespace, flow_id, trigger_id)
+                if not left:
+                    raise
+            else:
+                return
+
     def _stepped(self, state: ExecutionState, _entry: Entry) -> None:
         first = self._waiting_for_first.get(state.id)
         if first is not None and not first.done():
             first.set_result(None)
+        with _harmless():
+            self._hears(state.id)
         for on_change, _ in self._listeners.get(state.id, ()):
             with _harmless():
                 on_change(state.id)
 
     def _tell_logs(self, execution_id: str, lines: Sequence[LogLine]) -> None:
+        with _harmless():
+            self._hears(execution_id)
         for _, on_log in self._listeners.get(execution_id, ()):
             with _harmless():
                 for line in lines:
@@ -399,12 +528,17 @@ class _WatchedLogs:
         self._logs = logs
         self._tell = tell
         self.fetch = logs.fetch
+        self.search = logs.search
         self.purge = logs.purge
         self.delete = logs.delete
 
     def append(self, execution_id: str, batch: str, lines: Sequence[LogLine]) -> None:
         self._logs.append(execution_id, batch, lines)
         self._tell(execution_id, lines)
+
+    def append_all(self, execution_id: str, batches: Mapping[str, Sequence[LogLine]]) -> None:
+        for batch, lines in batches.items():
+            self.append(execution_id, batch, lines)
 
 
 @contextmanager

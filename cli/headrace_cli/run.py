@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 from collections.abc import Sequence
 from datetime import UTC, datetime
 from pathlib import Path
@@ -113,7 +114,7 @@ def command(
     except HeldByServerError as held:
         if not quiet:
             err.write([line(f"The server {held.address} holds {data_dir}: it runs the flow.")])
-        execution = submit(held.address, flow, flows, request.inputs, labels)
+        execution = submit(held.address, flow, flows, request.inputs, labels, environment=os.environ)
 
     if output == "pretty" or not quiet:
         told = report(execution, logs, to.symbols, datetime.now(UTC))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping
 from contextlib import ExitStack
 from pathlib import Path
@@ -11,11 +12,23 @@ from headrace_cli import flow_files
 from headrace_cli.errors import UserError
 from headrace_cli.view import View
 
+TOKEN = "HEADRACE_TOKEN"  # noqa: S105 - the name of a variable
+CREDENTIALS = "HEADRACE_SERVER_AUTH"
 
-def submit(address: str, flow: Path, others: Path | None, inputs: Mapping[str, Any], labels: Mapping[str, str]) -> View:
+
+def submit(
+    address: str,
+    flow: Path,
+    others: Path | None,
+    inputs: Mapping[str, Any],
+    labels: Mapping[str, str],
+    *,
+    environment: Mapping[str, str],
+) -> View:
     """Save the flow (and before it those of the folder *others*), execute it, and return the execution as it ended.
 
-    Raises UserError, with the server's words, when it refuses or does not answer.
+    *environment* holds the token or the credentials that are shown to a server that asks for some. Raises UserError,
+    with the server's words, when it refuses or does not answer.
     """
     import httpx  # noqa: PLC0415 - slow to import, and only needed here
 
@@ -24,7 +37,8 @@ def submit(address: str, flow: Path, others: Path | None, inputs: Mapping[str, A
     try:
         # No limit on an answer: the execution takes as long as it takes.
         patience = httpx.Timeout(10, read=None)
-        with httpx.Client(base_url=f"{address.rstrip('/')}/api/v1/main", timeout=patience, trust_env=False) as client:
+        base = f"{address.rstrip('/')}/api/v1/main"
+        with httpx.Client(base_url=base, timeout=patience, trust_env=False, **shown(environment)) as client:
             for path in [*(flow_files.find([others]) if others is not None else ()), flow]:
                 source = flow_files.read(path)
                 definition = parse_flow(source, file=flow_files.label(path))
@@ -44,20 +58,54 @@ def _save(client: Any, source: str, name: str) -> None:
 
 
 def _execute(client: Any, name: str, inputs: Mapping[str, Any], labels: Mapping[str, str]) -> View:
-    parts: list[tuple[str, Any]] = []
     with ExitStack() as opened:
-        for key, value in inputs.items():
-            if isinstance(value, Path):
-                parts.append((key, (value.name, opened.enter_context(value.open("rb")))))
-            else:
-                parts.append((key, (None, str(value).encode())))
         query = [("wait", "true"), *(("labels", f"{key}:{value}") for key, value in labels.items())]
-        # A part without content keeps the body multipart when there are no inputs.
-        answer = client.post(f"/executions/{name}", params=query, files=parts or [("", (None, b""))])
-        return dict(_checked(answer).json())
+        answer = client.post(f"/executions/{name}", params=query, files=form(inputs, opened))
+        execution = _checked(answer).json()
+    # A server may answer before the end, with 202.
+    return _followed(client, execution["id"]) if answer.status_code == 202 else dict(execution)
+
+
+def _followed(client: Any, execution_id: str) -> View:
+    """Follow the execution, as often as the server ends its answer before that; return it as it ended."""
+    from headrace_cli.remote.events import events  # noqa: PLC0415 - only needed here
+
+    while True:
+        with client.stream("GET", f"/executions/{execution_id}/follow") as answer:
+            if answer.status_code >= 400:
+                answer.read()
+                _checked(answer)
+            for event in events(answer.iter_bytes()):
+                if event.name == "end":
+                    return dict(event.data)
+
+
+def form(inputs: Mapping[str, Any], opened: ExitStack) -> list[tuple[str, Any]]:
+    """Return inputs as the parts of a form, as httpx takes them; files are opened until *opened* is closed."""
+    parts: list[tuple[str, Any]] = []
+    for key, value in inputs.items():
+        if isinstance(value, Path):
+            parts.append((key, (value.name, opened.enter_context(value.open("rb")))))
+        else:
+            text = value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)
+            parts.append((key, (None, text.encode())))
+    # A part without content keeps the body a form when there are no inputs.
+    return parts or [("", (None, b""))]
+
+
+def shown(environment: Mapping[str, str]) -> dict[str, Any]:
+    """Return the credentials for a server, as httpx takes them."""
+    if environment.get(TOKEN):
+        return {"headers": {"authorization": f"Bearer {environment[TOKEN]}"}}
+    if environment.get(CREDENTIALS):
+        user, _, password = environment[CREDENTIALS].partition(":")
+        return {"auth": (user, password)}
+    return {}
 
 
 def _checked(answer: Any) -> Any:
+    if answer.status_code == 401:
+        raise UserError(f"The server asks who you are: set {TOKEN}, or {CREDENTIALS} to user:password.")
     if answer.status_code >= 400:
         try:
             message = answer.json()["message"]

@@ -1,12 +1,13 @@
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
 from click.testing import CliRunner, Result
 
 from headrace_cli.main import cli
+from local_server import LocalServer, local_server
 
 Headrace = Callable[..., Result]
 
@@ -31,3 +32,28 @@ def flow(tmp_path: Path) -> Callable[..., Path]:
         return file
 
     return write
+
+
+@pytest.fixture(scope="session")
+def house(tmp_path_factory: pytest.TempPathFactory) -> Iterator[LocalServer]:
+    """Start a server for all tests of a session: each keeps to a namespace of its own."""
+    with local_server(tmp_path_factory.mktemp("house") / "data") as server:
+        yield server
+
+
+@pytest.fixture
+def remote(house: LocalServer, tmp_path: Path) -> Headrace:
+    """Run the command line against the server, in this process, with nobody's configuration."""
+
+    def run(*arguments: str | Path, stdin: str | None = None, code: int = 0, **environment: str) -> Result:
+        result = CliRunner().invoke(
+            cli,
+            [str(argument) for argument in arguments],
+            input=stdin,
+            prog_name="headrace",
+            env={"HEADRACE_SERVER": house.address, "XDG_CONFIG_HOME": str(tmp_path / "config"), **environment},
+        )
+        assert result.exit_code == code, f"{result.exit_code}: {result.output}{result.exception!r}"
+        return result
+
+    return run

@@ -31,19 +31,27 @@ class Stand(BaseHTTPRequestHandler):
 
     asked: list[tuple[str, str, bytes]]
     state = "SUCCESS"
+    answers_early = False
+    """Whether the execution goes on when it is answered, and ends while it is followed a second time."""
     refusal: str | None = None
 
     def answer(self) -> None:
         body = self.rfile.read(int(self.headers.get("content-length", 0)))
         self.asked.append((self.command, self.path, body))
         status, said = 200, {}
-        if self.command == "GET":
+        content = None
+        if self.path.endswith("/follow"):
+            name = "end" if sum(path == self.path for _, path, _ in self.asked) == 2 else "progress"
+            content = f"id: {name}\nevent: {name}\ndata: {json.dumps(execution(self.state))}\n\n".encode()
+        elif self.command == "GET":
             status = 404
         elif self.path.startswith("/api/v1/main/executions/"):
             said = execution(self.state)
             if self.refusal is not None:
                 status, said = 422, {"message": self.refusal}
-        content = json.dumps(said).encode()
+            elif self.answers_early:
+                status, said = 202, execution("RUNNING")
+        content = json.dumps(said).encode() if content is None else content
         self.send_response(status)
         self.send_header("content-length", str(len(content)))
         self.end_headers()
@@ -108,6 +116,16 @@ def test_a_failed_execution_and_a_refusal(server: type[Stand], headrace: Headrac
     refused = headrace("run", flow(FLOW, "x"), "--data-dir", tmp_path / "data")
     assert refused.exit_code == 2
     assert "Error: The server refuses it: Invalid input for `n`" in refused.stderr
+
+
+def test_an_execution_that_goes_on_when_it_is_answered_is_followed(
+    server: type[Stand], headrace: Headrace, flow: Write, tmp_path: Path
+) -> None:
+    server.answers_early = True
+    result = headrace("run", flow(FLOW, "x"), "--data-dir", tmp_path / "data", "--input", "n=5", "--output", "json")
+    assert result.exit_code == 0, result.stderr
+    assert json.loads(result.stdout)["state"]["current"] == "SUCCESS"
+    assert [path for _, path, _ in server.asked[-2:]] == [f"/api/v1/main/executions/{'5' * 22}/follow"] * 2
 
 
 def test_a_server_that_does_not_answer(headrace: Headrace, flow: Write, tmp_path: Path) -> None:

@@ -67,11 +67,12 @@ def test_what_a_run_would_refuse_is_told_at_its_place(headrace: Headrace, flow: 
 
 
 def test_a_trigger_that_does_not_fire_is_told(headrace: Headrace, flow: Write) -> None:
-    file = flow(f"{TASKS}triggers: [{{id: hourly, type: io.kestra.plugin.core.trigger.Schedule, cron: '@hourly'}}]\n")
+    mcp = "type: io.kestra.plugin.core.trigger.McpToolTrigger, toolName: t, title: T, toolDescription: t"
+    file = flow(f"{TASKS}triggers: [{{id: tool, {mcp}}}]\n")
     result = headrace("validate", file)
     assert (result.exit_code, result.stdout.splitlines()[0]) == (
         0,
-        f"{file}:5:12: warning: triggers[0]: The trigger `hourly` will not fire: "
+        f"{file}:5:12: warning: triggers[0]: The trigger `tool` will not fire: "
         "triggers of its type start nothing in this version.",
     )
 

@@ -6,12 +6,14 @@ import re
 import subprocess
 import sys
 from collections.abc import Iterator, Sequence
+from pathlib import Path
 
 import pytest
 import yaml
 from pydantic import BaseModel
 
 from docs.documents import CHECKOUT, DOCS, Block, anchors, blocks, links, pages
+from headrace_cli.config import load as load_configuration
 from headrace_cli.main import SUBCOMMANDS, cli
 from headrace_engine.core.transitions import EXECUTION, TASK_RUN
 from headrace_engine.expressions import Expressions, library, registry
@@ -21,6 +23,7 @@ from headrace_engine.language.fields import fields_of
 from headrace_engine.language.flow import SLAS, FlowProperties, PluginDefault
 from headrace_engine.language.inputs import INPUTS, OutputProperties
 from headrace_engine.language.known_types import TASKS
+from headrace_engine.language.webhook_auth import AUTHS
 from headrace_engine.plugin import RunnableTask
 from headrace_engine.testing.flow_tests.reader import SuiteReader
 
@@ -119,6 +122,7 @@ def test_every_task_type_is_documented_with_all_its_properties_and_outputs(cls) 
         *(("Inputs", cls) for cls in INPUTS.values()),
         *(("Retry", cls) for cls in RETRIES.values()),
         *(("SLAs", cls) for cls in SLAS.values()),
+        *(("Callers of a webhook", cls) for cls in AUTHS.values()),
         *((cls.TYPE, cls) for cls in Registry.load().runners() if not cls.UNSUPPORTED),
     ],
 )
@@ -207,8 +211,13 @@ def yaml_blocks() -> Sequence[Block]:
 
 
 @pytest.mark.parametrize("block", yaml_blocks(), ids=lambda block: block.name)
-def test_every_flow_and_task_in_the_pages_is_valid(block: Block) -> None:
+def test_every_flow_and_task_in_the_pages_is_valid(block: Block, tmp_path: Path) -> None:
     found = yaml.safe_load(block.text)
+    if isinstance(found, dict) and "server" in found:  # headrace.yaml
+        file = tmp_path / "headrace.yaml"
+        file.write_text(block.text, encoding="utf-8")
+        assert load_configuration(file, {}, {}).notes == []
+        return
     if isinstance(found, dict) and found.keys() & {"testCases", "fixtures"}:
         SuiteReader(block.text if "testCases" in found else as_suite(found), block.name).read()
         return
