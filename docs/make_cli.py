@@ -16,8 +16,37 @@ INTRODUCTION = """\
 `headrace run` runs a flow in its own process, and needs no server. `headrace server` is [the server](server.md), for
 flows that are started over HTTP, by schedules and by triggers.
 
+`headrace flow`, `execution`, `trigger`, `kv`, `namespace` and `logs` ask [any server](api.md), local or on AWS.
+`headrace plan` and `headrace apply` bring a folder of flows to one, from a desk or
+[from a pipeline](../examples/ci/README.md).
+
 Every command takes `--help`. A mistake of yours is told in a line on standard error, with exit code 2 and never a
-traceback.
+traceback; so is what a server refuses, in its own words.
+"""
+
+SERVERS = """\
+## Which server, and as whom
+
+A server is named by `--server`, by `HEADRACE_SERVER`, or in `~/.config/headrace/client.yaml` (below `$XDG_CONFIG_HOME`,
+where that is set); otherwise it is `http://127.0.0.1:8080`. One that asks who you are is shown `--token`, `--user`,
+`HEADRACE_TOKEN` or `HEADRACE_SERVER_AUTH`, or what the file says, which only the server that stands beside it gets to
+see:
+
+```text
+server: https://headrace.example.com
+token: hr_…  # or user: name:password
+```
+
+A flow is `namespace.flow`; one whose id has a dot in it is `namespace/flow`.
+
+## Names that the shell completes
+
+Put this into `~/.bashrc` for commands and options to be completed by the tab key; with `zsh_source` into `~/.zshrc` for
+zsh, and for fish `_HEADRACE_COMPLETE=fish_source headrace | source` into `~/.config/fish/completions/headrace.fish`:
+
+```bash
+eval "$(_HEADRACE_COMPLETE=bash_source headrace)"
+```
 """
 
 ENVIRONMENT: tuple[tuple[str, str], ...] = (
@@ -35,7 +64,7 @@ ENVIRONMENT: tuple[tuple[str, str], ...] = (
         "`HEADRACE_TOKEN`, `HEADRACE_SERVER_AUTH`",
         "What is shown to a server that asks who you are: an API token, or user:password.",
     ),
-    ("`HEADRACE_SERVER`", "The server that `user`, `token` and `audit` ask."),
+    ("`HEADRACE_SERVER`", "The server that is asked, by every command that has `--server`."),
     ("`HEADRACE_<KEY>`", "Every [key of the server's configuration](server.md#configuration)."),
     ("`NO_COLOR`", "No colours, whatever its value."),
 )
@@ -76,7 +105,7 @@ def page() -> str:
             for own, subcommand in command.commands.items():
                 parts += [f"### headrace {name} {own}\n", *_command(f"{name} {own}", subcommand)]
     return "\n".join(
-        [*parts, EXECUTION_OUTPUT, "## Environment variables\n", table(("variable", "meaning"), ENVIRONMENT)]
+        [*parts, EXECUTION_OUTPUT, SERVERS, "## Environment variables\n", table(("variable", "meaning"), ENVIRONMENT)]
     )
 
 

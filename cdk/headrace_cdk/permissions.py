@@ -103,12 +103,17 @@ class Permissions:
         ]
 
     def purger(self) -> list[iam.PolicyStatement]:
-        """Run the one task type that removes executions, and all that is theirs; nothing else is in its reach."""
-        changes = (JOURNAL, CLAIMS, EXECUTIONS, LOGS, METRICS)
+        """Run the one task type that removes executions, and all that is theirs; nothing else is in its reach.
+
+        A slot that one of them was left with goes to who waits for it, as far as the flow's limit allows.
+        """
+        changes = (JOURNAL, CLAIMS, EXECUTIONS, SLOTS, LOGS, METRICS)
         return [
             self._items((*_READ, *_WRITE), changes),
+            self._items(_READ, (FLOWS,)),
             self._indexes((EXECUTIONS,)),
             self._objects(_CHANGE_OBJECTS, [FILES, CONTENT, *_state(changes)]),
+            self._objects(("s3:GetObject",), _state((FLOWS,))),
             self._list(),
             self._send(self._parts.mailbox.mailbox, self._parts.mailbox.delays),
             *self._secrets(),
@@ -130,18 +135,16 @@ class Permissions:
     def api(self) -> list[iam.PolicyStatement]:
         """Answer requests: change flows and what hangs on them, and logs of attempts.
 
-        Executions get messages, and by the delay queue `triggers` is told of schedules that changed.
+        Executions get messages, and by the delay queue `triggers` is told of schedules that changed. Who deletes an
+        execution has all removed that is its own, its journal, too.
         """
-        changes = (FLOWS, TRIGGERS, KEY_VALUES, SLOTS, LOGS, METRICS)
-        reads = (JOURNAL, CLAIMS, EXECUTIONS)
+        changes = (JOURNAL, CLAIMS, EXECUTIONS, FLOWS, TRIGGERS, KEY_VALUES, SLOTS, LOGS, METRICS)
         return [
             self._items((*_READ, *_WRITE), changes),
-            self._items(_READ, reads),
             self._items(_LOG_IN, (IDENTITY,)),
             self._items(("dynamodb:PutItem", "dynamodb:Query"), (AUDIT,)),
             self._indexes((EXECUTIONS, FLOWS, TRIGGERS)),
             self._objects(_CHANGE_OBJECTS, [FILES, CONTENT, *_state(changes)]),
-            self._objects(("s3:GetObject",), _state(reads)),
             self._list(),
             self._send(self._parts.mailbox.mailbox, self._parts.mailbox.delays),
             *self._first_admin(),

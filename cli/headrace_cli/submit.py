@@ -86,7 +86,7 @@ def form(inputs: Mapping[str, Any], opened: ExitStack) -> list[tuple[str, Any]]:
     for key, value in inputs.items():
         if isinstance(value, Path):
             parts.append((key, (value.name, opened.enter_context(value.open("rb")))))
-        else:
+        elif value is not None:  # a part cannot say that it is nothing
             text = value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)
             parts.append((key, (None, text.encode())))
     # A part without content keeps the body a form when there are no inputs.

@@ -48,6 +48,8 @@ _MARGIN = timedelta(seconds=20)
 _PR_SET_DUMPABLE = 4
 _SECRET = ("AWS_", "_X_AMZN", "_HANDLER", "HEADRACE_", "LAMBDA_")
 """How the names of variables begin that are the function's own."""
+_ON_LAMBDA = "AWS_LAMBDA_RUNTIME_API" in os.environ
+"""Whether this process is an environment of the function, and all others of its user are people's code."""
 _LIBRARIES = Path(__file__).resolve().parents[1] / "for_scripts"
 """Beside our packages in the function's bundle: what people's code can import, and we do not."""
 _SEARCH_PATH = "PYTHONPATH"
@@ -134,7 +136,7 @@ def _worker(sandbox: Sandbox, remote: AttemptClient) -> Worker:
 
 def clean(folder: Path) -> None:
     """Leave nothing of an attempt: no file it may have written, no process it may have left behind."""
-    if sys.platform == "linux" and "AWS_LAMBDA_RUNTIME_API" in os.environ:
+    if sys.platform == "linux" and _ON_LAMBDA:
         with suppress(ProcessLookupError, PermissionError):
             os.kill(-1, signal.SIGKILL)  # every process this user may signal, but this one
     for path in folder.iterdir():
@@ -155,7 +157,7 @@ def leave_to_people(variables: MutableMapping[str, str]) -> None:
 
     This process's own search path was made when it began, so that what is there for scripts cannot get into it.
     """
-    for name in [name for name in variables if name.startswith(_SECRET) and name != "AWS_LAMBDA_RUNTIME_API"]:
+    for name in [name for name in variables if name.startswith(_SECRET)]:
         del variables[name]
     if _LIBRARIES.is_dir():
         # Last, so that what Lambda's image brings stays as its other libraries know it.

@@ -106,14 +106,15 @@ tasks:
     inputFiles: {rows.csv: "{{ inputs.data }}"}
     outputFiles: ["*.txt"]
     script: |
-      import json, os
+      import os
+      from kestra import Kestra
       data = open("rows.csv", "rb").read()
       open("reversed.txt", "wb").write(data[::-1])
-      print("::" + json.dumps({"outputs": {
+      Kestra.outputs({
           "size": len(data),
           "letters": len(os.environ["PASSWORD"]),
           "credentials": sorted(name for name in os.environ if name.startswith(("AWS_", "HEADRACE_"))),
-      }}) + "::")
+      })
       print("the password is", os.environ["PASSWORD"])
   - id: shell
     type: io.kestra.plugin.scripts.shell.Commands
@@ -269,3 +270,42 @@ tasks:
     execution = client.when(failed["id"], lambda execution: state(execution) == "SUCCESS", "success after the restart")
     assert execution["taskRunList"][0] == failed["taskRunList"][0]
     assert runs(execution) == {"write": ["SUCCESS"], "check": ["SUCCESS"]}
+
+
+def test_what_is_deleted_over_http_is_gone(client: Client) -> None:
+    source = "id: deleted\nconcurrency: {limit: 1}\ntasks: [{id: log, type: io.kestra.plugin.core.log.Log, message: x}]\n"
+    execution_id = client.run(source)["id"]
+    answer = client.ask("DELETE", f"/executions/{execution_id}")
+    assert answer.status_code == 204, answer.text
+    assert client.get(execution_id) is None
+    assert client.of_flow("deleted") == []
+
+
+def test_what_is_purged_is_gone(client: Client, deployment: Deployment) -> None:
+    """By the function whose role is for that, and nothing but that it went is left."""
+    done = client.run(
+        "id: old\ntasks: [{id: write, type: io.kestra.plugin.core.storage.Write, content: kept until it is purged}]\n"
+    )
+    uri = done["taskRunList"][0]["outputs"]["uri"]
+    execution = client.run(
+        f"""id: purging
+tasks:
+  - id: purge
+    type: io.kestra.plugin.core.execution.PurgeExecutions
+    namespace: {NAMESPACE}
+    flowId: old
+    endDate: "{{{{ now() }}}}"
+"""
+    )
+    assert runs(execution) == {"purge": ["SUCCESS"]}, client.messages(execution["id"])
+    purged = execution["taskRunList"][0]["outputs"]
+    assert (purged["executionsCount"], purged["storagesCount"]) == (1, 1)
+    assert client.get(done["id"]) is None
+    assert client.of_flow("old") == []
+    assert deployment.logged("purger", "Running", execution["id"])
+    bucket = deployment.outputs["BucketName"]
+    key = f"files/{uri.removeprefix('kestra:///')}"
+    assert deployment.account.client("s3").list_objects_v2(Bucket=bucket, Prefix=key).get("KeyCount") == 0
+    pages = deployment.account.client("dynamodb").get_paginator("scan").paginate(TableName=deployment.table)
+    kinds = {item["pk"]["S"][0] for page in pages for item in page["Items"] if done["id"] in item["pk"]["S"]}
+    assert kinds <= {"X"}, "its tombstone"

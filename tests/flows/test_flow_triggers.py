@@ -13,6 +13,7 @@ import pytest
 
 from headrace_engine.adapters.memory import MemoryExecutions, MemoryTriggers
 from headrace_engine.core.codec import decode_memory
+from headrace_engine.language import FlowError
 from headrace_engine.model.ids import derived_id
 from headrace_engine.model.search import ExecutionQuery
 from headrace_engine.model.state import State
@@ -255,14 +256,18 @@ def test_what_cannot_be_rendered_drops_the_event(
     [
         listening("b", "disabled: true"),
         listening("b", more="disabled: true\n"),
-        listening("b", "dependsOn: [{flowId: a}]\nonMiss: {behavior: FAIL}"),
     ],
-    ids=["trigger", "flow", "unsupported"],
+    ids=["trigger", "flow"],
 )
 def test_what_is_off_does_not_listen(runtime: VirtualRuntime, source: str) -> None:
     save(runtime, flow("a"), source)
     run(runtime, "a")
     assert runs(runtime, "b") == 0
+
+
+def test_one_that_cannot_listen_as_it_says_is_not_saved(runtime: VirtualRuntime) -> None:
+    with pytest.raises(FlowError, match="`onMiss` is not supported"):
+        save(runtime, listening("b", "dependsOn: [{flowId: a}]\nonMiss: {behavior: FAIL}"))
 
 
 def test_a_trigger_is_switched_off_and_on(runtime: VirtualRuntime) -> None:
@@ -459,9 +464,9 @@ def heard(world: World) -> list[StateChange]:
     told: list[StateChange] = []
     publish = world.publish
 
-    def keep(change: StateChange) -> None:
-        told.append(change)
-        publish(change)
+    def keep(*changes: StateChange) -> None:
+        told.extend(changes)
+        publish(*changes)
 
     world.publish = keep  # type: ignore[method-assign]
     return told

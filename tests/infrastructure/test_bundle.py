@@ -255,7 +255,8 @@ def test_people_s_code_imports_what_the_function_itself_does_not(unpacked: tuple
     code = """
 import importlib.util, json, subprocess
 from headrace_functions import script
-theirs = {"AWS_SECRET_ACCESS_KEY": "key", "HEADRACE_TABLE": "table", "PYTHONPATH": "/var/runtime"}
+ours = ("AWS_SECRET_ACCESS_KEY", "AWS_LAMBDA_RUNTIME_API", "_X_AMZN_TRACE_ID", "HEADRACE_TABLE", "LAMBDA_TASK_ROOT")
+theirs = dict.fromkeys(ours, "ours") | {"PYTHONPATH": "/var/runtime"}
 script.leave_to_people(theirs)
 code = "from kestra import Kestra; Kestra.outputs({'answer': 42}); Kestra.counter('rows', 3)"
 done = subprocess.run([sys.executable, "-S", "-W", "ignore", "-c", code], env=theirs, capture_output=True, text=True)

@@ -254,7 +254,8 @@ tasks:
     assert ends == {"a": State.PAUSED, "b": State.SUCCESS}
 
 
-def test_a_link_made_in_a_later_round_is_not_for_the_first(visitor: Browser) -> None:
+@pytest.mark.parametrize("by_link", [True, False])
+def test_a_link_of_one_round_is_not_for_the_next(visitor: Browser, by_link: bool) -> None:
     visitor.save(
         f"""
 id: rounds
@@ -272,7 +273,10 @@ tasks:
     execution_id = visitor.start("demo", "rounds")
     first = link(visitor, execution_id)
     page = visitor.get(first)
-    visitor.press(page, "Resume")
+    if by_link:
+        visitor.press(page, "Resume")
+    else:
+        visitor.runtime.world.post(execution_id, Resume())
     visitor.runtime.settle(timedelta(seconds=1))
     assert state_of(visitor, execution_id) == "PAUSED"
     second = link(visitor, execution_id)

@@ -1,0 +1,92 @@
+"""The API and the pages under one roof: what a host serves."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import replace
+from functools import partial
+from typing import TypeVar
+from urllib.parse import unquote
+
+import msgspec
+
+from headrace_engine.api import Answer, Api, ApiError, Later, Request, Response
+from headrace_engine.api.execution_asking import Asking
+from headrace_engine.api.gate import Asked, Gate, safe
+from headrace_engine.api.http import JSON, whole
+from headrace_engine.api.route import Route
+from headrace_engine.api.routes import told
+from headrace_engine.api.table import Table
+from headrace_engine.engine import Engine
+from headrace_engine.executor import Executor
+from headrace_engine.identity import Role
+from headrace_engine.pages.approvals import ApprovalPages
+from headrace_engine.pages.assets import Assets
+from headrace_engine.pages.execution_list import ExecutionList
+from headrace_engine.pages.executions import ExecutionPages
+from headrace_engine.pages.flows import FlowPages
+from headrace_engine.pages.forms import FormPages
+from headrace_engine.pages.html import failure, moved
+from headrace_engine.ports import Mailbox
+
+_A = TypeVar("_A")
+FIRST = frozenset({"", "flows", "forms", "executions", "approve", "assets"})
+"""The first segments of the pages' paths; all others are the API's."""
+
+
+class Site:
+    """The API of one engine, and its pages."""
+
+    def __init__(
+        self, engine: Engine, executor: Executor, mailbox: Mailbox, gate: Gate, *, wait: Callable[[float], None]
+    ) -> None:
+        """Take what the API takes."""
+        self.api = Api(engine, executor, mailbox, gate, wait=wait)
+        self._gate = gate
+        self._wait = wait
+        asking = Asking(engine, mailbox)
+        self.routes: tuple[Route, ...] = (
+            Route("GET", "/", _begin, role=Role.VIEWER, each=True),
+            *FlowPages(engine).routes(),
+            *FormPages(engine, asking).routes(),
+            *ExecutionList(engine).routes(),
+            *ExecutionPages(engine, asking).routes(),
+            *ApprovalPages(engine, asking).routes(),
+            *Assets().routes(),
+        )
+        self._table = Table(self.routes)
+
+    def __call__(self, request: Request) -> Answer:
+        """Answer a request; whatever goes wrong is an answer, too."""
+        segments = [unquote(segment) for segment in request.path.strip("/").split("/")]
+        if segments[0] not in FIRST:
+            return self.api(request)
+        answer = _shown(request, lambda: self._answer(request, segments))
+        if isinstance(answer, Later):
+            look = answer.look
+            answer = replace(answer, look=lambda: _shown(request, look))
+        answer = safe(answer)
+        return answer if request.streams else safe(_shown(request, lambda: whole(answer, self._wait)))
+
+    def _answer(self, request: Request, segments: list[str]) -> Answer:
+        found = self._table.find(request, segments)
+        if isinstance(found, Response):
+            return found
+        route, names = found
+        return self._gate.answer(Asked(route, names, request, partial(_shown, request)), self.api.namespace_of)
+
+
+def _begin(request: Request) -> Response:
+    """Show the flows to who names no page."""
+    del request
+    return moved("/flows")
+
+
+def _shown(request: Request, ask: Callable[[], _A]) -> _A | Response:
+    """Return what *ask* returns, or what it raises as a page: what the API would say, to be read by a person."""
+    answer = told(request, ask)
+    if isinstance(answer, Response) and answer.headers.get("content-type") == JSON:
+        message = str(msgspec.json.decode(answer.body).get("message", ""))
+        error = ApiError(answer.status, message, headers={**answer.headers, "content-type": ""})
+        return failure(error)
+    return answer

@@ -1,0 +1,109 @@
+"""What a plan says of two sources of a flow, and of the dates of one."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+
+import pytest
+
+from headrace_cli.remote.changes import Edge, changes, differences, edges
+from headrace_cli.remote.next_dates import schedules
+from headrace_engine.api.graph import flow_graph
+from headrace_engine.language import parse_flow
+from headrace_engine.language.source import written
+
+NOW = datetime(2026, 3, 27, 12, tzinfo=UTC)
+HEAD = "id: x\nnamespace: demo\ntasks:\n  - {id: a, type: io.kestra.plugin.core.debug.Return, format: x}\n"
+SCHEDULE = "{id: t, type: io.kestra.plugin.core.trigger.Schedule, cron: '30 2 * * *', timezone: Europe/Paris"
+
+
+@pytest.mark.parametrize(
+    ("trigger", "dates", "note"),
+    [
+        (
+            f"{SCHEDULE}}}",  # on the 29th clocks leave 02:30 out
+            ["03-28T02:30:00+01:00", "03-29T03:00:00+02:00", "03-30T02:30:00+02:00", "03-31T02:30:00+02:00", "04-01T02:30:00+02:00"],
+            "",
+        ),
+        (
+            f"{SCHEDULE}, conditions: [{{type: io.kestra.plugin.core.condition.DayWeek, dayOfWeek: FRIDAY}}]}}",
+            ["04-03T02:30:00+02:00", "04-10T02:30:00+02:00", "04-17T02:30:00+02:00", "04-24T02:30:00+02:00", "05-01T02:30:00+02:00"],
+            "",
+        ),
+        (
+            f"{SCHEDULE}, when: \"{{{{ kv('on') }}}}\"}}",
+            ["03-28T02:30:00+01:00", "03-29T03:00:00+02:00", "03-30T02:30:00+02:00", "03-31T02:30:00+02:00", "04-01T02:30:00+02:00"],
+            "its conditions, which only the server can tell, are left aside",
+        ),
+        (
+            "{id: t, type: io.kestra.plugin.core.trigger.ScheduleOnDates, dates: ['2026-01-01T00:00:00Z', '2026-12-24T18:00:00Z']}",
+            ["12-24T18:00:00Z"],
+            "",
+        ),
+        (
+            "{id: t, type: io.kestra.plugin.core.trigger.ScheduleOnDates, dates: \"{{ kv('dates') }}\"}",
+            [],
+            "its dates are an expression",
+        ),
+        (f"{SCHEDULE}, disabled: true}}", [], "is disabled"),
+    ],
+)  # fmt: skip
+def test_the_next_dates_are_those_that_will_start_it(trigger: str, dates: list[str], note: str) -> None:
+    (found,) = schedules(f"{HEAD}triggers:\n  - {trigger}\n", NOW)
+    assert [date.removeprefix("2026-") for date in found.dates] == dates
+    assert found.note == note
+
+
+BEFORE = """id: x
+namespace: demo
+labels: {team: data}
+inputs: [{id: n, type: INT}, {id: m, type: INT}]
+tasks:
+  - id: choose
+    type: io.kestra.plugin.core.flow.Switch
+    value: "{{ inputs.n }}"
+    cases:
+      one: [{id: first, type: io.kestra.plugin.core.debug.Return, format: x}]
+      two: [{id: second, type: io.kestra.plugin.core.debug.Return, format: x}]
+  - id: dag
+    type: io.kestra.plugin.core.flow.Dag
+    tasks:
+      - task: {id: left, type: io.kestra.plugin.core.debug.Return, format: x}
+      - task: {id: right, type: io.kestra.plugin.core.debug.Return, format: x}
+        dependsOn: [left]
+errors:
+  - {id: told, type: io.kestra.plugin.core.log.Log, message: x}
+"""
+
+
+def drawn(source: str) -> dict[str, object]:
+    return dict(flow_graph(parse_flow(source), written(source)))
+
+
+def test_what_lies_within_a_task_is_none_of_its_own_properties() -> None:
+    after = BEFORE.replace("format: x}]\n      two", "format: y}]\n      two").replace("message: x", "message: y")
+    found = changes(written(BEFORE), written(after))
+    assert [part.id for part in found.tasks.changed] == ["first", "told"]
+    assert not found.tasks.added
+    assert not found.properties
+    assert not edges(drawn(BEFORE), drawn(after))
+
+
+def test_another_order_is_a_change_of_edges_alone() -> None:
+    after = BEFORE.replace("dependsOn: [left]", "dependsOn: []").replace("one:", "uno:")
+    found = changes(written(BEFORE), written(after))
+    assert not found.tasks
+    moved = edges(drawn(BEFORE), drawn(after))
+    assert Edge("dag.left", "dag.right") in moved.removed
+    assert Edge("dag", "dag.right", "parallel") in moved.added
+    assert Edge("choose", "choose.first", "choice one") in moved.removed
+    assert Edge("choose", "choose.first", "choice uno") in moved.added
+
+
+def test_values_are_told_apart_as_deep_as_names_go() -> None:
+    before = {"a": {"b": 1, "c": 2}, "list": [1], "inputs": [{"id": "n", "min": 1}, {"id": "m"}], "t": True}
+    after = {"a": {"b": 1, "d": 3}, "list": [1, 2], "inputs": [{"id": "n", "min": 2}, {"id": "k"}], "t": 1}
+    assert [each.path for each in differences(before, after)] == [
+        "a.c", "a.d", "list", "inputs[n].min", "inputs[m]", "inputs[k]", "t",
+    ]  # fmt: skip
+    assert not list(differences(before, before))
