@@ -135,16 +135,18 @@ class Permissions:
     def api(self) -> list[iam.PolicyStatement]:
         """Answer requests: change flows and what hangs on them, and logs of attempts.
 
-        Executions get messages, and by the delay queue `triggers` is told of schedules that changed. Who deletes an
-        execution has all removed that is its own, its journal, too.
+        Executions get messages, and by the delay queue `triggers` is told of schedules that changed.
         """
-        changes = (JOURNAL, CLAIMS, EXECUTIONS, FLOWS, TRIGGERS, KEY_VALUES, SLOTS, LOGS, METRICS)
+        changes = (FLOWS, TRIGGERS, KEY_VALUES, SLOTS, LOGS, METRICS)
+        reads = (JOURNAL, CLAIMS, EXECUTIONS)
         return [
             self._items((*_READ, *_WRITE), changes),
+            self._items(_READ, reads),
             self._items(_LOG_IN, (IDENTITY,)),
             self._items(("dynamodb:PutItem", "dynamodb:Query"), (AUDIT,)),
             self._indexes((EXECUTIONS, FLOWS, TRIGGERS)),
             self._objects(_CHANGE_OBJECTS, [FILES, CONTENT, *_state(changes)]),
+            self._objects(("s3:GetObject",), _state(reads)),
             self._list(),
             self._send(self._parts.mailbox.mailbox, self._parts.mailbox.delays),
             *self._first_admin(),

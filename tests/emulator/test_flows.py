@@ -272,15 +272,6 @@ tasks:
     assert runs(execution) == {"write": ["SUCCESS"], "check": ["SUCCESS"]}
 
 
-def test_what_is_deleted_over_http_is_gone(client: Client) -> None:
-    source = "id: deleted\nconcurrency: {limit: 1}\ntasks: [{id: log, type: io.kestra.plugin.core.log.Log, message: x}]\n"
-    execution_id = client.run(source)["id"]
-    answer = client.ask("DELETE", f"/executions/{execution_id}")
-    assert answer.status_code == 204, answer.text
-    assert client.get(execution_id) is None
-    assert client.of_flow("deleted") == []
-
-
 def test_what_is_purged_is_gone(client: Client, deployment: Deployment) -> None:
     """By the function whose role is for that, and nothing but that it went is left."""
     done = client.run(

@@ -100,14 +100,16 @@ ROLES = {
         *SECRETS,
         *LISTING,
         logs("Api"),
-        f"Allow {CHANGE} on StateTable.Arn {kinds('XCEFTKSLM')}",
+        f"Allow {CHANGE} on StateTable.Arn {kinds('FTKSLM')}",
+        f"Allow {READ} on StateTable.Arn {kinds('XCE')}",
         "Allow dynamodb:DeleteItem, dynamodb:GetItem, dynamodb:PutItem, dynamodb:Query, dynamodb:UpdateItem"
         f" on StateTable.Arn {kinds('U')}",
         f"Allow dynamodb:PutItem, dynamodb:Query on StateTable.Arn {kinds('A')}",
         "Allow secretsmanager:GetSecretValue on KeysAdmin",
         "Allow ssm:GetParametersByPath on"
         " arn:AWS::Partition:ssm:AWS::Region:AWS::AccountId:parameter/headrace/headrace/secrets/*",
-        f"Allow {OBJECTS} on {objects('files', 'content', *state('XEFTKLM'))}",
+        f"Allow {OBJECTS} on {objects('files', 'content', *state('FTKLM'))}",
+        f"Allow s3:GetObject on {objects(*state('XE'))}",
         "Allow sqs:SendMessage on Mailbox.Arn MailboxDelays.Arn",
         f"Allow events:DeleteRule, events:PutRule, events:RemoveTargets on {RULES}",
         f"Allow events:PutTargets on {RULES} if events:TargetArn ForAllValues:ArnEquals FunctionsTriggers.Arn",
