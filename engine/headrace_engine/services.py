@@ -84,5 +84,7 @@ class Settings:
     may_reach: Callable[[str, str], bool] = lambda _own, _other: True
     """Whether what runs in one namespace reaches secrets, keys, files and executions of another (Kestra's open
     version: all)."""
+    api_deletes: bool = True
+    """Whether the API deletes executions; not where its host may not write what they leave."""
     http: Callable[[Mapping[str, Any]], Any] | None = None
     """What the expression function http() calls; None refuses it."""

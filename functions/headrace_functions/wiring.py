@@ -134,6 +134,7 @@ def wire(
             surroundings=replace(Surroundings.of(environment.variables), url=environment.api_url),
             http=http_function(_NETWORK),
             may_reach=is_related,
+            api_deletes=False,  # `purger` does, whose role can
         ),
         registry or Registry.load(),
         temporary_root=folder,

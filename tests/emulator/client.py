@@ -23,7 +23,7 @@ class Client:
         secrets = deployment.account.client("secretsmanager")
         first = json.loads(secrets.get_secret_value(SecretId=deployment.outputs["AdminSecret"])["SecretString"])
         shown = (first["username"], first["password"])
-        self._http = httpx.Client(base_url=deployment.api_url, timeout=30, auth=shown)
+        self._http = httpx.Client(base_url=deployment.api_url, timeout=60, auth=shown)
 
     def close(self) -> None:
         """Close the connections."""

@@ -30,6 +30,7 @@ _LOOSE = frozenset(
         "retry/max-duration",
         "sla/max-duration-kept",
         "storage/delete",
+        "storage/namespace-tasks",
         "storage/purge-current-execution-files",
         "task_cache/reused",
     }

@@ -9,7 +9,7 @@ from headrace_engine.core.codec import encode_message
 from headrace_engine.core.messages import Message
 from headrace_engine.core.state import ExecutionState
 from headrace_engine.engine import Engine, NoSuchExecutionError
-from headrace_engine.operations import Operations
+from headrace_engine.operations import Operations, UnprocessableError
 from headrace_engine.ports import Mailbox
 
 
@@ -46,6 +46,14 @@ class Asking:
         state = self.state(execution_id)
         self.send(execution_id, operation(state))
         return state
+
+    def must_delete(self) -> None:
+        """Raise UnprocessableError where the API has no right to delete executions."""
+        if not self._engine.settings.api_deletes:
+            raise UnprocessableError(
+                "Illegal argument: the API deletes no executions here; "
+                "a flow with the task io.kestra.plugin.core.execution.PurgeExecutions does"
+            )
 
     def delete(self, state: ExecutionState, deleting: Deleting) -> bool:
         """Remove an execution that has ended, and what goes with it; False when the lists do not know its end yet."""

@@ -247,6 +247,7 @@ class ExecutionBulk:
     def delete(self, request: Request, execution_id: str) -> Answer:
         """Remove an execution, and unless told otherwise its logs, metrics and files."""
         state = self._asking.state(execution_id)
+        self._asking.must_delete()
         return self._deleted(request, [state], Response(204))
 
     def delete_by_ids(self, request: Request) -> Answer:
@@ -259,6 +260,7 @@ class ExecutionBulk:
 
     def _delete(self, request: Request, execution_ids: Sequence[str], *, refuses: bool) -> Answer:
         also_open = request.flag("includeNonTerminated")
+        self._asking.must_delete()
         states: list[ExecutionState] = []
 
         def take(state: ExecutionState) -> None:

@@ -422,7 +422,11 @@ class World:
         self._until_done("api", execution_id, work)
 
     def _revise(self, source: str) -> None:
-        self._until_done("api", "", lambda functions: functions.engine.save_flow(source))
+        def work(functions: Functions) -> None:
+            definition = functions.engine.save_flow(source)
+            functions.executor.settle_slots(definition.namespace, definition.id)  # as the API does
+
+        self._until_done("api", "", work)
 
     def _until_done(self, function: str, subject: str, work: Callable[[Functions], Any]) -> None:
         def done(invocation: Invocation) -> None:
