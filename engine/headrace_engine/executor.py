@@ -104,8 +104,6 @@ _HELD_EXECUTIONS = 1024
 _HELD_TASK_RUNS = 20_000
 """States held in memory, least recently used first to go: a journal is read again in milliseconds."""
 _LIGHT_THREADS = 16
-_KILLED_AT_ONCE = 200
-"""So many executions that nobody waits for are asked to stop by one call."""
 _LINES_WAIT = timedelta(seconds=1)
 """How long log lines may wait for those of later steps to be copied with them."""
 _LINES_TOGETHER = 200
@@ -644,7 +642,7 @@ class Executor:
                         changes.append(state_change(state, command.number))
         if changes:
             self._channels.bus.publish(*changes)
-        if announced:
+        if announced:  # last: who recovers looks only at what has not ended
             self._stores.executions.put(summary(state))
         return lights
 
@@ -700,7 +698,8 @@ class Executor:
 
     def _kill_left_behind(self, state: ExecutionState, asked: int) -> None:
         """Stop the executions that nobody waits for, or keep them from beginning: a page of them, after the first."""
-        page = list(islice(left_behind(self._stores.journal, state.id), asked, asked + _KILLED_AT_ONCE))
+        most = self._settings.kills_at_once
+        page = list(islice(left_behind(self._stores.journal, state.id), asked, asked + most))
         for left in page:
             if isinstance(left, ChildStarted):
                 self._channels.mailbox.send(left.child_id, encode_message(Kill(left.created)))
@@ -710,7 +709,7 @@ class Executor:
             open_again = state.items.set(run_id, Items(left.started)) if run_id in state.task_runs else state.items
             child_id = item_id(run_id, left.index, left.started.generation)
             self._kill_item(evolve(state, items=open_again), KillItem(child_id, run_id, left.index))
-        if len(page) == _KILLED_AT_ONCE:
+        if len(page) == most:
             self._channels.mailbox.send(state.id, encode_message(KillMore(asked + len(page))))
 
     def _job(self, state: ExecutionState, command: StartAttempt) -> Job:

@@ -84,6 +84,8 @@ class Settings:
     may_reach: Callable[[str, str], bool] = lambda _own, _other: True
     """Whether what runs in one namespace reaches secrets, keys, files and executions of another (Kestra's open
     version: all)."""
+    kills_at_once: int = 200
+    """How many executions that nobody waits for a kill reaches before it sends itself on to the next."""
     api_deletes: bool = True
     """Whether the API deletes executions; not where its host may not write what they leave."""
     http: Callable[[Mapping[str, Any]], Any] | None = None

@@ -104,6 +104,7 @@ def run_locally(case: FlowCase, folder: Path) -> dict[str, Any]:
     for key, secret in given.get("secrets", {}).items():
         environment[f"SECRET_{key}"] = base64.b64encode(secret.encode()).decode()
     with closing(LocalRuntime.open(folder / "data", environment=environment)) as runtime:
+        runtime.keep_triggered()
         _save_flows(case, runtime.save_flow)
         _preset(runtime.stores, given, flow["namespace"])
         before: list[str] = []
@@ -121,6 +122,7 @@ def run_locally(case: FlowCase, folder: Path) -> dict[str, Any]:
             _wait_for_rest(runtime, execution_id)
             course.take(step)
         _wait_for_rest(runtime, execution_id)
+        _wait_for_children(runtime, execution_id)
         for summary in runtime.stores.executions.search(limit=1000).found:
             _wait_for_rest(runtime, summary.id)
 
@@ -143,6 +145,15 @@ def _wait_for_rest(runtime: LocalRuntime, execution_id: str) -> None:
             return
         assert changed.wait(_LONGEST_WAIT), "the execution did not end"
         changed.clear()
+
+
+def _wait_for_children(runtime: LocalRuntime, execution_id: str) -> None:
+    """Return when those that the execution's Subflows started are in the lists: they reply a moment before."""
+    for run in runtime.view(execution_id)["taskRunList"]:
+        child = (run.get("outputs") or {}).get("executionId")
+        if isinstance(child, str) and runtime.executor.load(child) is not None:
+            runtime.wait_for_triggered(child)  # and so for all that its last step calls for
+            _wait_for_children(runtime, child)
 
 
 def _actual(

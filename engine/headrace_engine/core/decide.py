@@ -955,7 +955,8 @@ class _Step:
             if task_run.state is State.PAUSED and to in LEAVES_UNDONE:
                 self.move_to_end(task_run, to, None)
             elif begins or task_run.state in (State.CREATED, State.RESTARTED, State.RETRYING, State.PAUSED):
-                if to in LEAVES_UNDONE and (begins or task_run.attempts or task_run.state is State.RESTARTED):
+                goes_on = task_run.attempts or task_run.state is State.RESTARTED
+                if (begins and not killed) or (to in LEAVES_UNDONE and goes_on):
                     self.move_to_end(task_run, State.FAILED, None)  # so that a restart takes it up
                 elif to in LEAVES_UNDONE and ends:
                     self.move_to_end(task_run, to, None)

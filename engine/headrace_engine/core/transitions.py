@@ -54,7 +54,6 @@ TASK_RUN: Table = {
         State.KILLED: "the execution was killed",
         State.KILLING: "kill came while its attempt ran",
         State.CANCELLED: "the execution exits CANCELLED while it was open",
-        State.SKIPPED: "the execution is leaving before a replay began at it",
         State.RETRIED: "a new execution takes over",
         State.PAUSED: "a Pause waits, or a LoopUntil for its next round",
         State.RESTARTED: "a replay takes it along from an execution that was held",

@@ -179,6 +179,7 @@ def describe(annotation: Any) -> str:
             words.append(word)
     if "any value" in words:
         return "any value"
+    words.sort(key=lambda word: word.startswith("a list"))  # typing may hand out an equal union in another order
     return listed(words) or "nothing"
 
 

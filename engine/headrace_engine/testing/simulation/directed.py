@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from datetime import timedelta
 from typing import Any
 
-from headrace_engine.core.messages import Kill, Message
+from headrace_engine.core.messages import Hold, Kill, Message
 from headrace_engine.core.state import ExecutionState
 from headrace_engine.model.state import State
 from headrace_engine.operations import Operations
@@ -71,6 +71,14 @@ def _pause(operations: Operations, state: ExecutionState) -> Sequence[Message]:
     return [operations.pause(state)]
 
 
+def _hold(_operations: Operations, _state: ExecutionState) -> Sequence[Message]:
+    return [Hold()]  # it was running when the person asked
+
+
+def _label(operations: Operations, state: ExecutionState) -> Sequence[Message]:
+    return [operations.set_labels(state, {"by": "a person"})]
+
+
 def _restart(operations: Operations, state: ExecutionState) -> Sequence[Message]:
     return [operations.restart(state)]
 
@@ -87,6 +95,14 @@ def _replay(task_id: str) -> Wish:
     return lambda operations, state: operations.replay(state, _run(state, task_id))
 
 
+def _replay_and_hold(task_id: str) -> Wish:
+    return lambda operations, state: (*operations.replay(state, _run(state, task_id)), Hold())
+
+
+def _restart_on(revision: int) -> Wish:
+    return lambda operations, state: operations.restart_on(state, revision)
+
+
 def _run(state: ExecutionState, task_id: str) -> str:
     found = [run.id for run in state.in_order() if run.task_id == task_id]
     if not found:
@@ -101,6 +117,7 @@ def _scenario(
     starts: int = 1,
     poison: bool = False,
     batch: int | None = None,
+    revised: Sequence[str] = (),
 ) -> Scenario:
     return Scenario(
         f"directed: {name}",
@@ -110,6 +127,7 @@ def _scenario(
         compares=False,
         spoils=timedelta(minutes=2) if poison else None,
         batch=batch,
+        revised=tuple(revised),
     )
 
 
@@ -180,15 +198,14 @@ SCENARIOS: Sequence[Scenario] = (
         poison=True,
     ),
     _scenario(
-        "what cannot open is replayed",
-        [
+        "what cannot open is restarted on a revision that allows it",
+        [_flow(_parallel(_each("allowed"), _each("forgiven")))],
+        _at(2, _restart_on(2)),
+        revised=[
             _flow(
-                _each("allowed", allowFailure=True),
-                _each("forgiven", allowFailure=True, allowWarning=True),
+                _parallel(_each("allowed", allowFailure=True), _each("forgiven", allowFailure=True, allowWarning=True))
             )
         ],
-        _at(1, _replay("allowed")),
-        _at(2, _replay("forgiven")),
     ),
     _scenario(
         "a restarted task leaves before another one begins",
@@ -201,6 +218,61 @@ SCENARIOS: Sequence[Scenario] = (
         *(_at(2 + number, _restart_and_kill, number=number) for number in range(4)),
         starts=4,
         batch=10,
+    ),
+    _scenario(
+        "replays from a flowable, of which one comes above the limit",
+        [_flow(_sequential(_work("long", 90)), concurrency={"limit": 1, "behavior": "CANCEL"})],
+        _at(4, _replay("after")),
+        _at(4.2, _replay("after")),
+    ),
+    _scenario(
+        "what waits for its next attempt is held, and taken along",
+        [_flow(_parallel(_retries("late", "RETRY_FAILED_TASK"), _work("beside_it", 0)))],
+        _at(1, _hold),
+        _at(2, _replay("beside_it")),
+    ),
+    _scenario(
+        "what an SLA cancelled is replayed, and labelled",
+        [
+            _flow(
+                _work("long", 90),
+                sla=[{"id": "late", "type": "MAX_DURATION", "duration": "PT30S", "behavior": "CANCEL"}],
+            )
+        ],
+        _at(5, _replay("long")),
+        _at(6, _label),
+    ),
+    _scenario(
+        "a replay is held before the flowable opens at which it begins, and replayed",
+        [_flow(_parallel(_sequential(_work("inside", 0)), _work("aside", 0)))],
+        _at(1, _replay_and_hold("after")),
+        _at(3, _replay("aside"), replayed=True),
+        batch=10,
+    ),
+    _scenario(
+        "kill reaches what nobody waits for, a few at a time",
+        [
+            _flow(_work("long", 600), flow_id="child"),
+            _flow(
+                {
+                    "id": "each",
+                    "type": f"{CORE}.flow.ForEach",
+                    "values": ["a", "b", "c"],
+                    "concurrencyLimit": 0,
+                    "tasks": [
+                        {
+                            "id": "call",
+                            "type": f"{CORE}.flow.Subflow",
+                            "namespace": NAMESPACE,
+                            "flowId": "child",
+                            "wait": False,
+                        }
+                    ],
+                },
+                _work("longer", 600),
+            ),
+        ],
+        _at(2, _kill),
     ),
 )
 """In turn."""

@@ -60,8 +60,10 @@ def ask(world: World, functions: Functions, person: Person) -> None:
     if state is None:
         raise ValueError("it has no journal")
     asked = person.wish(Operations(functions.engine, world.make_id), state)
-    follower_id, messages = (asked[0], [asked[1]]) if isinstance(asked, tuple) else (None, asked)
-    for message in messages:
+    follower_id = asked[0] if isinstance(asked, tuple) and isinstance(asked[0], str) else None
+    for message in asked:
+        if isinstance(message, str):
+            continue
         world.tell(f"a person sends {world.name_of(follower_id or execution_id)}: {type(message).__name__}")
         functions.channels.mailbox.send(follower_id or execution_id, encode_message(message))
     if follower_id is not None:  # and not before: who fails to send it asks for another one

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from datetime import timedelta
 from typing import Any, ClassVar
 
-from headrace_engine.core.messages import Create, Message
+from headrace_engine.core.messages import Message
 from headrace_engine.core.state import ExecutionState
 from headrace_engine.language import Registry
 from headrace_engine.model.definition import Kind
@@ -105,8 +105,8 @@ class Start:
     labels: Mapping[str, str] | None = None
 
 
-Wish = Callable[[Operations, ExecutionState], Sequence[Message] | tuple[str, Create]]
-"""What a person asks of an execution: messages to it, or the id and first message of another. Raises ValueError."""
+Wish = Callable[[Operations, ExecutionState], Sequence[Message] | tuple[str | Message, ...]]
+"""What a person asks of an execution: messages to it, or the id of another and messages to that. Raises ValueError."""
 
 
 @dataclass(frozen=True)

@@ -72,7 +72,7 @@ _TRIES = 20
 """So often a person asks for what is refused."""
 _PATIENCE = timedelta(seconds=1)
 """After this an executor that stood still leaves the rest to the next one."""
-_SETTINGS = Settings(snapshot_entries=4)
+_SETTINGS = Settings(snapshot_entries=4, kills_at_once=2)
 
 
 class InPlace(futures.Executor):
