@@ -59,8 +59,8 @@ format: $(INSTALLED) ## Format the code and repair what can be repaired by itsel
 bench: $(INSTALLED) ## Measure against DBOS, by size, and script start
 	$(BIN)/python benchmarks/local.py --vs dbos --scale --script
 
-SEEDS := 1600
-simulate: $(INSTALLED) ## The simulator: SEEDS=1600, or one told entry by entry: SEED=17 [FAULTS=…]
+SEEDS := 2000
+simulate: $(INSTALLED) ## The simulator: SEEDS=2000, or one told entry by entry: SEED=17 [FAULTS=…]
 	PYTHONPATH=tests $(BIN)/python -m simulation.simulate \
 	    $(if $(SEED),--seed $(SEED) $(if $(FAULTS),--faults $(FAULTS)),--seeds $(SEEDS))
 

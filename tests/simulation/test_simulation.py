@@ -19,7 +19,7 @@ from simulation.mutants import MUTANTS, Mutant, hunt, stale
 from simulation.scenarios import corpus, scenario_of
 from simulation.simulate import run_seeds, simulator, told
 
-SEEDS = 1600
+SEEDS = 2000
 CHUNK = 40
 TESTS = Path(__file__).resolve().parents[1]
 
