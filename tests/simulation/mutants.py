@@ -180,6 +180,12 @@ MUTANTS = (
         "            return self._store(replace(stored, result=result, closed=now))\n",
     ),
     Mutant(
+        "a summary replaces a newer one",
+        "adapters/memory/executions.py",
+        "            if stored is None or summary.seq > stored.seq:\n",
+        "            if stored is None or summary.seq != stored.seq:\n",
+    ),
+    Mutant(
         "time runs back",
         "executor.py",
         "        begun = at if before.at is None else max(at, before.at)\n",

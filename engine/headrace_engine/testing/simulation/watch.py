@@ -369,6 +369,24 @@ class Watch:
                 self.violated(Invariant.PROMPT, what)
         for flow_id, queued in self._idle_slots():
             self.violated(Invariant.PROMPT, f"{queued} wait to be swept while a slot of {flow_id} is free")
+        self._check_given_back()
+        for execution_id, state in self.states.items():
+            found = self.world.stores.executions.get(execution_id)
+            if execution_id not in self.purged and (found is None or found.state is not state.state):
+                self.violated(
+                    Invariant.SUMMARY, f"{self.world.name_of(execution_id)} is {state.state} until it is swept"
+                )
+
+    def _check_given_back(self) -> None:
+        """No ended execution keeps a slot, unless who took it too late was killed, or failed, before it could tell."""
+        excuses = {FaultKind.KILL_BEFORE, FaultKind.KILL_AFTER, FaultKind.THROTTLE, FaultKind.TIME_OUT}
+        harmed = [fault.place for fault in self.world.chance.struck if fault.kind in excuses]
+        for namespace, flow_id in self._limited():
+            holders = self.world.stores.slots.state(f"{namespace}/{flow_id}").holders
+            for execution_id in sorted(holders - self._going(holders), key=self.world.name_of):
+                name = self.world.name_of(execution_id)
+                if not any(name in place.split() for place in harmed):
+                    self.violated(Invariant.SLOTS, f"{name} has ended and holds a slot")
 
     def check_once(self) -> None:
         """Where nothing strikes and nobody interferes, each command goes out once."""
