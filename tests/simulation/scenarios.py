@@ -9,23 +9,19 @@ import yaml
 
 from flows.corpus import FlowCase, all_cases
 from headrace_engine.run_stores import namespace_folder
-from headrace_engine.testing.simulation.directed import SCENARIOS
+from headrace_engine.testing.simulation.directed import HOLDERS, SCENARIOS
 from headrace_engine.testing.simulation.generated import generated
 from headrace_engine.testing.simulation.scenario import Scenario, Start
 
 _PROCESSES = ("plugin.scripts.", "WorkingDirectory", ".http.", ".jdbc.", ".Worker", "flow.LocalFiles")
 """What needs a real process or the network."""
 _ENDLESS = {"loop_until/killed-between-two-rounds"}
-_GIVEN = {"inputs", "labels", "secrets", "kv", "files", "flows", "runs"}
+_GIVEN = {"inputs", "labels", "secrets", "kv", "files", "flows", "templates", "runs"}
 _LOOSE = frozenset(
     {
-        "kill/by-the-kill-task",
-        "kill/by-the-kill-task-without-its-children",
-        "kill/of-a-child-before-it-begins",
         "kv/between-executions",
         "loop_until/max-duration",
         "names/state-tasks",
-        "pause/by-the-resume-task",
         "retry/exponential-with-max-duration",
         "retry/max-duration",
         "sla/max-duration-kept",
@@ -45,9 +41,11 @@ def corpus() -> tuple[Scenario, ...]:
 
 
 def scenario_of(seed: int) -> Scenario:
-    """Return the scenario of a seed: two of five are of the corpus, one of twenty-five is directed."""
+    """Return the scenario of a seed: two of five are of the corpus, three of fifty are directed."""
     if seed % 25 == 10:
         return SCENARIOS[(seed // 25) % len(SCENARIOS)]
+    if seed % 50 == 20:
+        return HOLDERS
     if seed % 5 in (1, 3):
         known = corpus()
         return known[(seed // 5 * 2 + (seed % 5 == 3)) % len(known)]
@@ -55,7 +53,7 @@ def scenario_of(seed: int) -> Scenario:
 
 
 def _is_playable(case: FlowCase) -> bool:
-    text = case.source + "".join(case.given.get("flows", ()))
+    text = case.source + "".join((*case.given.get("flows", ()), *case.given.get("templates", ())))
     return (
         case.name not in _ENDLESS
         and not case.given.keys() - _GIVEN
@@ -72,6 +70,7 @@ def _scenario(case: FlowCase) -> Scenario:
         case.name,
         (*given.get("flows", ()), case.source),
         (start,) * (1 if given.get("runs", 1) == 1 else given["runs"]),
+        templates=tuple(given.get("templates", ())),
         kv={(namespace, key): value for key, value in given.get("kv", {}).items()},
         files={
             f"kestra://{namespace_folder(namespace)}/_files/{path}": content.encode()

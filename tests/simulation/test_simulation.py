@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 from headrace_engine.testing.simulation.chance import PLAIN, PROFILES, Chance, FaultKind, profile_of
-from headrace_engine.testing.simulation.directed import SCENARIOS
+from headrace_engine.testing.simulation.directed import HOLDERS, SCENARIOS
 from headrace_engine.testing.simulation.invariants import Invariant
 from headrace_engine.testing.simulation.seeds import thinned, wanted
 from simulation.mutants import MUTANTS, Mutant, hunt, stale
@@ -113,7 +113,7 @@ def test_shrinking_gives_up_nothing_when_the_failure_does_not_repeat() -> None:
 def test_most_flows_of_the_corpus_take_part_and_the_default_seeds_play_them_all() -> None:
     assert len(corpus()) > 500
     played = {scenario_of(seed).name for seed in range(SEEDS)}
-    assert {scenario.name for scenario in (*corpus(), *SCENARIOS)} - played == set()
+    assert {scenario.name for scenario in (*corpus(), *SCENARIOS, HOLDERS)} - played == set()
 
 
 def test_every_mutant_has_its_place_in_the_engine() -> None:

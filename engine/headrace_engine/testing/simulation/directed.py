@@ -1,4 +1,4 @@
-"""Scenarios in which persons do the right thing at the right time: for moves that chance alone hardly ever makes."""
+"""Scenarios for moves that chance alone hardly ever makes: in most, persons do the right thing at the right time."""
 
 from __future__ import annotations
 
@@ -276,3 +276,22 @@ SCENARIOS: Sequence[Scenario] = (
     ),
 )
 """In turn."""
+
+
+def _alone(number: int) -> str:
+    """Return a flow with a limit that its one execution fills."""
+    turned_away = {"limit": 1, "behavior": ("FAIL", "CANCEL")[number % 2]}
+    return _flow({"id": "count", "type": "sim.Count"}, flow_id=f"alone_{number}", concurrency=turned_away)
+
+
+_ALONE = range(16)
+HOLDERS = Scenario(
+    "directed: executions that hold the only slot ask for it again",
+    tuple(map(_alone, _ALONE)),
+    tuple(Start(f"alone_{number}") for number in _ALONE),
+)
+"""Each takes its slot; an executor dies, or hears no answer, before that is written, and the next one asks once more.
+
+That strikes one execution in some thirty, so there are many, and they are played more often than the scenarios above.
+One that had to wait would be given its own slot: only those that would be turned away show that it was refused.
+"""

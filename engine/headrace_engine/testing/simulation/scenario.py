@@ -129,6 +129,7 @@ class Scenario:
     name: str
     flows: tuple[str, ...]
     starts: tuple[Start, ...]
+    templates: tuple[str, ...] = ()
     kv: Mapping[tuple[str, str], Any] = field(default_factory=dict)
     files: Mapping[str, bytes] = field(default_factory=dict)
     secrets: Mapping[str, str] = field(default_factory=dict)

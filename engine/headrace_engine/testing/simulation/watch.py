@@ -110,7 +110,7 @@ class Watch:
             if entry.seq != 0 or not isinstance(created, ExecutionCreated):
                 self.violated(Invariant.JOURNAL, f"{name} begins with entry {entry.seq}: {type(created).__name__}")
                 return
-            flow = world.reader.flow_of(created.namespace, created.flow_id, created.flow_revision)
+            flow = world.reader.flow_for(created)
             before = empty(execution_id, flow)
         if entry.seq != before.seq + 1:
             self.violated(Invariant.JOURNAL, f"entry {entry.seq} of {name} follows {before.seq}")

@@ -204,6 +204,7 @@ class World:
             clock=self.clock,
             journal=WatchedJournal(self.watch.appended, lambda what: self.watch.violated(Invariant.JOURNAL, what)),
             flows=MemoryFlows(),
+            templates=MemoryFlows(),
             executions=MemoryExecutions(),
             kv=MemoryKV(),
             slots=MemorySlots(),
@@ -260,6 +261,8 @@ class World:
     def _prepare(self) -> None:
         scenario, stores = self.scenario, self.stores
         engine = self.engine(stores)
+        for source in scenario.templates:
+            engine.save_template(source)
         for source in scenario.flows:
             engine.save_flow(source)
         for (namespace, key), value in sorted(scenario.kv.items()):
