@@ -12,36 +12,23 @@ from collections import OrderedDict
 from collections.abc import Callable, Mapping
 from dataclasses import replace
 from datetime import timedelta
-from typing import Any, Protocol, TypeVar
+from functools import cache
+from typing import Any
 
 import msgspec
 
+from headrace_engine.apart import Addresses, Apart, RefusedError, decoded
 from headrace_engine.engine import Engine
+from headrace_engine.packages import is_package_archive
 from headrace_engine.plugin import TaskFailure
-from headrace_engine.ports import AttemptId, Job, LogLine, MetricPoint
+from headrace_engine.ports import AttemptId, Claim, Job, LogLine, MetricPoint
 from headrace_engine.prepare import job_of
-from headrace_engine.run_stores import RunFiles, file_policy
+from headrace_engine.run_stores import RunFiles, run_files
 from headrace_engine.workspace_archive import archive_of
 
 _KNOWN = 256
 _VALID = timedelta(minutes=15)
 """How long an address is good for: a transfer that has begun goes on."""
-
-T = TypeVar("T")
-
-
-class RefusedError(Exception):
-    """The attempt may not have what it asks for; the text says what, and holds nothing of it."""
-
-
-class Addresses(Protocol):
-    """Gives files of internal storage addresses that need no rights."""
-
-    def address_to_read(self, uri: str, valid: timedelta) -> str:
-        """Return a URL to GET the file from."""
-
-    def address_to_write(self, uri: str, valid: timedelta) -> str:
-        """Return a URL to PUT the file to."""
 
 
 class _Uri(msgspec.Struct):
@@ -65,13 +52,24 @@ class _Points(msgspec.Struct):
 class AttemptAccess:
     """Answers what attempts ask for."""
 
-    def __init__(self, engine: Engine, addresses: Addresses) -> None:
+    def __init__(
+        self,
+        engine: Engine,
+        addresses: Addresses,
+        apart: Callable[[], Apart] | None = None,
+        grants: Callable[[Job], Mapping[str, str]] | None = None,
+    ) -> None:
+        """Take the engine; *apart*, called once it is needed, answers containers, where there are any.
+
+        *grants* returns the variables with which a job's code uses the role it is given; it raises TaskFailure.
+        """
+        self._grants = grants
         self._engine = engine
         self._stores = engine.stores
         self._addresses = addresses
         self._jobs: OrderedDict[AttemptId, Job] = OrderedDict()
         self._lock = threading.Lock()
-        self._answers: Mapping[str, Callable[[Job, bytes], Any]] = {
+        self._answers: dict[str, Callable[[Job, Claim | None, bytes], Any]] = {
             "open": self._open,
             "stat": self._stat,
             "list": self._list,
@@ -79,7 +77,17 @@ class AttemptAccess:
             "write": self._write,
             "logs": self._logs,
             "metrics": self._metrics,
+            "grant": self._grant,
         }
+        if apart is not None:
+            made = cache(apart)
+            self._answers |= {
+                "begin": lambda job, claim, body: made().begin(job, claim, body),
+                "said": lambda job, claim, body: made().said(job, claim, body),
+                "places": lambda job, claim, body: made().places(job, claim, body),
+                "complete": lambda job, claim, body: made().complete(job, claim, body),
+                "end": lambda job, claim, body: made().end(job, claim, body),
+            }
 
     def answer(self, attempt: AttemptId, operation: str, body: bytes) -> Any:
         """Return what *operation* gives, as JSON values.
@@ -91,9 +99,10 @@ class AttemptAccess:
             raise RefusedError(f"There is no operation `{operation}`; there are {', '.join(self._answers)}")
         job = self._job(attempt)
         claim = self._stores.claims.get(attempt)
-        if claim is not None and claim.closed is not None:
+        # Of one that has ended, the end may be told again: who told it may not have heard the answer.
+        if claim is not None and claim.closed is not None and operation != "end":
             raise RefusedError("The attempt has ended")
-        return find(job, body)
+        return find(job, claim, body)
 
     def _job(self, attempt: AttemptId) -> Job:
         with self._lock:
@@ -114,38 +123,47 @@ class AttemptAccess:
 
     # -- Secrets ------------------------------------------------------------------------------------
 
-    def _open(self, job: Job, body: bytes) -> Any:
-        sealed = _decoded(body, _Sealed).sealed
+    def _open(self, job: Job, _claim: Claim | None, body: bytes) -> Any:
+        sealed = decoded(body, _Sealed).sealed
         if not any(sealed in text for text in _texts([job.properties, job.variables])):
             raise RefusedError("The sealed value is not one of the attempt's job")
         return {"plain": self._stores.cipher.open(sealed)}
 
+    def _grant(self, job: Job, claim: Claim | None, _body: bytes) -> Any:
+        if claim is None or not claim.owner:
+            raise RefusedError("The attempt has not begun")
+        try:
+            return {"environment": self._grants(job) if self._grants is not None else {}, "refusal": ""}
+        except TaskFailure as failure:
+            return {"environment": {}, "refusal": str(failure)}
+
     # -- Files --------------------------------------------------------------------------------------
 
-    def _stat(self, job: Job, body: bytes) -> Any:
-        stored = self._stores.storage.stat(self._readable(job, _decoded(body, _Uri).uri))
+    def _stat(self, job: Job, _claim: Claim | None, body: bytes) -> Any:
+        stored = self._stores.storage.stat(self._readable(job, decoded(body, _Uri).uri))
         return {"file": stored}
 
-    def _list(self, job: Job, body: bytes) -> Any:
-        prefix = _decoded(body, _Uri).uri.rstrip("/")
+    def _list(self, job: Job, _claim: Claim | None, body: bytes) -> Any:
+        prefix = decoded(body, _Uri).uri.rstrip("/")
         # A folder is readable if a file in it would be.
         self._readable(job, f"{prefix}/file")
         return {"files": list(self._stores.storage.list(prefix))}
 
-    def _read(self, job: Job, body: bytes) -> Any:
-        uri = self._readable(job, _decoded(body, _Uri).uri)
+    def _read(self, job: Job, _claim: Claim | None, body: bytes) -> Any:
+        uri = self._readable(job, decoded(body, _Uri).uri)
         if self._stores.storage.stat(uri) is None:
             return {"address": None}
         return {"address": self._addresses.address_to_read(uri, _VALID)}
 
-    def _write(self, job: Job, body: bytes) -> Any:
-        uri = _decoded(body, _Uri).uri
-        if uri not in (job.cache, archive_of(job)) and not self._files(job).is_writable(uri):
+    def _write(self, job: Job, _claim: Claim | None, body: bytes) -> Any:
+        uri = decoded(body, _Uri).uri
+        own = uri in (job.cache, archive_of(job)) or is_package_archive(job, uri)
+        if not own and not self._files(job).is_writable(uri):
             raise RefusedError(f"The attempt may not write {uri}")
         return {"address": self._addresses.address_to_write(uri, _VALID)}
 
     def _readable(self, job: Job, uri: str) -> str:
-        if uri == archive_of(job):
+        if uri == archive_of(job) or is_package_archive(job, uri):
             return uri
         try:
             return self._files(job).readable(uri)
@@ -153,22 +171,12 @@ class AttemptAccess:
             raise RefusedError(str(failure)) from None
 
     def _files(self, job: Job) -> RunFiles:
-        return RunFiles(
-            self._stores.storage,
-            self._stores.clock,
-            namespace=job.namespace,
-            flow_id=job.flow_id,
-            execution_id=job.attempt.execution_id,
-            task_id=job.task_id,
-            task_run_id=job.attempt.task_run_id,
-            attempt=job.attempt.number,
-            policy=file_policy(self._engine.settings, job.namespace),
-        )
+        return run_files(self._stores, self._engine.settings, job)
 
     # -- Logs and metrics ---------------------------------------------------------------------------
 
-    def _logs(self, job: Job, body: bytes) -> Any:
-        given = _decoded(body, _Lines)
+    def _logs(self, job: Job, _claim: Claim | None, body: bytes) -> Any:
+        given = decoded(body, _Lines)
         attempt = job.attempt
         lines = [
             replace(
@@ -185,8 +193,8 @@ class AttemptAccess:
         self._stores.logs.append(attempt.execution_id, _own_batch(attempt, given.batch), lines)
         return {}
 
-    def _metrics(self, job: Job, body: bytes) -> Any:
-        given = _decoded(body, _Points)
+    def _metrics(self, job: Job, _claim: Claim | None, body: bytes) -> Any:
+        given = decoded(body, _Points)
         attempt = job.attempt
         points = [
             replace(
@@ -222,10 +230,3 @@ def _texts(value: Any) -> list[str]:
         elif isinstance(each, list | tuple):
             open_ += each
     return found
-
-
-def _decoded(body: bytes, kind: type[T]) -> T:
-    try:
-        return msgspec.json.decode(body, type=kind)
-    except msgspec.DecodeError as error:
-        raise RefusedError(f"The request cannot be read: {error}") from None

@@ -69,6 +69,24 @@ class Attempts:
             return
         self.report(self._claims.close_lost(attempt, encode_result(ended_with_engine(claim, now, reason)), now))
 
+    def failed(self, attempt: AttemptId, reason: str) -> None:
+        """Report that the attempt has failed without having been run, or that what ran it could not go on.
+
+        Only who knows that nobody runs it any more calls this.
+        """
+        now = self._clock.now()
+        claim = self._claims.get(attempt) or Claim(attempt, "", now)
+        result = AttemptResult(State.FAILED, claim.claimed, max(claim.claimed, now), error=reason)
+        if claim.stop_requested:
+            result = ended_with_engine(claim, now, reason)
+        self.report(self._claims.close_lost(attempt, encode_result(result), now))
+
+    def never_began(self, attempt: AttemptId) -> None:
+        """Report that an attempt which is to stop has: nobody has begun it, and from now on nobody can."""
+        now = self._clock.now()
+        result = AttemptResult(State.KILLED, now, now, error="The attempt was stopped")
+        self.report(self._claims.close_lost(attempt, encode_result(result), now))
+
     def report(self, claim: Claim) -> None:
         """Report what the claim says; while it has no result, somebody is at work on it."""
         if claim.result is None:

@@ -13,13 +13,15 @@ from typing import Any
 from urllib.parse import parse_qs
 
 from headrace_engine.adapters.aws.signing import is_token_of
+from headrace_engine.apart import RefusedError
 from headrace_engine.api import ApiError, Request, Response
 from headrace_engine.api.gate import safe
 from headrace_engine.api.http import error_response, json_response, whole
-from headrace_engine.attempt_access import AttemptAccess, RefusedError
+from headrace_engine.attempt_access import AttemptAccess
 from headrace_engine.pages import Site
 from headrace_engine.ports import AttemptId, PortError
 from headrace_functions.callers import Callers, gate
+from headrace_functions.containers import apart
 from headrace_functions.observability import logger
 from headrace_functions.wiring import Wiring, wiring
 
@@ -37,7 +39,18 @@ class ApiFunction:
         self._wired = wired
         self._site = Site(wired.engine, wired.executor, wired.mailbox, gate(wired), wait=time.sleep)
         self._callers = Callers(wired.environment.callers)
-        self._access = AttemptAccess(wired.engine, wired.storage)
+        self._access = AttemptAccess(
+            wired.engine,
+            wired.storage,
+            apart(
+                wired.environment,
+                wired.engine,
+                wired.storage,
+                wired.attempts,
+                lambda job: wired.places.route(job).placement,
+            ),
+            wired.task_roles.environment,
+        )
 
     def __call__(self, event: Mapping[str, Any]) -> dict[str, Any]:
         """Answer a request."""

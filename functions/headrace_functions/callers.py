@@ -4,27 +4,27 @@ from __future__ import annotations
 
 import base64
 import binascii
+import hashlib
+import hmac
 import re
-import threading
-from collections.abc import Callable, Mapping
-from datetime import timedelta
-from functools import partial
+from collections.abc import Mapping
 from typing import Any
 
 import msgspec
 
 from headrace_engine.adapters.aws.audit import DynamoAudit
-from headrace_engine.adapters.aws.errors import calling
 from headrace_engine.adapters.aws.identity import DynamoIdentity
+from headrace_engine.adapters.aws.signing import Keyring
 from headrace_engine.api.gate import Gate
 from headrace_engine.api.gates import login_gate
 from headrace_engine.authentication import FirstAdmin
 from headrace_engine.identity import EVERYWHERE, Grant, Kind, Principal, Role
-from headrace_engine.ports import Clock, PortError
+from headrace_engine.sessions import StoredKey
 from headrace_functions.wiring import Wiring
 
 FIRST_ADMIN = "admin"
-_HOLD = timedelta(minutes=5)
+_FIRST_PASSWORD = b"headrace: the first admin"
+_PASSWORD_DIGITS = 40
 _LONGEST_NAME = 200
 _JWT = re.compile(r"(?:Bearer +)?[\w-]+\.(?P<payload>[\w-]+)\.[\w-]+", re.ASCII | re.IGNORECASE)
 
@@ -42,17 +42,15 @@ class Claims(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
 def gate(wired: Wiring) -> Gate:
     """Return the gate of the deployed API. It is never open."""
-    environment = wired.environment
-    first = None
-    if environment.admin_secret:
-        read = partial(_secret, wired.client("secretsmanager"), environment.admin_secret)
-        first = FirstAdmin(FIRST_ADMIN, _Held(read, wired.clock))
+    environment, stores = wired.environment, wired.engine.stores
+    first = FirstAdmin(FIRST_ADMIN, lambda: first_password(wired.keyring)) if environment.first_admin else None
     return login_gate(
         DynamoIdentity(wired.table),
         DynamoAudit(wired.table),
         wired.clock,
         first=first,
         origins=frozenset(environment.origins),
+        session_key=StoredKey(stores.kv, stores.cipher, wired.clock),
     )
 
 
@@ -103,27 +101,10 @@ def _said(authorization: str) -> Mapping[str, Any]:
     return claims if isinstance(claims, dict) else {}
 
 
-class _Held:
-    """The first admin's password, read again when it was read a while ago."""
+def first_password(keyring: Keyring) -> str:
+    """Return the first admin's password, which follows from the oldest of the platform's keys, and tells none of it.
 
-    def __init__(self, read: Callable[[], str], clock: Clock) -> None:
-        self._read = read
-        self._clock = clock
-        self._lock = threading.Lock()
-        self._known: tuple[Any, str] | None = None
-
-    def __call__(self) -> str:
-        with self._lock:
-            now = self._clock.now()
-            if self._known is None or now - self._known[0] >= _HOLD:
-                self._known = now, self._read()
-            return self._known[1]
-
-
-def _secret(secrets: Any, secret_id: str) -> str:
-    with calling("Secrets Manager", "GetSecretValue"):
-        text = str(secrets.get_secret_value(SecretId=secret_id)["SecretString"])
-    try:
-        return msgspec.json.decode(text, type=dict[str, str])["password"]
-    except (msgspec.DecodeError, KeyError):
-        raise PortError('The first admin\'s secret is not JSON with a "password"') from None
+    So a stack needs one secret, not two; and when that key is dropped because it is known, the password is another.
+    """
+    key = keyring.key(str(keyring.oldest)) or b""
+    return hmac.new(key, _FIRST_PASSWORD, hashlib.sha256).hexdigest()[:_PASSWORD_DIGITS]

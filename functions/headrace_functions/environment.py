@@ -26,8 +26,21 @@ class Environment:
     worker_function: str = ""
     purger_function: str = ""
     script_function: str = ""
+    """The smallest that runs people's code."""
+    script_function_medium: str = ""
+    script_function_large: str = ""
+    script_memory: str = ""
+    """JSON: the MB of those functions by their size (`headrace_runners.placing.Size`)."""
+    containers: str = ""
+    """JSON: what containers are run with; empty in a stack without them."""
+    namespaces: str = ""
+    """JSON: what holds in namespaces (`headrace_runners.namespace_rules`)."""
+    task_roles: tuple[str, ...] = ()
+    """The roles that flows and namespaces may name, as patterns of their ARNs."""
     bus: str = ""
     secrets_prefix: str = ""
+    vault: str = ""
+    """Where people's secrets are: `secretsmanager`, or else Parameter Store."""
     signing_secret: str = ""
     key: str = ""
     """The KMS key that seals."""
@@ -41,8 +54,8 @@ class Environment:
     """The buses, besides our own, whose events flows may want."""
     watched_buckets: tuple[str, ...] = ()
     """The buckets, besides our own, whose files flows may want."""
-    admin_secret: str = ""
-    """The secret with the first admin's name and password, while there is one."""
+    first_admin: bool = False
+    """Whether the first admin is let in, by the password that follows from the signing keys."""
     callers: str = ""
     """What the claims of a JWT mean (`headrace_functions.callers.Claims`); empty where nobody shows one."""
     origins: tuple[str, ...] = ()
@@ -70,8 +83,15 @@ class Environment:
             worker_function=get("WORKER_FUNCTION"),
             purger_function=get("PURGER_FUNCTION"),
             script_function=get("SCRIPT_FUNCTION"),
+            script_function_medium=get("SCRIPT_FUNCTION_MEDIUM"),
+            script_function_large=get("SCRIPT_FUNCTION_LARGE"),
+            script_memory=get("SCRIPT_MEMORY"),
+            containers=get("CONTAINERS"),
+            namespaces=get("NAMESPACES"),
+            task_roles=tuple(get("TASK_ROLES").split()),
             bus=get("BUS"),
             secrets_prefix=get("SECRETS_PREFIX"),
+            vault=get("VAULT"),
             signing_secret=get("SIGNING_SECRET"),
             key=get("KEY"),
             schedule_group=get("SCHEDULE_GROUP"),
@@ -81,7 +101,7 @@ class Environment:
             rule_prefix=get("RULE_PREFIX"),
             event_buses=tuple(get("EVENT_BUSES").split()),
             watched_buckets=tuple(get("WATCHED_BUCKETS").split()),
-            admin_secret=get("ADMIN_SECRET"),
+            first_admin=get("FIRST_ADMIN") == "true",
             callers=get("CALLERS"),
             origins=tuple(get("ORIGINS").split()),
             variables=dict(variables),

@@ -9,15 +9,15 @@ from __future__ import annotations
 
 import ctypes
 import os
-import shutil
 import signal
 import sys
 import tempfile
+import time
 from collections.abc import Callable, Mapping, MutableMapping
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import timedelta
-from functools import cache
+from functools import cache, partial
 from pathlib import Path
 from typing import Any, cast
 
@@ -35,17 +35,21 @@ from headrace_engine.attempts import Attempts
 from headrace_engine.expressions import Expressions
 from headrace_engine.language import Registry
 from headrace_engine.model.attempt import AttemptResult
-from headrace_engine.plugin import RunnableTask
-from headrace_engine.ports import Clock, Job
+from headrace_engine.model.state import State
+from headrace_engine.packages import ArchiveShare, KeptPackages, remove
+from headrace_engine.plugin import CodePolicy, RunnableTask, TaskFailure
+from headrace_engine.ports import Clock, Job, Level, LogLine
 from headrace_engine.services import Settings, Stores
 from headrace_engine.worker import Worker
 from headrace_functions.environment import ELSEWHERE, Environment
 from headrace_functions.observability import logger
 from headrace_functions.wiring import make_client, remaining
-from headrace_functions.worker import run_watched
+from headrace_functions.worker import Wait, run_watched, wait_for
 
 _MARGIN = timedelta(seconds=20)
 _PR_SET_DUMPABLE = 4
+_ENDING = 2.0
+"""Seconds that what an attempt left may take to die of SIGKILL."""
 _SECRET = ("AWS_", "_X_AMZN", "_HANDLER", "HEADRACE_", "LAMBDA_")
 """How the names of variables begin that are the function's own."""
 _ON_LAMBDA = "AWS_LAMBDA_RUNTIME_API" in os.environ
@@ -69,6 +73,13 @@ class Sandbox:
     namespace: str | None = None
     """Whose code has run here."""
     transport: httpx.BaseTransport | None = None
+    wait: Wait = wait_for
+    """How the supervisor passes the time between two looks at the claim."""
+    packages: KeptPackages = field(init=False)
+    """Those that scripts of its namespace have had installed."""
+
+    def __post_init__(self) -> None:
+        self.packages = KeptPackages(self.folder / "packages")
 
 
 def handler(event: Mapping[str, Any], context: Any) -> None:
@@ -84,6 +95,9 @@ def handle(sandbox: Sandbox, event: Mapping[str, Any], context: Any, *, leave: C
         logger.warning("A sandbox ends: another namespace's attempt came", extra={"namespace": job.namespace})
         leave(ELSEWHERE)
         return
+    if sandbox.namespace is None:
+        # Lambda starts a process that died again where it was, and what its attempt left is still there.
+        clean(sandbox.folder)
     sandbox.namespace = job.namespace
     end = remaining(context, sandbox.clock.now(), timedelta(0))
     remote = AttemptClient(sandbox.environment.api_url, job.attempt, token, transport=sandbox.transport)
@@ -91,28 +105,53 @@ def handle(sandbox: Sandbox, event: Mapping[str, Any], context: Any, *, leave: C
     attempts = Attempts(sandbox.claims, sandbox.clock, mailbox)
 
     def execute(job: Job) -> AttemptResult:
-        worker = _worker(sandbox, remote)
-        return run_watched(worker, job, sandbox.claims, end - _MARGIN - sandbox.clock.now())
+        if called.refusal:
+            return _refused(job, f"The task cannot run: {called.refusal}", sandbox.clock, RemoteLogs(remote))
+        worker = _worker(sandbox, job, remote, has_role=called.has_role)
+        lease = end - _MARGIN - sandbox.clock.now()
+        return run_watched(
+            worker,
+            job,
+            sandbox.claims,
+            lease,
+            placement=called.placement,
+            wait=sandbox.wait,
+            # Before anything of people's begins, and after all that was installed for it.
+            on_process_group=lambda _group: sandbox.packages.note(),
+        )
 
     try:
         attempts.run(job, context.aws_request_id, execute, deadline=end)
     finally:
         remote.close()
-        clean(sandbox.folder)
+        clean(sandbox.folder, sandbox.packages.root)
+        sandbox.packages.tidy()
 
 
-def _worker(sandbox: Sandbox, remote: AttemptClient) -> Worker:
+def _refused(job: Job, error: str, clock: Clock, logs: RemoteLogs) -> AttemptResult:
+    """Return the end of an attempt that nothing here can run; its log says why."""
+    attempt, now = job.attempt, clock.now()
+    place = (job.task_id, attempt.task_run_id, attempt.number)
+    line = LogLine(attempt.execution_id, job.namespace, job.flow_id, now, Level.ERROR, error, *place)
+    logs.append(attempt.execution_id, f"{attempt.task_run_id}/{attempt.number}", [line])
+    return AttemptResult(State.FAILED, now, now, error=error)
+
+
+def _worker(sandbox: Sandbox, job: Job, remote: AttemptClient, *, has_role: bool) -> Worker:
     absent = cast("Any", Absent())
+    storage = RemoteStorage(remote)
+    code = CodePolicy(docker=False, packages=sandbox.packages.root, share=ArchiveShare(job, storage))
     stores = Stores(
         clock=sandbox.clock,
         journal=absent,
         flows=absent,
+        templates=absent,
         executions=absent,
         kv=absent,
         slots=absent,
         triggers=absent,
         claims=sandbox.claims,
-        storage=RemoteStorage(remote),
+        storage=storage,
         logs=RemoteLogs(remote),
         metrics=RemoteMetrics(remote),
         secrets=absent,
@@ -125,25 +164,56 @@ def _worker(sandbox: Sandbox, remote: AttemptClient) -> Worker:
 
     return Worker(
         stores,
-        Settings(),
+        Settings(code=code),
         Expressions(),
         task_class,
         temporary_root=sandbox.folder,
         workspaces=sandbox.folder / "workspaces",
         archive_workspaces=True,
+        granted=partial(_granted, remote) if has_role else None,
     )
 
 
-def clean(folder: Path) -> None:
-    """Leave nothing of an attempt: no file it may have written, no process it may have left behind."""
+def _granted(remote: AttemptClient, _job: Job) -> Mapping[str, str]:
+    """Return the credentials of the attempt's role, which the platform assumes. Raises TaskFailure."""
+    answer = remote.ask("grant")
+    if answer["refusal"]:
+        raise TaskFailure(answer["refusal"])
+    variables: Mapping[str, str] = answer["environment"]
+    return variables
+
+
+def clean(folder: Path, kept: Path | None = None) -> None:
+    """Leave nothing of an attempt: no file it may have written (but in *kept*), no process it may have left behind."""
     if sys.platform == "linux" and _ON_LAMBDA:
+        _end_others(time.monotonic() + _ENDING)
+    for path in folder.iterdir():
+        if path == kept and not path.is_symlink():
+            continue
+        remove(path)
+
+
+def _end_others(deadline: float) -> None:
+    """End every process of this user but this one; return when none lives any more, or at *deadline*."""
+    while True:
         with suppress(ProcessLookupError, PermissionError):
             os.kill(-1, signal.SIGKILL)  # every process this user may signal, but this one
-    for path in folder.iterdir():
-        if path.is_dir() and not path.is_symlink():
-            shutil.rmtree(path, ignore_errors=True)
-        else:
-            path.unlink(missing_ok=True)
+        if not _others_live() or time.monotonic() >= deadline:
+            return
+        time.sleep(0.005)
+
+
+def _others_live() -> bool:
+    for entry in os.scandir("/proc"):
+        if not entry.name.isdigit() or int(entry.name) == os.getpid():
+            continue
+        with suppress(OSError):  # it has gone meanwhile
+            # The owner of the folder would be another one for a process that has shut itself.
+            lines = Path(entry.path, "status").read_text(errors="replace").splitlines()
+            told = dict(line.partition(":")[::2] for line in lines)
+            if int(told["Uid"].split()[0]) == os.getuid() and told["State"].split()[0] not in ("Z", "X"):
+                return True
+    return False
 
 
 def shut() -> None:
@@ -159,6 +229,10 @@ def leave_to_people(variables: MutableMapping[str, str]) -> None:
     """
     for name in [name for name in variables if name.startswith(_SECRET)]:
         del variables[name]
+    # The function's own home is not to be written to, and what it has on its disk goes with the attempt: a cache of
+    # uv's would be filled for nobody, and links into it would look like changes when it goes.
+    variables.update({"HOME": tempfile.gettempdir(), "UV_NO_CACHE": "1", "UV_LINK_MODE": "copy"})
+    variables.setdefault("UV_COMPILE_BYTECODE", "1")
     if _LIBRARIES.is_dir():
         # Last, so that what Lambda's image brings stays as its other libraries know it.
         variables[_SEARCH_PATH] = os.pathsep.join(filter(None, [variables.get(_SEARCH_PATH), str(_LIBRARIES)]))

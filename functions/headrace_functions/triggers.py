@@ -7,6 +7,7 @@ handled, and the sweep.
 from __future__ import annotations
 
 from collections.abc import Mapping
+from datetime import timedelta
 from typing import Any
 
 import msgspec
@@ -16,10 +17,14 @@ from headrace_engine.adapters.aws.events import (
     EventError,
     ExecutionAlarm,
     FailedInvocation,
+    JobChanged,
     ObjectCreated,
     ScheduledEvent,
     SqsBatch,
     SqsRecord,
+    StartAlarm,
+    TaskChanged,
+    TriggerAlarm,
     decode_alarm,
     failed_invocation,
     read_event,
@@ -28,7 +33,13 @@ from headrace_engine.adapters.aws.signing import ForgedError
 from headrace_engine.ports import BucketFile, StateChange
 from headrace_functions.environment import ELSEWHERE
 from headrace_functions.observability import logger
-from headrace_functions.wiring import Wiring, wiring
+from headrace_functions.wiring import Wiring, remaining, wiring
+
+_ASKING = timedelta(seconds=40)
+"""What a trigger that asks others may take: an answer has 10 s, messages 20, and all that follows the rest."""
+
+_SPARE = timedelta(seconds=20)
+"""What the sweep leaves of its time: for what it has begun to remove."""
 
 
 def handler(event: Mapping[str, Any], context: Any) -> Any:
@@ -36,11 +47,13 @@ def handler(event: Mapping[str, Any], context: Any) -> Any:
     return handle(wiring(), event, context)
 
 
-def handle(wired: Wiring, event: Mapping[str, Any], _context: Any) -> Any:
+def handle(wired: Wiring, event: Mapping[str, Any], context: Any) -> Any:
     """Do what `handler` does, on *wired*. Raises EventError for what is no event of this stack."""
     match read_event(event):
         case SqsBatch(records):
-            left = [each for each in records if not _taken(wired, each)]
+            # An execution's alarm must not wait for what a trigger asks of others.
+            ordered = sorted(records, key=_is_of_trigger)
+            left = [each for each in ordered if not _taken(wired, each, context)]
             return {"batchItemFailures": [{"itemIdentifier": each.message_id} for each in left]}
         case StateChange() as change:
             wired.invocations.hear(change)
@@ -50,8 +63,12 @@ def handle(wired: Wiring, event: Mapping[str, Any], _context: Any) -> Any:
             wired.event_triggers.hear_for(namespace, flow_id, trigger_id, brought)
         case ObjectCreated() as created:
             wired.event_triggers.file_came(_file(created))
+        case TaskChanged() as task if wired.containers is not None:
+            wired.containers.task_changed(task)
+        case JobChanged() as job if wired.containers is not None:
+            wired.containers.job_changed(job)
         case ScheduledEvent():
-            poked = wired.invocations.sweep()
+            poked = wired.invocations.sweep(remaining(context, wired.clock.now(), _SPARE))
             logger.info("Swept", extra={"poked": poked})
         case other:
             raise EventError(f"Nothing listens to {type(other).__name__} yet")
@@ -64,10 +81,18 @@ def _file(created: ObjectCreated) -> BucketFile:
     )
 
 
-def _taken(wired: Wiring, record: SqsRecord) -> bool:
+def _is_of_trigger(record: SqsRecord) -> bool:
+    """Return whether a record is a trigger's alarm."""
+    try:
+        return record.group is None and isinstance(decode_alarm(record.body), TriggerAlarm)
+    except EventError:
+        return False
+
+
+def _taken(wired: Wiring, record: SqsRecord, context: Any) -> bool:
     """Return whether a record of a queue is done with."""
     try:
-        _take(wired, record)
+        _take(wired, record, context)
     except ForgedError as forged:
         logger.error("A forged message was refused", extra={"why": str(forged)})
     except EventError as error:
@@ -78,29 +103,33 @@ def _taken(wired: Wiring, record: SqsRecord) -> bool:
     return True
 
 
-def _take(wired: Wiring, record: SqsRecord) -> None:
+def _take(wired: Wiring, record: SqsRecord, context: Any) -> None:
     if record.group is not None:  # out of the mailbox's dead-letter queue
         mail = wired.inbox.open(record)
         wired.invocations.dead_letter(mail.execution_id, mail.message)
         return
     body = _object(record)
     if not isinstance(body.get("requestPayload"), dict):
-        _ring(wired, record.body)
+        _ring(wired, record.body, context)
     elif "attempt" in body["requestPayload"]:
         _lost(wired, failed_invocation(body))
     elif wired.environment.delays_arn.endswith(f":{record.queue}"):
         # `script`, whose failures come through the delay queue, could write there what it likes.
         raise EventError("An event that failed does not come by the delay queue")
     else:  # an event that this function could not handle when it came
-        handle(wired, body["requestPayload"], None)
+        handle(wired, body["requestPayload"], context)
 
 
-def _ring(wired: Wiring, text: str) -> None:
+def _ring(wired: Wiring, text: str, context: Any) -> None:
     alarm = decode_alarm(text)
     if not wired.timers.settle(alarm):
         return  # not due yet: its rest is set
     if isinstance(alarm, ExecutionAlarm):
         wired.invocations.ring(alarm.execution_id, alarm.key)
+    elif isinstance(alarm, StartAlarm):
+        wired.invocations.start_later(alarm.attempt)
+    elif remaining(context, wired.clock.now(), _ASKING) <= wired.clock.now():
+        wired.timers.set(alarm)  # others of this batch took the time: an invocation of its own has it
     else:
         wired.invocations.ring_trigger(alarm.namespace, alarm.flow_id, alarm.trigger_id, alarm.due)
 

@@ -17,36 +17,42 @@ from headrace_engine.adapters.aws.bus import EventBridgeBus
 from headrace_engine.adapters.aws.cipher import KmsCipher
 from headrace_engine.adapters.aws.claims import DynamoClaims
 from headrace_engine.adapters.aws.content import Content
-from headrace_engine.adapters.aws.dispatch import Functions, LambdaDispatch
+from headrace_engine.adapters.aws.deletion import LambdaDeletes
+from headrace_engine.adapters.aws.dispatch import RoutedDispatch
 from headrace_engine.adapters.aws.errors import calling
 from headrace_engine.adapters.aws.executions import DynamoExecutions
-from headrace_engine.adapters.aws.flows import DynamoFlows
+from headrace_engine.adapters.aws.flows import DynamoFlows, DynamoTemplates
 from headrace_engine.adapters.aws.journal import DynamoJournal
 from headrace_engine.adapters.aws.kv import DynamoKV
 from headrace_engine.adapters.aws.logs import DynamoLogs, DynamoMetrics
 from headrace_engine.adapters.aws.mailbox import SqsInbox, SqsMailbox
 from headrace_engine.adapters.aws.overflow import Overflow
+from headrace_engine.adapters.aws.queues import SqsQueues
+from headrace_engine.adapters.aws.queues import make_client as make_queue_client
 from headrace_engine.adapters.aws.rules import EventBridgeRules, Reach
-from headrace_engine.adapters.aws.secrets import ParameterStoreSecrets
+from headrace_engine.adapters.aws.secrets import ParameterStoreSecrets, SecretsManagerSecrets
 from headrace_engine.adapters.aws.signing import Keyring, PlatformSigner, StoredKeyring, Verifier, beyond_report
 from headrace_engine.adapters.aws.slots import DynamoSlots
 from headrace_engine.adapters.aws.storage import S3Storage
 from headrace_engine.adapters.aws.table import Table
+from headrace_engine.adapters.aws.task_roles import TaskRoles
 from headrace_engine.adapters.aws.timers import ScheduleTarget, SqsTimers
 from headrace_engine.adapters.aws.triggers import DynamoTriggers
 from headrace_engine.adapters.local.clock import SystemClock
+from headrace_engine.attempts import Attempts
 from headrace_engine.context import Surroundings
-from headrace_engine.engine import Engine, UnsupportedError, refuse_unsupported
+from headrace_engine.engine import Engine
 from headrace_engine.event_triggers import EventTriggers
 from headrace_engine.executor import Executor
 from headrace_engine.invocations import Invocations
 from headrace_engine.language import Registry
-from headrace_engine.model.definition import FlowDefinition
 from headrace_engine.plugin import NetworkPolicy
-from headrace_engine.ports import Clock, Job, Subscriptions
+from headrace_engine.ports import Clock, Secrets, Subscriptions
 from headrace_engine.services import Channels, Settings, Stores
 from headrace_engine.workspace_archive import workspace_archive
+from headrace_functions.containers import Containers, containers
 from headrace_functions.environment import Environment
+from headrace_functions.places import Places
 from headrace_tasks.http_function import http_function
 
 if TYPE_CHECKING:
@@ -59,9 +65,6 @@ _NETWORK = NetworkPolicy(
     # Where a function's credentials could be used, or asked for, by a flow's request.
     refused_hosts=frozenset({"169.254.169.254", "169.254.170.2", "localhost"}),
 )
-
-PURGE_EXECUTIONS = "io.kestra.plugin.core.execution.PurgeExecutions"
-NODE_SCRIPTS = "io.kestra.plugin.scripts.node."
 
 Client = Callable[[str], Any]
 """Returns the boto3 client of a service, the same one each time."""
@@ -85,6 +88,10 @@ class Wiring:
     claims: DynamoClaims
     storage: S3Storage
     event_triggers: EventTriggers
+    attempts: Attempts
+    places: Places
+    task_roles: TaskRoles
+    containers: Containers | None
     table: Table
     client: Client
 
@@ -112,10 +119,20 @@ def wire(
     storage = S3Storage(client("s3"), environment.bucket)
     executions = DynamoExecutions(table, overflow)
     flows = DynamoFlows(table, overflow)
+    registry = registry or Registry.load()
+    places = Places.of(environment, registry)
+    task_roles = TaskRoles(
+        client("sts"),
+        environment.stack,
+        environment.variables.get("AWS_REGION", ""),
+        allowed=environment.task_roles,
+        default=places.rules.task_role,
+    )
     stores = Stores(
         clock=clock,
         journal=DynamoJournal(table, overflow, clock),
         flows=flows,
+        templates=DynamoTemplates(table, overflow),
         executions=executions,
         kv=DynamoKV(table, overflow),
         slots=DynamoSlots(table),
@@ -124,7 +141,7 @@ def wire(
         storage=storage,
         logs=DynamoLogs(table, overflow, clock, executions),
         metrics=DynamoMetrics(table, overflow, clock, executions),
-        secrets=ParameterStoreSecrets(client("ssm"), environment.secrets_prefix, clock, _SECRETS_HOLD),
+        secrets=_secrets(environment, client, clock),
         cipher=KmsCipher(client("kms"), environment.key, {"headrace:stack": environment.stack}),
     )
     engine = Engine(
@@ -134,30 +151,36 @@ def wire(
             surroundings=replace(Surroundings.of(environment.variables), url=environment.api_url),
             http=http_function(_NETWORK),
             may_reach=is_related,
-            api_deletes=False,  # `purger` does, whose role can
+            # The API's own role cannot. The others delete nothing for it.
+            deletes=LambdaDeletes(client("lambda"), environment.purger_function),
         ),
-        registry or Registry.load(),
+        registry,
         temporary_root=folder,
         workspaces=folder / "workspaces",
         network=_NETWORK,
         archive_workspaces=True,
         others_change_flows=True,
-        refuse=refuse,
+        refuse=places.refuse,
+        refuse_saving=places.refuse_places,
         subscriptions=_subscriptions(environment, client, stores),
+        granted=task_roles.environment,
     )
     mailbox = SqsMailbox(client("sqs"), environment.mailbox_url, PlatformSigner(keyring), content)
     target = ScheduleTarget(environment.schedule_group, environment.delays_arn, environment.schedule_role)
     timers = SqsTimers(client("sqs"), client("scheduler"), clock, queue_url=environment.delays_url, target=target)
-    dispatch = LambdaDispatch(
-        client("lambda"),
-        claims,
-        clock,
-        content,
-        keyring,
-        functions=Functions(environment.worker_function, environment.script_function, environment.purger_function),
-        is_script=_is_script(engine),
-        purges=_purges(engine),
+    attempts = Attempts(claims, clock, mailbox, beyond_report)
+    boxes = containers(
+        environment,
+        client,
+        claims=claims,
+        clock=clock,
+        keyring=keyring,
+        attempts=attempts,
+        timers=timers,
+        registry=registry,
+        role_of=places.rules.task_role,
     )
+    dispatch = RoutedDispatch(client("lambda"), claims, clock, content, keyring, route=places.route, containers=boxes)
     channels = Channels(mailbox, timers, dispatch, EventBridgeBus(client("events"), environment.bus, flows.any_listens))
 
     def release_workspace(execution_id: str, task_run_id: str) -> None:
@@ -173,7 +196,13 @@ def wire(
         clock=clock,
         engine=engine,
         executor=executor,
-        invocations=Invocations(engine, channels, executor, vet=beyond_report),
+        invocations=Invocations(
+            engine,
+            channels,
+            executor,
+            vet=beyond_report,
+            queues=SqsQueues(make_queue_client, client("sqs")),
+        ),
         channels=channels,
         mailbox=mailbox,
         inbox=SqsInbox(Verifier(keyring, stored.again), content.get),
@@ -183,6 +212,10 @@ def wire(
         claims=claims,
         storage=storage,
         event_triggers=EventTriggers(engine, mailbox, S3Buckets(client("s3"), storage)),
+        attempts=attempts,
+        places=places,
+        task_roles=task_roles,
+        containers=boxes,
         table=table,
         client=client,
     )
@@ -205,25 +238,19 @@ def _subscriptions(environment: Environment, client: Client, stores: Stores) -> 
         prefix=environment.rule_prefix,
         function=environment.triggers_function,
     )
-    return EventBridgeRules(client("events"), stores.kv, stores.clock, reach)
+    return EventBridgeRules(client("events"), stores.kv, stores.clock, reach, client("s3"))
+
+
+def _secrets(environment: Environment, client: Client, clock: Clock) -> Secrets:
+    """Return people's secrets, from the store that the deployment names."""
+    if environment.vault == "secretsmanager":
+        return SecretsManagerSecrets(client("secretsmanager"), environment.secrets_prefix, clock, _SECRETS_HOLD)
+    return ParameterStoreSecrets(client("ssm"), environment.secrets_prefix, clock, _SECRETS_HOLD)
 
 
 def is_related(namespace: str, other: str) -> bool:
     """Return whether two namespaces begin with the same part: those of one company or team reach each other."""
     return namespace.partition(".")[0] == other.partition(".")[0]
-
-
-def refuse(definition: FlowDefinition) -> None:
-    """Raise UnsupportedError for what runs elsewhere, and not on AWS."""
-    refuse_unsupported(definition)
-    reasons = [
-        f"task `{task.id}`: {task.type} does not run on AWS yet: scripts run in Lambda's image for Python, which has "
-        "no Node.js; use a shell or Python script, or run this flow on a server of your own"
-        for task in definition.walk()
-        if task.type.startswith(NODE_SCRIPTS) and not task.disabled
-    ]
-    if reasons:
-        raise UnsupportedError("\n".join(reasons))
 
 
 class _Client:
@@ -259,6 +286,8 @@ def make_client(service: str) -> Any:
         read_timeout=15,
         # Addresses of objects that a KMS key encrypts are signed so, or they are refused.
         signature_version="s3v4" if service == "s3" else None,
+        # The region's own name, also in addresses: what is put to the global one may be sent elsewhere at first.
+        s3={"addressing_style": "virtual"} if service == "s3" else None,
     )
     return boto3.client(service, config=config)  # type: ignore[call-overload]  # any service, by its name
 
@@ -266,22 +295,6 @@ def make_client(service: str) -> Any:
 def _signing_keys(secrets: Any, secret_id: str) -> str:
     with calling("Secrets Manager", "GetSecretValue"):
         return str(secrets.get_secret_value(SecretId=secret_id)["SecretString"])
-
-
-def _purges(engine: Engine) -> Callable[[Job], bool]:
-    def purges(job: Job) -> bool:
-        found = engine.task_class(job.type)
-        return found is not None and found.TYPE == PURGE_EXECUTIONS
-
-    return purges
-
-
-def _is_script(engine: Engine) -> Callable[[Job], bool]:
-    def is_script(job: Job) -> bool:
-        found = engine.task_class(job.type)
-        return found is not None and found.RUNS_CODE
-
-    return is_script
 
 
 def remaining(context: Any, now: datetime, margin: timedelta) -> datetime:

@@ -7,7 +7,6 @@ gate sees the end of the pipe and the code never starts.
 
 from __future__ import annotations
 
-import codecs
 import os
 import selectors
 import shutil
@@ -22,15 +21,8 @@ from pathlib import Path
 from typing import ClassVar, Literal
 
 from headrace_engine.plugin import RunContext, TaskFailure
-from headrace_runners.contract import (
-    GRACE,
-    LONGEST_LINE,
-    Command,
-    OnLine,
-    Places,
-    RunnerProperties,
-    Stream,
-)
+from headrace_runners.contract import GRACE, Command, OnLine, RunnerProperties, Site, Stream
+from headrace_runners.lines import Lines
 from headrace_runners.process_groups import IDENTITY_VARIABLE, end_group, process_identity
 
 __all__ = ["Process", "ProcessRunner", "end_group", "process_identity"]
@@ -39,6 +31,8 @@ _GATE = f'IFS= read -r {IDENTITY_VARIABLE} && export {IDENTITY_VARIABLE} && exec
 _PLATFORM_PREFIXES = ("HEADRACE_", "SECRET_")
 _PYTHON = "HEADRACE_PYTHON"
 _CHUNK = 64 * 1024
+_STOPPED = 128 + signal.SIGTERM
+"""What code returns that never began, because it was asked to stop before."""
 _DRAIN = 1.0
 """Seconds that what a finished script left running may go on writing (``exec > >(tee log)``) before it is ended."""
 
@@ -85,9 +79,9 @@ class ProcessRunner:
             path = self._environment.get("PATH", os.defpath)
             self._environment["PATH"] = f"{Path(own).parent}{os.pathsep}{path}"
 
-    def places(self, directory: Path, output_directory: Path) -> Places:
-        """Return the folders as they are."""
-        return Places(str(directory), str(output_directory))
+    def site(self, directory: Path) -> Site:
+        """Return the folder as it is."""
+        return Site(str(directory), self.executable, is_here=True)
 
     def executable(self, names: Sequence[str]) -> str:
         """Return the path of the first of *names* on PATH."""
@@ -103,6 +97,8 @@ class ProcessRunner:
 
     def run(self, command: Command, context: RunContext, on_line: OnLine) -> int:
         """Run *command* in a process group of its own."""
+        if context.stopping:
+            return _STOPPED
         with ExitStack() as stack:
             process = self._start(command)
             stack.callback(_close, process)
@@ -176,7 +172,7 @@ class _Supervision:
         for stream, pipe in ((Stream.STDOUT, process.stdout), (Stream.STDERR, process.stderr)):
             if pipe is not None:
                 self._reading += 1
-                self._selector.register(pipe, selectors.EVENT_READ, _Lines(stream, on_line))
+                self._selector.register(pipe, selectors.EVENT_READ, Lines(stream, on_line))
         self._exit = _exit_descriptor(process.pid)
         if self._exit is not None:
             stack.callback(os.close, self._exit)
@@ -190,7 +186,7 @@ class _Supervision:
         """Return when the process has ended and nobody of its group can write any more."""
         while self._running or self._reading:
             for key, _ in self._selector.select(self._patience()):
-                if isinstance(key.data, _Lines):
+                if isinstance(key.data, Lines):
                     self._read(key.fd, key.data)
                 else:
                     key.data()
@@ -202,7 +198,7 @@ class _Supervision:
                     break  # a process that left the group holds a stream open: its lines are not ours any more
                 _kill(self._process, number)
         for key in list(self._selector.get_map().values()):
-            if isinstance(key.data, _Lines):
+            if isinstance(key.data, Lines):
                 key.data.end()
         _kill(self._process, signal.SIGKILL)
 
@@ -211,7 +207,7 @@ class _Supervision:
             return 0.02  # no descriptor tells of the end here: look now and then
         return max(0.0, self._steps[0][0] - time.monotonic()) if self._steps else None
 
-    def _read(self, descriptor: int, lines: _Lines) -> None:
+    def _read(self, descriptor: int, lines: Lines) -> None:
         chunk = os.read(descriptor, _CHUNK)
         if chunk:
             lines.feed(chunk)
@@ -260,39 +256,6 @@ class _Wake:
             self._open = False
             os.close(self.receiver)
             os.close(self._sender)
-
-
-class _Lines:
-    """Cuts one stream into lines of bounded length."""
-
-    def __init__(self, stream: Stream, on_line: OnLine) -> None:
-        self._stream = stream
-        self._on_line = on_line
-        self._decoder = codecs.getincrementaldecoder("utf-8")("replace")
-        self._rest = ""
-
-    def feed(self, chunk: bytes) -> None:
-        """Take what was read and hand over the lines that are complete."""
-        self._take(self._decoder.decode(chunk))
-
-    def end(self) -> None:
-        """Hand over the last line if it has no end."""
-        self._take(self._decoder.decode(b"", final=True))
-        if self._rest:
-            self._emit(self._rest)
-            self._rest = ""
-
-    def _take(self, text: str) -> None:
-        *lines, self._rest = (self._rest + text).split("\n")
-        for line in lines:
-            self._emit(line.removesuffix("\r"))
-        while len(self._rest) > LONGEST_LINE:
-            self._emit(self._rest[:LONGEST_LINE])
-            self._rest = self._rest[LONGEST_LINE:]
-
-    def _emit(self, line: str) -> None:
-        for start in range(0, max(len(line), 1), LONGEST_LINE):
-            self._on_line(self._stream, line[start : start + LONGEST_LINE])
 
 
 def _exit_descriptor(pid: int) -> int | None:

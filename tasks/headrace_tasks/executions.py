@@ -112,7 +112,7 @@ class Resume(RunnableTask):
         execution_id = self.execution_id or context.render("{{ trigger.executionId ?? '' }}", {})
         if not execution_id:
             raise TaskFailure("The `executionId` is required: this execution was not triggered by another one")
-        context.platform.resume(execution_id, self.inputs)
+        context.platform.resume(execution_id, self.inputs, again=context.repeats)
 
 
 class Kill(RunnableTask):
@@ -131,7 +131,7 @@ class Kill(RunnableTask):
 
     def run(self, context: RunContext) -> None:
         """Send the message."""
-        context.platform.kill(self.execution_id, cascade=self.propagate_kill)
+        context.platform.kill(self.execution_id, cascade=self.propagate_kill, again=context.repeats)
 
 
 class PurgeOutputs(TaskOutputs):

@@ -6,18 +6,14 @@ All of them take the properties of script_base.ScriptTask and give the outputs o
 from __future__ import annotations
 
 import shlex
-from collections.abc import Mapping
-from typing import Any, ClassVar
+from typing import ClassVar
 
 from pydantic import Field
 
-from headrace_engine.plugin import RunContext, TaskFailure
-from headrace_tasks.script_base import ScriptOutputs, ScriptTask, Workplace
-
-_DEPENDENCIES = (
-    "`{name}` is not supported by this version. Install what the script needs into the environment it runs in, "
-    "or write `beforeCommands: [pip install …]`"
-)
+from headrace_engine.plugin import RunContext
+from headrace_runners.contract import Site, TaskRunner
+from headrace_tasks.python_dependencies import Manager, Wanted, Workshop, lines_in_container
+from headrace_tasks.script_base import Draft, ScriptTask, SetUp
 
 
 class CommandsTask(ScriptTask):
@@ -25,9 +21,9 @@ class CommandsTask(ScriptTask):
 
     commands: list[str] = Field(min_length=1, description="The commands, run one after the other in one shell.")
 
-    def command_lines(self, place: Workplace) -> list[str]:
+    def command_lines(self, draft: Draft) -> list[str]:
         """Return the commands as they are."""
-        del place
+        del draft
         return self.commands
 
 
@@ -35,20 +31,26 @@ class FileScriptTask(ScriptTask):
     """Base of the tasks whose script is written to a file and handed to a program."""
 
     PROGRAMS: ClassVar[tuple[str, ...]]
-    EXTENSION: ClassVar[str]
+    """What the program is called; the first that there is."""
+    SUBCOMMAND: ClassVar[str] = ""
+    """What the program is told to do with the file, if it does many things."""
+    FILE: ClassVar[str]
+    """How the file's name ends."""
 
     script: str = Field(min_length=1, description="The script itself.")
 
-    def command_lines(self, place: Workplace) -> list[str]:
+    def command_lines(self, draft: Draft) -> list[str]:
         """Return the call of the program with the script's file."""
-        return [f"{shlex.quote(place.runner.executable(self.PROGRAMS))} {place.own}{self.EXTENSION}"]
-
-    def prepare(self, context: RunContext, place: Workplace) -> None:
-        """Write the script."""
-        self.write_script(context, place, self.script, self.EXTENSION)
+        program = shlex.quote(draft.set_up.program or draft.site.executable(self.PROGRAMS))
+        file = draft.write_script(self.script, self.FILE)
+        return [f"{program} {self.SUBCOMMAND} ./{file}" if self.SUBCOMMAND else f"{program} {file}"]
 
 
-class ShellScript(ScriptTask):
+class _Shell(ScriptTask):
+    IMAGE: ClassVar[str] = "ubuntu"
+
+
+class ShellScript(_Shell):
     """Run a shell script.
 
     id: count
@@ -62,13 +64,13 @@ class ShellScript(ScriptTask):
 
     script: str = Field(min_length=1, description="The script itself.")
 
-    def command_lines(self, place: Workplace) -> list[str]:
+    def command_lines(self, draft: Draft) -> list[str]:
         """Return the script for the interpreter to run."""
-        del place
+        del draft
         return [self.script]
 
 
-class ShellCommands(CommandsTask):
+class ShellCommands(CommandsTask, _Shell):
     """Run shell commands.
 
     id: build
@@ -87,29 +89,50 @@ class ShellCommands(CommandsTask):
 class _PythonProperties(ScriptTask):
     """What the Python tasks take besides."""
 
-    dependencies: list[str] | None = Field(None, description="Packages to install. Not in this version.")
-    dependency_cache_enabled: bool = Field(default=True, description="Only with dependencies.")
-    package_manager: str | None = Field(None, description="Only with dependencies.")
-    python_version: str | None = Field(None, description="The version of Python to use. Not in this version.")
+    IMAGE: ClassVar[str] = "ghcr.io/kestra-io/kestrapy:latest"
+
+    dependencies: list[str] = Field(
+        default_factory=list,
+        description="Packages to install, as in a requirements.txt: `pandas==2.2.3`. Name versions: what was installed "
+        "once is used again.",
+    )
+    dependency_cache_enabled: bool = Field(
+        default=True, description="Whether packages are kept for later runs that ask for the same."
+    )
+    package_manager: Manager | None = Field(
+        None, description="What installs them: `UV` or `PIP`. uv where it is installed, else pip, if left out."
+    )
+    python_version: str | None = Field(
+        None,
+        pattern=r"^\d+(\.\d+){0,2}$",
+        description="The version of Python, such as `3.12`: one that is installed, else one that uv installs.",
+    )
 
     def environment(self) -> dict[str, str]:
         """Return what makes printed lines appear in the log at once."""
         return {"PYTHONUNBUFFERED": "1"}
 
-    @classmethod
-    def unsupported_use(cls, properties: Mapping[str, Any]) -> str | None:
-        """Refuse what would install packages or a Python."""
-        for name in ("dependencies", "pythonVersion"):
-            if properties.get(name):
-                return _DEPENDENCIES.format(name=name)
-        return super().unsupported_use(properties)
+    def setting_up(self, context: RunContext, runner: TaskRunner, site: Site) -> SetUp:
+        """Have the packages and the Python here."""
+        wanted = self._wanted
+        if not wanted.packages and not wanted.version:
+            return SetUp()
+        draft = Draft(context, site)
+        workshop = Workshop(runner, context, site, {**context.granted(), **draft.at(self.env)})
+        provided = workshop.provide(wanted, draft.own)
+        return SetUp(tuple(provided.lines()), provided.python)
 
-    def run(self, context: RunContext) -> ScriptOutputs:
-        """Run it, unless it asks for packages."""
-        refusal = self.unsupported_use({"dependencies": self.dependencies, "pythonVersion": self.python_version})
-        if refusal is not None:
-            raise TaskFailure(refusal)
-        return super().run(context)
+    def setting_up_apart(self, draft: Draft) -> SetUp:
+        """Return what installs the packages in a container."""
+        wanted = self._wanted
+        file = draft.write("requirements.txt", wanted.requirements) if wanted.packages else ""
+        return SetUp(tuple(lines_in_container(wanted, f"{draft.site.working_dir}/{file}")))
+
+    @property
+    def _wanted(self) -> Wanted:
+        return Wanted.of(
+            self.dependencies, self.python_version or "", self.package_manager, is_cached=self.dependency_cache_enabled
+        )
 
 
 class PythonScript(FileScriptTask, _PythonProperties):
@@ -131,7 +154,7 @@ class PythonScript(FileScriptTask, _PythonProperties):
 
     TYPE: ClassVar[str] = "io.kestra.plugin.scripts.python.Script"
     PROGRAMS: ClassVar[tuple[str, ...]] = ("python", "python3")
-    EXTENSION: ClassVar[str] = ".py"
+    FILE: ClassVar[str] = ".py"
 
 
 class PythonCommands(CommandsTask, _PythonProperties):
@@ -148,7 +171,11 @@ class PythonCommands(CommandsTask, _PythonProperties):
     TYPE: ClassVar[str] = "io.kestra.plugin.scripts.python.Commands"
 
 
-class NodeScript(FileScriptTask):
+class _Node(ScriptTask):
+    IMAGE: ClassVar[str] = "node"
+
+
+class NodeScript(FileScriptTask, _Node):
     """Run a Node.js script.
 
     id: hello
@@ -159,10 +186,10 @@ class NodeScript(FileScriptTask):
 
     TYPE: ClassVar[str] = "io.kestra.plugin.scripts.node.Script"
     PROGRAMS: ClassVar[tuple[str, ...]] = ("node", "nodejs")
-    EXTENSION: ClassVar[str] = ".js"
+    FILE: ClassVar[str] = ".js"
 
 
-class NodeCommands(CommandsTask):
+class NodeCommands(CommandsTask, _Node):
     """Run commands that use Node.js.
 
     id: hello

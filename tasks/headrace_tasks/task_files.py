@@ -10,11 +10,12 @@ import os
 import re
 from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 from pydantic import Field
 
 from headrace_engine.plugin import Properties, RunContext, TaskFailure
+from headrace_runners.contract import IfExists, PlacedFile
 from headrace_tasks.streams import copy
 
 OWN = ".headrace"
@@ -28,31 +29,27 @@ class NamespaceFiles(Properties):
     namespaces: list[str] | None = Field(None, description="Of which namespaces; the flow's own if left out.")
     include: str | list[str] = Field(default_factory=list, description="Only files that match one of these patterns.")
     exclude: str | list[str] = Field(default_factory=list, description="No files that match one of these patterns.")
-    if_exists: Literal["OVERWRITE", "FAIL", "WARN", "IGNORE"] = Field(
-        "OVERWRITE", description="What happens when a file is there already."
-    )
+    if_exists: IfExists = Field("OVERWRITE", description="What happens when a file is there already.")
     folder_per_namespace: bool = Field(
         default=False, description="Whether the files of each namespace get a folder named after it."
     )
 
 
-def place_files(context: RunContext, files: Mapping[str, Any]) -> None:
-    """Write *files*, contents or URIs by name, into the working directory."""
+def planned_files(context: RunContext, files: Mapping[str, Any]) -> Iterator[PlacedFile]:
+    """Yield *files*, contents or URIs by name, as files to be placed. Raises TaskFailure for names that lead out."""
     for name, content in files.items():
         if content is None:
             continue
-        target = inside(context.working_dir, name)
-        target.parent.mkdir(parents=True, exist_ok=True)
+        path = confined(name)
         if isinstance(content, str) and _URI.fullmatch(content.strip()):
-            with context.files.open(content.strip()) as stream:
-                copy(stream, target)
+            yield stored_file(context, path, content.strip())
         else:
             text = content if isinstance(content, str) else json.dumps(content, ensure_ascii=False)
-            target.write_text(text, encoding="utf-8", newline="")
+            yield PlacedFile(path, content=text.encode())
 
 
-def place_namespace_files(context: RunContext, wanted: NamespaceFiles | None) -> None:
-    """Copy the namespace files that *wanted* names into the working directory."""
+def planned_namespace_files(context: RunContext, wanted: NamespaceFiles | None) -> Iterator[PlacedFile]:
+    """Yield the namespace files that *wanted* names as files to be placed."""
     if wanted is None or not wanted.enabled:
         return
     include = _patterns(wanted.include)
@@ -61,20 +58,46 @@ def place_namespace_files(context: RunContext, wanted: NamespaceFiles | None) ->
         for path in context.files.namespace_files(namespace):
             if (include and not _matches_any(include, path)) or _matches_any(exclude, path):
                 continue
-            target = inside(context.working_dir, f"{namespace}/{path}" if wanted.folder_per_namespace else path)
-            if target.exists() and not _may_replace(context, wanted.if_exists, path):
-                continue
-            target.parent.mkdir(parents=True, exist_ok=True)
-            with context.files.open(f"nsfile://{namespace}/{path}") as stream:
+            target = confined(f"{namespace}/{path}" if wanted.folder_per_namespace else path)
+            yield stored_file(context, target, f"nsfile://{namespace}/{path}", wanted.if_exists)
+
+
+def stored_file(context: RunContext, path: str, uri: str, if_exists: IfExists = "OVERWRITE") -> PlacedFile:
+    """Return the stored file *uri* as a file to be placed. Raises TaskFailure when the attempt may not read it."""
+    named = uri if uri.startswith("file://") else context.files.readable(uri)
+    return PlacedFile(path, uri=named, if_exists=if_exists)
+
+
+def place(context: RunContext, files: Iterable[PlacedFile]) -> None:
+    """Put *files* into the working directory. Raises TaskFailure for one that leads out of it or does not exist."""
+    for file in files:
+        target = inside(context.working_dir, file.path)
+        if target.exists() and not _may_replace(context, file):
+            continue
+        target.parent.mkdir(parents=True, exist_ok=True)
+        if file.uri is None:
+            target.write_bytes(file.content or b"")
+        else:
+            with context.files.open(file.uri) as stream:
                 copy(stream, target)
 
 
-def _may_replace(context: RunContext, if_exists: str, path: str) -> bool:
-    if if_exists == "FAIL":
-        raise TaskFailure(f"The namespace file '{path}' exists in the working directory already")
-    if if_exists == "WARN":
-        context.log.warn(f"The namespace file '{path}' exists in the working directory already and was left out")
-    return if_exists == "OVERWRITE"
+def place_files(context: RunContext, files: Mapping[str, Any]) -> None:
+    """Write *files*, contents or URIs by name, into the working directory."""
+    place(context, planned_files(context, files))
+
+
+def place_namespace_files(context: RunContext, wanted: NamespaceFiles | None) -> None:
+    """Copy the namespace files that *wanted* names into the working directory."""
+    place(context, planned_namespace_files(context, wanted))
+
+
+def _may_replace(context: RunContext, file: PlacedFile) -> bool:
+    if file.if_exists == "FAIL":
+        raise TaskFailure(f"The namespace file '{file.path}' exists in the working directory already")
+    if file.if_exists == "WARN":
+        context.log.warn(f"The namespace file '{file.path}' exists in the working directory already and was left out")
+    return file.if_exists == "OVERWRITE"
 
 
 def collect_files(context: RunContext, patterns: Iterable[str], folder: Path | None = None) -> dict[str, str]:
@@ -111,12 +134,17 @@ def walk(root: Path) -> Iterator[Path]:
             yield path
 
 
-def inside(root: Path, name: str) -> Path:
-    """Return the path of *name* below *root*. Raises TaskFailure for a name that leads elsewhere."""
+def confined(name: str) -> str:
+    """Return *name* if it is one of a file inside the working directory. Raises TaskFailure for any other."""
     parts = name.split("/")
     if name.startswith("/") or "" in parts[:-1] or ".." in parts or not name or name.endswith("/"):
         raise TaskFailure(f"'{name}' is not the name of a file inside the working directory")
-    target = root / name
+    return name
+
+
+def inside(root: Path, name: str) -> Path:
+    """Return the path of *name* below *root*. Raises TaskFailure for a name that leads elsewhere."""
+    target = root / confined(name)
     if not target.parent.resolve().is_relative_to(root.resolve()):
         raise TaskFailure(f"'{name}' leads out of the working directory")
     return target

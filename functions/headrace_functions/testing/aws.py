@@ -6,7 +6,7 @@ Nothing here runs on a second thread: moto loses updates under threads.
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from concurrent import futures
 from functools import cache
 from io import BytesIO
@@ -99,7 +99,7 @@ def http_headers(headers: Mapping[str, Any]) -> HTTPHeaders:
     return made
 
 
-def with_json(request: AWSPreparedRequest, body: Mapping[str, Any], status: int = 200) -> AWSResponse:
+def with_json(request: AWSPreparedRequest, body: Mapping[str, Any] | Sequence[Any], status: int = 200) -> AWSResponse:
     """Return an answer of a service that speaks JSON."""
     headers = {"content-type": "application/x-amz-json-1.0", "x-amzn-requestid": "played"}
     return AWSResponse(request.url or "", status, http_headers(headers), MockRawResponse(json.dumps(body)))

@@ -29,6 +29,7 @@ from botocore.exceptions import ClientError
 
 from headrace_engine.adapters.aws.claims import DynamoClaims
 from headrace_engine.adapters.aws.events import SOURCE
+from headrace_engine.adapters.aws.signing import Keyring
 from headrace_engine.adapters.aws.table import TABLE, Item, Table
 from headrace_engine.adapters.memory import ManualClock
 from headrace_engine.core.codec import encode_message
@@ -44,7 +45,7 @@ from headrace_engine.testing.requests import item_size
 from headrace_engine.testing.runtime import START, Outcome
 from headrace_functions import executor, script, triggers, worker
 from headrace_functions.api import ApiFunction
-from headrace_functions.callers import FIRST_ADMIN
+from headrace_functions.callers import FIRST_ADMIN, first_password
 from headrace_functions.environment import Environment
 from headrace_functions.testing import limits
 from headrace_functions.testing.aws import (
@@ -61,6 +62,7 @@ from headrace_functions.testing.aws import (
     with_json,
 )
 from headrace_functions.testing.faults import CrashError, Faults
+from headrace_functions.testing.fleet import SETTINGS, Fleet, FunctionEndedError
 from headrace_functions.testing.queues import Queue, QueueError, Stored, answer, counter, record
 from headrace_functions.testing.shapes import (
     FunctionContext,
@@ -74,12 +76,16 @@ from headrace_functions.testing.shapes import (
 from headrace_functions.wiring import Wiring, wire
 
 _API = "https://api.headrace.test"
-PASSWORD = "the first admin's password"  # noqa: S105 - everybody knows it
 """Never contacted: what is sent there, this process answers."""
+_SIGNING = json.dumps({"1": "a key of which everybody knows that it is one"})
+PASSWORD = first_password(Keyring.from_text(_SIGNING))
+"""The first admin's."""
 _ACCEPTED = 202
 _RETRIES = {"triggers": 2}
 """How often Lambda repeats an asynchronous invocation that failed."""
 _PAUSES = (timedelta(minutes=1), timedelta(minutes=2))
+SCRIPTS = ("script", "script-medium", "script-large")
+"""The functions that run people's code, the smallest first."""
 _names = itertools.count(1)
 
 
@@ -115,12 +121,13 @@ class Cloud:
         told_receives: int | None = None,
         side_by_side: bool = False,
         clients: Clients | None = None,
+        containers: Mapping[str, Any] | None = None,
     ) -> None:
         """Make a stack at *now*, with *secrets* for the namespace *secrets_of*.
 
         visibility is that of every queue; told_receives is what ApproximateReceiveCount always reads, if not the
         true count. side_by_side: all attempts that are on their way end before the next message is handled, so that
-        their reports come together.
+        their reports come together. containers: there are a cluster and queues, with these settings besides.
         """
         self.clock = ManualClock(now)
         self.faults = faults or Faults()
@@ -132,6 +139,8 @@ class Cloud:
         """How many requests each function made."""
         self.crashes: list[str] = []
         """What every process that died was doing."""
+        self.script_wait: worker.Wait = worker.wait_for
+        """How the supervisor of a script passes the time between two looks at its claim."""
         self._registry = registry or _registry()
         self._settings = settings
         self._told_receives = told_receives
@@ -150,15 +159,23 @@ class Cloud:
         self.mailbox = queue("mailbox.fifo", self.mailbox_dead)
         self.delays = queue("delays", self.delays_dead)
         self._queues = {each.name: each for each in (self.mailbox, self.delays, self.mailbox_dead, self.delays_dead)}
+        self.polled = queue("polled.fifo")
+        """A queue of somebody else, whose messages start flows: nothing is called for them."""
         self.pending: deque[Invocation] = deque()
         self.busy: set[str] = set()
         """Functions without a free place: what they are called with asynchronously waits."""
         self._request_ids = itertools.count(1)
         self._processes: dict[str, Wiring] = {}
-        self._sandbox: script.Sandbox | None = None
+        self._sandboxes: dict[str, script.Sandbox] = {}
         self._api: tuple[Wiring, ApiFunction] | None = None
         self._schedules: list[tuple[datetime, str]] | None = []
-        self.environment = Environment.of(self._variables(environment or {}))
+        self.fleet: Fleet | None = None
+        """What runs containers, where there are any."""
+        given = dict(environment or {})
+        if containers is not None:
+            given |= {"HEADRACE_CONTAINERS": json.dumps({**SETTINGS, **containers}), "AWS_REGION": REGION}
+            self.fleet = Fleet(self._folder / "containers", self._http, self._hear, _API)
+        self.environment = Environment.of(self._variables(given))
         self._make(secrets or {}, secrets_of)
 
     def __enter__(self) -> Self:
@@ -171,6 +188,8 @@ class Cloud:
 
     def close(self) -> None:
         """Remove what the stack left."""
+        if self.fleet is not None:
+            self.fleet.close()
         observer("dynamodb").delete_table(TableName=self._name)
         for process in self._processes.values():
             process.executor.close()
@@ -189,10 +208,12 @@ class Cloud:
             "WORKER_FUNCTION": "worker",
             "PURGER_FUNCTION": "purger",
             "SCRIPT_FUNCTION": "script",
+            "SCRIPT_FUNCTION_MEDIUM": "script-medium",
+            "SCRIPT_FUNCTION_LARGE": "script-large",
             "BUS": name,
             "SECRETS_PREFIX": f"/{name}",
             "SIGNING_SECRET": name,
-            "ADMIN_SECRET": f"{name}-admin",
+            "FIRST_ADMIN": "true",
             "KEY": _key(),
             "SCHEDULE_GROUP": name,
             "SCHEDULE_ROLE": f"arn:aws:iam::{ACCOUNT}:role/{name}",
@@ -210,14 +231,14 @@ class Cloud:
         for bucket in (name, self.watched):
             observer("s3").create_bucket(Bucket=bucket, CreateBucketConfiguration={"LocationConstraint": REGION})
         observer("events").create_event_bus(Name=name)
-        signing = json.dumps({"1": "a key of which everybody knows that it is one"})
-        observer("secretsmanager").create_secret(Name=name, SecretString=signing)
-        first = json.dumps({"username": FIRST_ADMIN, "password": PASSWORD})
-        observer("secretsmanager").create_secret(Name=f"{name}-admin", SecretString=first)
+        observer("secretsmanager").create_secret(Name=name, SecretString=_SIGNING)
         observer("scheduler").create_schedule_group(Name=name)
         for key, value in secrets.items():
             path = f"/{name}/{secrets_of}/{key.upper()}"
-            observer("ssm").put_parameter(Name=path, Value=value, Type="SecureString")
+            if self.environment.vault == "secretsmanager":
+                observer("secretsmanager").create_secret(Name=path, SecretString=value)
+            else:
+                observer("ssm").put_parameter(Name=path, Value=value, Type="SecureString")
         self.clients.answers = self._answer
 
     # -- What a test does ---------------------------------------------------------------------------
@@ -231,6 +252,10 @@ class Cloud:
     def stores(self) -> Any:
         """The stores, as the API sees them."""
         return self.person.engine.stores
+
+    def save_template(self, source: str) -> object:
+        """Check and store a template."""
+        return self.person.engine.save_template(source)
 
     def save_flow(self, source: str) -> FlowDefinition:
         """Check and store a flow; with a higher concurrency limit, those that wait for a slot get one."""
@@ -328,20 +353,28 @@ class Cloud:
     def step(self) -> bool:
         """Do the next thing that is left to do now; False when there is none.
 
-        What happened comes first, then messages, then attempts, and what was delayed when all else is done.
+        What happened comes first, then messages, then attempts, and what was delayed when all else is done; containers
+        go on when no function is to be called.
         """
+        return self.step_functions() or (self.fleet is not None and self.fleet.step())
+
+    def step_functions(self) -> bool:
+        """Do the next thing that is left to do but for containers; False when there is none."""
         return (
             self._invoke_next("triggers")
-            or (self._side_by_side and (self._invoke_next("worker") or self._invoke_next("script")))
+            or (self._side_by_side and (self._invoke_next("worker") or self._invoke_scripts()))
             or self._poll(self.mailbox, "executor")
             or self._invoke_next("worker")
             or self._invoke_next("purger")
-            or self._invoke_next("script")
+            or self._invoke_scripts()
             or self._poll(self.mailbox_dead, "triggers")
             or self._poll(self.delays_dead, "triggers")
             or self._poll(self.delays, "triggers")
             or self._fire()
         )
+
+    def _invoke_scripts(self) -> bool:
+        return any(self._invoke_next(function) for function in SCRIPTS)
 
     @property
     def watched(self) -> str:
@@ -360,6 +393,11 @@ class Cloud:
         stored = {"size": len(content), "etag": etag}
         self._later("triggers", file_event(bucket, key, stored, self._request_id(), self.clock.now()))
 
+    @property
+    def polled_url(self) -> str:
+        """Where flows find the queue of somebody else."""
+        return _url(self.polled)
+
     def _by_rules(self, bus: str, event: Mapping[str, Any]) -> None:
         """Have the functions called that rules of a bus name, for an event that matches."""
         events = observer("events")
@@ -369,6 +407,11 @@ class Cloud:
                     template = target["InputTransformer"]["InputTemplate"]
                     given = template.replace("<aws.events.event.json>", json.dumps(event))
                     self._later(target["Arn"].rpartition(":")[2], json.loads(given))
+
+    def _hear(self, source: str, kind: str, detail: Mapping[str, Any]) -> None:
+        """Have the function called that the stack's rules name for what AWS says of containers."""
+        entry = {"Source": source, "DetailType": kind, "Detail": detail}
+        self._later("triggers", bus_event(entry, self._request_id(), self.clock.now()))
 
     def sweep(self) -> None:
         """Have the sweep's rule come round."""
@@ -491,8 +534,10 @@ class Cloud:
     def _handler(self, function: str) -> Callable[[Any, FunctionContext], Any]:
         if function == "api":
             return lambda event, _context: self._api_function()(event)
-        if function == "script":
-            sandbox = self._sandbox = self._sandbox or self._new_sandbox()
+        if function in SCRIPTS:
+            if function not in self._sandboxes:
+                self._sandboxes[function] = self._new_sandbox(function)
+            sandbox = self._sandboxes[function]
             return lambda event, context: script.handle(sandbox, event, context, leave=_leave)
         process = self._process(function)
         if function == "executor":
@@ -520,8 +565,8 @@ class Cloud:
             )
         return self._processes[function]
 
-    def _new_sandbox(self) -> script.Sandbox:
-        folder = self._folder / "script"
+    def _new_sandbox(self, function: str) -> script.Sandbox:
+        folder = self._folder / function
         shutil.rmtree(folder, ignore_errors=True)
         folder.mkdir()
         return script.Sandbox(
@@ -532,18 +577,19 @@ class Cloud:
             clock=self.clock,
             folder=folder,
             transport=httpx.MockTransport(self._http),
+            wait=self.script_wait,
         )
 
     def _end(self, function: str) -> None:
         """End a function's process: the next call begins in another."""
-        if function == "script":
-            self._sandbox = None
+        if function in SCRIPTS:
+            self._sandboxes.pop(function, None)
         elif function in self._processes:
             del self._processes[function]
 
     def restart(self) -> None:
         """End all processes, as Lambda does now and then."""
-        for function in [*self._processes, "script"]:
+        for function in [*self._processes, *SCRIPTS]:
             self._end(function)
 
     def _http(self, request: httpx.Request) -> httpx.Response:
@@ -575,6 +621,8 @@ class Cloud:
         match service, operation:
             case "sqs", _:
                 return self._to_queue(operation, request)
+            case "ecs" | "batch", _ if self.fleet is not None:
+                return self.fleet.answer(service, operation, request)
             case "lambda", "Invoke":
                 return self._to_function(request)
             case "eventbridge" | "events", "PutEvents":
@@ -587,7 +635,7 @@ class Cloud:
 
     def _to_queue(self, operation: str, request: AWSPreparedRequest) -> AWSResponse:
         asked = json.loads(body_of(request))
-        queue = self._queues[asked["QueueUrl"].rpartition("/")[2]]
+        queue = {**self._queues, self.polled.name: self.polled}[asked["QueueUrl"].rpartition("/")[2]]
         try:
             return with_json(request, answer(queue, operation, asked))
         except QueueError as refused:
@@ -596,12 +644,25 @@ class Cloud:
     def _to_function(self, request: AWSPreparedRequest) -> AWSResponse:
         function = unquote(urlsplit(request.url or "").path.split("/")[3])
         body = body_of(request)
-        if len(body) > limits.ASYNCHRONOUS_PAYLOAD:
+        waits = request.headers.get("X-Amz-Invocation-Type", "RequestResponse") == "RequestResponse"
+        if len(body) > (limits.SYNCHRONOUS_PAYLOAD if waits else limits.ASYNCHRONOUS_PAYLOAD):
             return with_error(request, "RequestEntityTooLargeException", "The payload is too large")
+        if waits:
+            return self._answered_by(function, request, json.loads(body))
         request_id = self._later(function, json.loads(body))
         answered = with_json(request, {}, _ACCEPTED)
         answered.headers["x-amzn-requestid"] = request_id
         return answered
+
+    def _answered_by(self, function: str, request: AWSPreparedRequest, event: Any) -> AWSResponse:
+        """Play an invocation that is waited for."""
+        try:
+            return with_json(request, self._called(function, event, self._request_id()))
+        except Exception as error:  # noqa: BLE001  # as for Lambda, whatever it is
+            self.crashes.append(f"{function}: {type(error).__name__}: {error}")
+            answered = with_json(request, {"errorType": type(error).__name__, "errorMessage": str(error)})
+            answered.headers["x-amz-function-error"] = "Unhandled"
+            return answered
 
     def _to_bus(self, request: AWSPreparedRequest) -> AWSResponse:
         body = body_of(request)
@@ -624,7 +685,7 @@ class Cloud:
         return f"{next(self._request_ids):08x}-0000-4000-8000-000000000001"
 
 
-class _ProcessEndedError(Exception):
+class _ProcessEndedError(FunctionEndedError):
     """A function's process is gone, and did not say why."""
 
     def __init__(self, why: str) -> None:

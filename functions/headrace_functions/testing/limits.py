@@ -18,6 +18,12 @@ ITEM = 400 * KIB
 """Bytes of an item of DynamoDB."""
 OVERRIDES = 8192
 """Characters of the overrides of an ECS task."""
+TASK_DEFINITION = 64 * KIB
+"""Bytes of a task definition of ECS."""
+JOB_DEFINITION = 24 * KIB
+"""Bytes of a job definition of Batch."""
+JOB = 30 * KIB
+"""Bytes of a SubmitJob."""
 
 TIMEOUTS = {
     "api": timedelta(seconds=29),
@@ -26,6 +32,8 @@ TIMEOUTS = {
     "worker": timedelta(minutes=15),
     "purger": timedelta(minutes=15),
     "script": timedelta(minutes=15),
+    "script-medium": timedelta(minutes=15),
+    "script-large": timedelta(minutes=15),
 }
 """How long a function may run; API Gateway waits 30 s at most."""
 

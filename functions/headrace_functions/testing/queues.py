@@ -117,14 +117,14 @@ class Queue:
             self._seen[group or "", deduplication or ""] = Waited(now, answer)
         return answer
 
-    def receive(self) -> Sequence[Stored]:
-        """Return what may be received now, BATCH messages at most, and hold it back until its visibility is over."""
+    def receive(self, at_most: int = BATCH, visibility: timedelta | None = None) -> Sequence[Stored]:
+        """Return what may be received now, *at_most* messages, and hold it back until its visibility is over."""
         now = self.clock.now()
         self._return(now)
         blocked = self._blocked()
         chosen: list[Stored] = []
         for message in list(self.messages):
-            if len(chosen) == BATCH:
+            if len(chosen) == at_most:
                 break
             if message.held or message.visible > now or message.group in blocked:
                 continue
@@ -135,7 +135,7 @@ class Queue:
             message.receives += 1
             message.first_received = message.first_received or now
             message.held = True
-            message.visible = now + self.visibility
+            message.visible = now + (visibility or self.visibility)
             chosen.append(message)
         self.requests += 1 if chosen else 0
         return chosen
@@ -180,7 +180,7 @@ def record(queue: Queue, message: Stored, arn: str, *, receives: int | None = No
         attributes["MessageDeduplicationId"] = message.deduplication or ""
     return {
         "messageId": message.id,
-        "receiptHandle": f"{message.id}/{message.receives}",
+        "receiptHandle": _receipt(message),
         "body": message.body,
         "attributes": attributes,
         "messageAttributes": {},
@@ -195,6 +195,16 @@ def answer(queue: Queue, operation: str, asked: Mapping[str, Any]) -> Mapping[st
     """Answer a request to *queue*. Raises QueueError."""
     if operation == "SendMessage":
         return queue.send(asked)
+    if operation == "ReceiveMessage":
+        received = queue.receive(asked["MaxNumberOfMessages"], timedelta(seconds=asked["VisibilityTimeout"]))
+        return {"Messages": [_received(queue, each) for each in received]} if received else {}
+    if operation == "DeleteMessage":
+        queue.delete([each for each in queue.messages if _receipt(each) == asked["ReceiptHandle"]])
+        return {}
+    if operation == "DeleteMessageBatch":
+        receipts = {entry["ReceiptHandle"] for entry in asked["Entries"]}
+        queue.delete([each for each in queue.messages if _receipt(each) in receipts])
+        return {"Successful": [{"Id": entry["Id"]} for entry in asked["Entries"]], "Failed": []}
     if operation != "SendMessageBatch":
         raise QueueError("UnsupportedOperation", f"Nothing of ours asks for {operation}")
     entries = asked["Entries"]
@@ -208,6 +218,22 @@ def answer(queue: Queue, operation: str, asked: Mapping[str, Any]) -> Mapping[st
 def counter() -> Iterator[int]:
     """Return the numbers that messages get."""
     return itertools.count(1)
+
+
+def _received(queue: Queue, message: Stored) -> dict[str, Any]:
+    """Return *message* as ReceiveMessage gives it."""
+    told = {"MessageGroupId": message.group, "MessageDeduplicationId": message.deduplication}
+    return {
+        "MessageId": message.id,
+        "ReceiptHandle": _receipt(message),
+        "Body": message.body,
+        "MD5OfBody": _md5(message.body),
+        "Attributes": {name: value for name, value in told.items() if value is not None and queue.is_fifo},
+    }
+
+
+def _receipt(message: Stored) -> str:
+    return f"{message.id}/{message.receives}"
 
 
 def _md5(body: str) -> str:

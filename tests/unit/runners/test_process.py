@@ -17,7 +17,7 @@ from headrace_runners.contract import Command, TaskRunner
 from headrace_runners.process import Process, ProcessRunner, end_group, process_identity
 from headrace_runners.process_groups import IDENTITY_VARIABLE
 from headrace_runners.testing import RecordingContext, RunnerContract
-from headrace_runners.unavailable import AwsBatch, Docker, EcsFargate, Kubernetes
+from headrace_runners.unavailable import Kubernetes
 
 
 class TestProcessContract(RunnerContract):
@@ -32,6 +32,13 @@ def run(
 ) -> int:
     command = Command(["/bin/sh", "-c", script], directory)
     return runner.run(command, context or RecordingContext(), on_line or (lambda stream, line: None))
+
+
+def test_a_background_writer_may_finish(tmp_path: Path) -> None:
+    lines: list[str] = []
+    script = "(sleep 0.1; echo late) & echo early"
+    assert run(ProcessRunner(os.environ), script, tmp_path, on_line=lambda _, line: lines.append(line)) == 0
+    assert lines == ["early", "late"]
 
 
 def test_code_that_ignores_the_first_signal_is_ended_by_force(tmp_path: Path) -> None:
@@ -75,6 +82,7 @@ from pathlib import Path
 from headrace_runners.contract import Command
 from headrace_runners.process import ProcessRunner
 class Context:
+    stopping = False
     def record_process_group(self, group):
         print(group, flush=True)
         os.kill(os.getpid(), 9)
@@ -197,9 +205,8 @@ def test_a_process_carries_the_identity_of_its_group(tmp_path: Path) -> None:
 # -- Runners this version does not have -------------------------------------------------------------
 
 
-@pytest.mark.parametrize("cls", [Docker, AwsBatch, EcsFargate, Kubernetes])
-def test_a_runner_that_is_not_there_says_what_to_do(cls: type[Docker]) -> None:
-    properties = cls.model_validate({"type": cls.TYPE, "anything": {"at": "all"}})
+def test_a_runner_that_is_not_there_says_what_to_do() -> None:
+    properties = Kubernetes.model_validate({"type": Kubernetes.TYPE, "anything": {"at": "all"}})
     with pytest.raises(TaskFailure, match=r"io\.kestra\.plugin\.core\.runner\.Process"):
         properties.runner()
 

@@ -17,7 +17,7 @@ from headrace_engine.adapters.memory.logs import MemoryLogs, MemoryMetrics
 from headrace_engine.adapters.memory.storage import MemoryStorage
 from headrace_engine.model.attempt import AttemptResult, Inline
 from headrace_engine.plugin import RunnableTask
-from headrace_engine.ports import AttemptId, Job, PortError
+from headrace_engine.ports import AttemptId, ContentError, Job
 from headrace_engine.run_context import InlineTaskContext, WorkerContext, run_attempt, run_inline
 
 START = datetime(2024, 5, 1, 12, 0, tzinfo=UTC)
@@ -33,7 +33,7 @@ class PlainCipher:
 
     def open(self, sealed: str) -> bytes:
         if not sealed.startswith("sealed:"):
-            raise PortError("A sealed value was changed")
+            raise ContentError("A sealed value was changed")
         return base64.b64decode(sealed.removeprefix("sealed:"))[::-1]
 
 

@@ -5,11 +5,13 @@ from __future__ import annotations
 import threading
 from collections.abc import Sequence
 from datetime import timedelta
+from io import BytesIO
 from typing import Any, ClassVar
 
 import pytest
 
 from headrace_engine.adapters.memory.logs import MemoryLogs
+from headrace_engine.file_versions import FileVersions
 from headrace_engine.model.attempt import ExecutionChange, Inline, Stored
 from headrace_engine.model.definition import Kind
 from headrace_engine.model.state import State
@@ -343,6 +345,22 @@ def test_namespace_files_and_local_files(bench: Bench) -> None:
     with pytest.raises(TaskFailure, match=r"may not write files of the namespace 'open\.ns'"):
         files.put_namespace_file("open.ns", "x", b"")
     assert files.delete_namespace_file("company.team", "a/b.txt")
+
+
+def test_what_a_task_writes_over_a_namespace_file_is_an_earlier_revision(bench: Bench) -> None:
+    files, versions = bench.context().files, FileVersions(bench.storage)
+    source = bench.temporary / "new.txt"
+    source.write_text("three")
+    for content in (b"one", BytesIO(b"two"), source):
+        uri = files.put_namespace_file("company.team", "a/b.txt", content)
+    assert versions.revisions(uri) == [1, 2, 3]
+    held = [bench.storage.open(versions.at(uri, revision)).read() for revision in (1, 2, 3)]
+    assert held == [b"one", b"two", b"three"]
+    assert files.namespace_files("company.team") == ["a/b.txt"]
+    with pytest.raises(TaskFailure, match="didn't belong"):
+        files.open(versions.at(uri, 1))
+    assert files.delete("nsfile:///a/b.txt")
+    assert bench.storage.list("kestra:///company/team/_file_versions") == []
 
 
 def test_files_of_other_executions_can_be_read_but_not_deleted(bench: Bench) -> None:

@@ -6,15 +6,18 @@ import json
 import shutil
 import sys
 import threading
+from collections.abc import Callable, Iterator
 from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from headrace_engine.language import Registry
 from headrace_engine.model.definition import Kind
 from headrace_engine.model.state import State
-from headrace_engine.plugin import OUTPUT_DIR_TOKEN, WORKING_DIR_TOKEN
+from headrace_engine.plugin import OUTPUT_DIR_TOKEN, WORKING_DIR_TOKEN, CodePolicy, RunnableTask
+from headrace_engine.run_context import WorkerContext
 from headrace_engine.sealing import seal_text
 from headrace_tasks.scripts import (
     NodeCommands,
@@ -24,6 +27,7 @@ from headrace_tasks.scripts import (
     ShellCommands,
     ShellScript,
 )
+from stand_in_docker import StandInEngine
 from unit.tasks.harness import TASK_FOLDER, Bench, outputs_of
 
 needs_node = pytest.mark.skipif(shutil.which("node") is None, reason="node is not installed")
@@ -31,7 +35,14 @@ needs_node = pytest.mark.skipif(shutil.which("node") is None, reason="node is no
 
 def test_a_shell_script_and_all_its_outputs(bench: Bench) -> None:
     outputs = bench.outputs(ShellScript, {"script": "echo hello; echo oh >&2"})
-    assert outputs == {"exitCode": 0, "outputFiles": {}, "vars": {}, "stdOutLineCount": 1, "stdErrLineCount": 1}
+    assert outputs == {
+        "exitCode": 0,
+        "outputFiles": {},
+        "vars": {},
+        "stdOutLineCount": 1,
+        "stdErrLineCount": 1,
+        "taskRunner": {"type": "io.kestra.plugin.core.runner.Process"},
+    }
     assert sorted(bench.log_lines) == [("ERROR", "oh"), ("INFO", "hello")]
 
 
@@ -245,45 +256,153 @@ def test_the_environment_is_the_workers_without_its_secrets(bench: Bench, monkey
 # -- Where it runs ----------------------------------------------------------------------------------
 
 
+PROCESS = "io.kestra.plugin.core.runner.Process"
+DOCKER = "io.kestra.plugin.scripts.runner.docker.Docker"
+
+
+@pytest.fixture
+def engine(tmp_path_factory: pytest.TempPathFactory) -> Iterator[StandInEngine]:
+    with StandInEngine(tmp_path_factory.mktemp("docker")) as engine:
+        yield engine
+
+
 @pytest.mark.parametrize(
-    ("properties", "words"),
+    "properties",
     [
-        ({"containerImage": "python:3.12"}, "`containerImage` asks for a container"),
-        ({"docker": {"image": "x"}}, "`docker` asks for a container"),
-        ({"runner": "DOCKER"}, "`runner` asks for a container"),
-        ({"taskRunner": {"type": "io.kestra.plugin.scripts.runner.docker.Docker"}}, "Docker containers come with"),
-        ({"taskRunner": {"type": "io.kestra.plugin.ee.aws.runner.Batch", "region": "x"}}, "AWS Batch jobs come with"),
-        ({"targetOS": "WINDOWS"}, "Windows machine"),
+        {},
+        {"runner": "PROCESS", "containerImage": "x"},
+        {"taskRunner": {"type": PROCESS}, "containerImage": "x"},
+        {"taskRunner": {"type": PROCESS}, "docker": {"image": "x"}},
     ],
 )
-def test_what_this_version_cannot_run_is_refused_when_saved_and_when_run(
-    bench: Bench, properties: dict[str, Any], words: str
+def test_what_runs_as_a_process(bench: Bench, properties: dict[str, Any]) -> None:
+    """Without an image, and wherever Process is named: the image does not matter then."""
+    assert bench.outputs(ShellCommands, {**properties, "commands": ["true"]})["taskRunner"] == {"type": PROCESS}
+
+
+@pytest.mark.parametrize(
+    ("properties", "image"),
+    [
+        ({"containerImage": "alpine"}, "alpine"),
+        ({"docker": {"image": "alpine"}}, "alpine"),
+        ({"docker": {"image": "busybox", "pullPolicy": "NEVER"}, "containerImage": "alpine"}, "alpine"),
+        ({"taskRunner": {"type": DOCKER}, "containerImage": "alpine"}, "alpine"),
+        ({"taskRunner": {"type": DOCKER}, "docker": {"image": "alpine"}}, "alpine"),
+        ({"runner": "DOCKER"}, "ubuntu"),
+        ({"taskRunner": {"type": DOCKER}}, "ubuntu"),
+    ],
+)
+def test_what_runs_in_docker(
+    bench: Bench, engine: StandInEngine, monkeypatch: pytest.MonkeyPatch, properties: dict[str, Any], image: str
 ) -> None:
-    refusal = ShellCommands.unsupported_use({**properties, "commands": ["true"]})
+    monkeypatch.setenv("DOCKER_HOST", engine.url)
+    engine.images = {f"{image}:latest"}
+    stored = bench.put("stored")
+    given = {
+        "inputFiles": {"a.txt": "content"},
+        "commands": [f"cat a.txt {stored} > {OUTPUT_DIR_TOKEN}/out.txt; cat {WORKING_DIR_TOKEN}/a.txt; pwd"],
+    }
+    outputs = bench.outputs(ShellCommands, {**properties, **given})
+    assert outputs["taskRunner"] == {"type": DOCKER, "containerImage": image}
+    assert bench.read(outputs["outputFiles"]["out.txt"]) == "contentstored"
+    assert [made["Image"] for made in engine.created] == [image]
+    folder = engine.created[0]["WorkingDir"]
+    assert bench.log_lines == [("INFO", f"content{folder}")]
+    assert engine.containers == {}
+
+
+def test_the_old_property_takes_all_that_the_task_runner_takes(
+    bench: Bench, engine: StandInEngine, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("DOCKER_HOST", "unix:///nowhere.sock")
+    docker = {"image": "alpine", "host": engine.url, "user": "1000", "memory": {"memory": "64MB"}}
+    bench.outputs(ShellScript, {"docker": docker, "script": "true"})
+    assert engine.created[0]["User"] == "1000"
+    assert engine.created[0]["HostConfig"]["Memory"] == 64 * 1024**2
+
+
+def test_without_an_engine_both_ways_out_are_told(
+    bench: Bench, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("DOCKER_HOST", f"unix://{tmp_path}/none.sock")
+    error = bench.error(ShellScript, {"containerImage": "alpine", "script": "true"})
+    assert error.startswith("There is no Docker engine at unix://")
+    assert f"`taskRunner: {{type: {PROCESS}}}`" in error
+    assert "`--no-docker`" in error
+
+
+def test_without_docker_a_container_is_a_process_and_a_warning(bench: Bench) -> None:
+    without = CodePolicy(docker=False)
+    properties = {"containerImage": "alpine", "script": "echo here"}
+    assert bench.outputs(ShellScript, properties, code=without)["taskRunner"] == {"type": PROCESS}
+    (level, warning), line = bench.log_lines
+    assert (level, line) == ("WARN", ("INFO", "here"))
+    assert warning.startswith("The image `alpine` asks for a container, and Headrace was started with `--no-docker`")
+
+
+@pytest.mark.parametrize(
+    "kind",
+    ["io.headrace.runner.ecs.Fargate", "io.kestra.plugin.ee.aws.runner.Batch", "io.kestra.plugin.aws.runner.Batch"],
+)
+def test_what_runs_on_aws_only_says_so(bench: Bench, kind: str) -> None:
+    error = bench.error(ShellScript, {"taskRunner": {"type": kind}, "containerImage": "x", "script": "true"})
+    assert "runs on a stack on AWS only" in error
+    assert PROCESS in error
+
+
+def test_the_lambda_runner_is_a_process_here(bench: Bench) -> None:
+    properties = {"taskRunner": {"type": "io.headrace.runner.lambda.Lambda"}, "script": "true"}
+    assert bench.outputs(ShellScript, properties)["taskRunner"] == properties["taskRunner"]
+
+
+class Stopping:
+    """A storage in the midst of whose work a stop comes."""
+
+    def __init__(self, storage: Any, call: str) -> None:
+        self._storage, self._call = storage, call
+        self.stop: Callable[[], None] = lambda: None
+
+    def __getattr__(self, name: str) -> Any:
+        if name == self._call:
+            self.stop()
+        return getattr(self._storage, name)
+
+
+@pytest.mark.parametrize("call", ["open", "put"])
+@pytest.mark.parametrize("is_docker", [False, True])
+def test_a_stop_while_files_come_and_go(
+    bench: Bench, engine: StandInEngine, tmp_path: Path, *, call: str, is_docker: bool
+) -> None:
+    """Of a stop before it begins the code sees nothing; of one after its end its result does not count."""
+    stored = bench.put("stored")
+    bench.storage = Stopping(bench.storage, call)  # type: ignore[assignment] # it passes on all that it is asked
+    properties = {
+        "inputFiles": {"in.txt": stored},
+        "outputFiles": ["in.txt"],
+        "script": f"touch {tmp_path}/began",
+        "taskRunner": {"type": DOCKER, "host": engine.url} if is_docker else {"type": PROCESS},
+        "containerImage": "alpine",
+    }
+
+    def begin(context: WorkerContext) -> None:
+        bench.storage.stop = context.stop  # type: ignore[attr-defined] # as above
+
+    result = bench.run(ShellScript, properties, on_context=begin)
+    assert result.state is State.KILLED
+    assert (tmp_path / "began").exists() == (call == "put")
+    assert engine.containers == {}
+
+
+def test_windows_is_refused_when_saved_and_when_run(bench: Bench) -> None:
+    properties = {"targetOS": "WINDOWS", "commands": ["true"]}
+    refusal = ShellCommands.unsupported_use(properties)
     assert refusal is not None
-    assert words in refusal
-    assert bench.error(ShellCommands, {**properties, "commands": ["true"]}) == refusal
-
-
-def test_with_the_process_runner_the_image_does_not_matter(bench: Bench) -> None:
-    runner = {"type": "io.kestra.plugin.core.runner.Process"}
-    properties = {"taskRunner": runner, "containerImage": "x", "commands": ["true"]}
-    assert ShellCommands.unsupported_use(properties) is None
-    assert bench.outputs(ShellCommands, properties)["exitCode"] == 0
-    assert bench.outputs(ShellCommands, {"runner": "PROCESS", "commands": ["true"]})["exitCode"] == 0
+    assert "Windows machine" in refusal
+    assert bench.error(ShellCommands, properties) == refusal
 
 
 def test_scripts_are_dispatched() -> None:
     assert ShellScript.kind_of({"script": "true"}) is Kind.DISPATCHED
-
-
-@pytest.mark.parametrize("name", ["dependencies", "pythonVersion"])
-def test_python_does_not_install_anything(bench: Bench, name: str) -> None:
-    properties = {name: ["pandas"] if name == "dependencies" else "3.12", "script": "pass"}
-    refusal = PythonScript.unsupported_use(properties)
-    assert refusal is not None
-    assert f"`{name}` is not supported" in refusal
-    assert bench.error(PythonScript, properties) == refusal
 
 
 # -- Languages --------------------------------------------------------------------------------------
@@ -386,3 +505,95 @@ def test_every_attempt_has_its_own_names_in_a_shared_directory(bench: Bench, tmp
     assert list(first) == ["x"]
     assert second["outputFiles"] == {}
     assert bench.log_lines == [("INFO", "2")]
+
+
+PERL = "print join(',', map { $_ * 2 } 1..3), qq(\\n); open my $f, '>', qq($ENV{OUTPUT_DIR}/x); print $f 'perl';"
+GO = """package main
+
+import ("fmt"; "os")
+
+func main() { fmt.Println("2,4,6"); os.WriteFile(os.Getenv("OUTPUT_DIR")+"/x", []byte("go"), 0o644) }
+"""
+
+
+@pytest.mark.parametrize(
+    ("task", "program", "script"),
+    [("io.kestra.plugin.scripts.perl.Script", "perl", PERL), ("io.kestra.plugin.scripts.go.Script", "go", GO)],
+)
+def test_a_script_in_a_language_that_is_installed(bench: Bench, task: str, program: str, script: str) -> None:
+    if shutil.which(program) is None:
+        pytest.skip(f"{program} is not installed")
+    outputs = bench.outputs(runnable(task), {"script": script, "outputFiles": ["**"]})
+    assert [line for level, line in bench.log_lines if level == "INFO"] == ["2,4,6"]
+    assert {name: bench.read(uri) for name, uri in outputs["outputFiles"].items()} == {"x": program}
+
+
+@pytest.mark.parametrize(
+    ("task", "image", "call"),
+    [
+        ("io.kestra.plugin.scripts.r.Script", "r-base", "Rscript .headrace-run1-0.R"),
+        ("io.kestra.plugin.scripts.ruby.Script", "ruby", "ruby .headrace-run1-0.rb"),
+        ("io.kestra.plugin.scripts.julia.Script", "julia", "julia .headrace-run1-0.jl"),
+        ("io.kestra.plugin.scripts.go.Script", "golang", "go run ./.headrace-run1-0/main.go"),
+        ("io.kestra.plugin.scripts.php.Script", "php", "php .headrace-run1-0.php"),
+        ("io.kestra.plugin.scripts.perl.Script", "perl", "perl .headrace-run1-0.pl"),
+        ("io.kestra.plugin.scripts.lua.Script", "nickblah/lua", "lua .headrace-run1-0.lua"),
+        ("io.kestra.plugin.scripts.deno.Script", "denoland/deno", "deno run ./.headrace-run1-0.ts"),
+        ("io.kestra.plugin.scripts.bun.Script", "oven/bun", "bun run ./.headrace-run1-0.ts"),
+        (
+            "io.kestra.plugin.scripts.powershell.Script",
+            "ghcr.io/kestra-io/powershell:latest",
+            "pwsh -NoProfile -NonInteractive -Command & './.headrace-run1-0.ps1'",
+        ),
+        ("io.kestra.plugin.scripts.python.Script", "ghcr.io/kestra-io/kestrapy:latest", "python .headrace-run1-0.py"),
+        ("io.kestra.plugin.scripts.node.Script", "node", "node .headrace-run1-0.js"),
+    ],
+)
+def test_a_language_runs_its_program_in_its_image(
+    bench: Bench,
+    engine: StandInEngine,
+    tmp_path: Path,
+    *,
+    task: str,
+    image: str,
+    call: str,
+) -> None:
+    """The program is a stand-in that says how it was called, and what lies in the file that it is to run."""
+    program, *_, last = call.replace("'", "").split()
+    (tmp_path / program).write_text(f'#!/bin/sh\necho "$(basename "$0") $*"; cat "{last}"\n')
+    (tmp_path / program).chmod(0o755)
+    engine.programs = str(tmp_path)
+    engine.images = {image if ":" in image else f"{image}:latest"}
+    runner = {"type": DOCKER, "host": engine.url}
+    bench.outputs(runnable(task), {"taskRunner": runner, "script": f"the script {WORKING_DIR_TOKEN}"})
+    folder = engine.created[0]["WorkingDir"]
+    assert bench.log_lines == [("INFO", call), ("INFO", f"the script {folder}")]
+
+
+@pytest.mark.parametrize(
+    "task",
+    [
+        "io.kestra.plugin.scripts.bun.Commands",
+        "io.kestra.plugin.scripts.deno.Commands",
+        "io.kestra.plugin.scripts.go.Commands",
+        "io.kestra.plugin.scripts.julia.Commands",
+        "io.kestra.plugin.scripts.lua.Commands",
+        "io.kestra.plugin.scripts.perl.Commands",
+        "io.kestra.plugin.scripts.php.Commands",
+        "io.kestra.plugin.scripts.powershell.Commands",
+        "io.kestra.plugin.scripts.r.Commands",
+        "io.kestra.plugin.scripts.ruby.Commands",
+    ],
+)
+def test_commands_of_a_language(bench: Bench, task: str) -> None:
+    properties = {"interpreter": ["/bin/sh", "-c"], "commands": ["echo $A"], "env": {"A": "1"}}
+    bench.outputs(runnable(task), properties)
+    assert bench.log_lines == [("INFO", "1")]
+
+
+def runnable(name: str) -> type[RunnableTask]:
+    """Return the task type of that name, as a flow finds it."""
+    found = Registry.load().task(name)
+    assert found is not None
+    assert issubclass(found, RunnableTask)
+    return found

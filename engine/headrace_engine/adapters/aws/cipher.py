@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING
 import msgspec
 
 from headrace_engine.adapters.aws.errors import AwsError, calling
-from headrace_engine.ports import PortError
+from headrace_engine.ports import ContentError
 
 if TYPE_CHECKING:
     from mypy_boto3_kms.client import KMSClient
@@ -81,7 +81,7 @@ class KmsCipher:
                 ]
         except AwsError as error:
             if error.code in _REFUSED:
-                raise PortError(f"{_REFUSAL} ({error.code})") from None
+                raise ContentError(f"{_REFUSAL} ({error.code})") from None
             raise
         with self._lock:
             self._remember(encrypted, key)
@@ -105,22 +105,22 @@ class KmsCipher:
         try:
             return AESGCM(key).decrypt(nonce, text, self._bound(header))
         except (InvalidTag, ValueError):
-            raise PortError(_REFUSAL) from None
+            raise ContentError(_REFUSAL) from None
 
     def _bound(self, header: bytes) -> bytes:
         return header + msgspec.json.encode(self._context, order="sorted")
 
 
 def _parts(sealed: str) -> tuple[bytes, bytes, bytes, bytes]:
-    """Return header, encrypted data key, nonce and encrypted text. Raises PortError."""
+    """Return header, encrypted data key, nonce and encrypted text. Raises ContentError."""
     try:
         raw = base64.b64decode(sealed, validate=True)
     except ValueError:
-        raise PortError(_REFUSAL) from None
+        raise ContentError(_REFUSAL) from None
     length = int.from_bytes(raw[1 : 1 + _LENGTH_BYTES], "big")
     start = 1 + _LENGTH_BYTES
     header, rest = raw[: start + length], raw[start + length :]
     # Stray bits in the last character decode to the same bytes, but nobody sealed such a text.
     if raw[:1] != _FORMAT or not length or len(rest) <= _NONCE_BYTES or base64.b64encode(raw).decode() != sealed:
-        raise PortError(_REFUSAL)
+        raise ContentError(_REFUSAL)
     return header, header[start:], rest[:_NONCE_BYTES], rest[_NONCE_BYTES:]

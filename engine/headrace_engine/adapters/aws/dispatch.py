@@ -1,9 +1,10 @@
-"""Attempts sent to Lambda: one asynchronous invocation each, of `worker`, of `purger` for what removes executions, or,
-for people's code, of `script`.
+"""Attempts sent to where they run: to a container, or to Lambda, one asynchronous invocation each, of `worker`, of
+`purger` for what removes executions, or, for people's code, of `script` in one of its sizes.
 
 The payload is JSON: the attempt, and its job in base64. A job too large for an invocation is kept in S3; `worker`
 gets its digest and fetches it, `script`, which has no rights in S3, an address that is valid as long as an
-invocation may wait. `script` also gets the attempt's token, with which it reports (see `signing`).
+invocation may wait. `script` also gets the attempt's token, with which it reports (see `signing`), and what its
+outputs say about where it runs.
 """
 
 from __future__ import annotations
@@ -11,9 +12,10 @@ from __future__ import annotations
 import base64
 import binascii
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import timedelta
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal, Protocol
+from uuid import UUID
 
 import msgspec
 
@@ -37,12 +39,30 @@ _ADDRESS_VALID = timedelta(hours=6, minutes=15)
 
 
 @dataclass(frozen=True, slots=True)
-class Functions:
-    """The functions that run attempts, by name or ARN."""
+class Route:
+    """Where an attempt runs. The same job takes the same route whenever it is sent again."""
 
-    worker: str
-    script: str
-    purger: str
+    function: str = ""
+    """The function's name or ARN; empty when it runs in a container."""
+    container: Literal["fargate", "batch"] | None = None
+    is_script: bool = False
+    """Whether the function runs people's code: it then gets the attempt's token, and fetches what is large."""
+    placement: Mapping[str, Any] = field(default_factory=dict)
+    """What the attempt's outputs say about where it runs."""
+    refusal: str = ""
+    """Why nothing here can run it: the function fails the attempt with this text."""
+    has_role: bool = False
+    """Whether people's code gets the credentials of a role, which the function asks for."""
+
+
+class Containers(Protocol):
+    """Runs attempts in containers."""
+
+    def start(self, job: Job, where: Literal["fargate", "batch"]) -> None:
+        """Have *job* run; calling it again with the same attempt runs nothing twice. Raises PortError."""
+
+    def stop(self, attempt: AttemptId) -> None:
+        """End the attempt's container, if it has one, whatever it is at. Raises PortError."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,10 +72,13 @@ class Invocation:
     job: Job
     token: str | None = None
     """What signs the attempt's report; None for `worker`, which has the platform's key."""
+    placement: Mapping[str, Any] = field(default_factory=dict)
+    refusal: str = ""
+    has_role: bool = False
 
 
-class LambdaDispatch:
-    """`Dispatch` to the two functions. Starting an attempt twice runs it once: its claim sees to that."""
+class RoutedDispatch:
+    """`Dispatch` to functions and containers. Starting an attempt twice runs it once: its claim sees to that."""
 
     def __init__(
         self,
@@ -65,45 +88,64 @@ class LambdaDispatch:
         content: Content,
         keyring: Keyring,
         *,
-        functions: Functions,
-        is_script: Callable[[Job], bool],
-        purges: Callable[[Job], bool] = lambda _job: False,
+        route: Callable[[Job], Route],
+        containers: Containers | None = None,
     ) -> None:
-        """Take the ports; *is_script* tells the jobs that run people's code, *purges* those that remove executions."""
+        """Take the ports; *route* tells where a job runs, *containers* runs those that are to run in one."""
         self._lambda = lambda_
         self._claims = claims
         self._clock = clock
         self._content = content
         self._keyring = keyring
-        self._functions = functions
-        self._is_script = is_script
-        self._purges = purges
+        self._route = route
+        self._containers = containers
 
     def start(self, job: Job) -> None:
         """See `Dispatch.start`."""
-        is_script = self._is_script(job)
+        route = self._route(job)
+        if route.container is None:
+            self._invoke(job, route)
+        elif self._containers is not None:
+            self._containers.start(job, route.container)
+        else:
+            raise AwsError("ECS", "RunTask", "this stack has no containers")
+
+    def _invoke(self, job: Job, route: Route) -> None:
         data = encode_job(job)
         payload: dict[str, Any] = {"attempt": attempt_body(job.attempt), "job": base64.b64encode(data).decode()}
-        if is_script:
+        if route.is_script:
             payload["token"] = attempt_token(self._keyring, job.attempt)
+            payload["placement"] = route.placement
+        if route.has_role:
+            payload["hasRole"] = True
+        if route.refusal:
+            payload["refusal"] = route.refusal
         encoded = msgspec.json.encode(payload)
         if len(encoded) > PAYLOAD_LIMIT:
             del payload["job"]
             payload["stored"] = digest = self._content.put(data)
-            if is_script:
+            if route.is_script:
                 payload["address"] = self._content.address(digest, _ADDRESS_VALID)
             encoded = msgspec.json.encode(payload)
-        function = self._functions.script if is_script else self._functions.worker
-        if self._purges(job):
-            function = self._functions.purger
         with calling("Lambda", "Invoke"):
-            answer = self._lambda.invoke(FunctionName=function, InvocationType="Event", Payload=encoded)
+            answer = self._lambda.invoke(FunctionName=route.function, InvocationType="Event", Payload=encoded)
         if answer["StatusCode"] != _ACCEPTED:
             raise AwsError("Lambda", "Invoke", f"status {answer['StatusCode']}")
 
     def stop(self, attempt: AttemptId) -> None:
-        """See `Dispatch.stop`. The function's supervisor watches the flag on the claim."""
-        self._claims.request_stop(attempt, self._clock.now())
+        """See `Dispatch.stop`. A function's supervisor watches the flag on the claim; a container is ended."""
+        claim = self._claims.request_stop(attempt, self._clock.now())
+        if self._containers is not None and claim.closed is None and not _is_invocation(claim.owner):
+            self._containers.stop(attempt)
+
+
+def _is_invocation(owner: str) -> bool:
+    """Return whether the owner of a claim is an invocation of a function: those are named by the request's id."""
+    try:
+        UUID(owner)
+    except ValueError:
+        return False
+    return True
 
 
 def invocation(
@@ -121,7 +163,13 @@ def invocation(
     job = decode_job(_job_bytes(event, fetch_stored, fetch_address))
     if job.attempt != attempt:
         raise EventError(f"The job is that of attempt {job.attempt.number} of task run {job.attempt.task_run_id}")
-    return Invocation(job, event.get("token"))
+    return Invocation(
+        job,
+        event.get("token"),
+        event.get("placement") or {},
+        event.get("refusal") or "",
+        has_role=event.get("hasRole") is True,
+    )
 
 
 def _job_bytes(

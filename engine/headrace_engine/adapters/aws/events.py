@@ -224,7 +224,11 @@ class TaskChanged:
 
 def task_changed(event: Mapping[str, Any]) -> TaskChanged:
     """Read *ECS Task State Change*. Raises EventError."""
-    detail = _detail(event, "aws.ecs", "ECS Task State Change")
+    return task_described(_detail(event, "aws.ecs", "ECS Task State Change"))
+
+
+def task_described(detail: Mapping[str, Any]) -> TaskChanged:
+    """Read a task as its events, RunTask and DescribeTasks show it. Raises EventError."""
     return TaskChanged(
         task=_get(detail, "taskArn", str),
         cluster=_get(detail, "clusterArn", str),
@@ -233,14 +237,15 @@ def task_changed(event: Mapping[str, Any]) -> TaskChanged:
         version=_get(detail, "version", int),
         stop_code=_optional(detail, "stopCode", str) or "",
         stopped_reason=_optional(detail, "stoppedReason", str) or "",
-        containers=tuple(
-            ContainerEnd(
-                _get(container, "name", str),
-                _optional(container, "exitCode", int),
-                _optional(container, "reason", str) or "",
-            )
-            for container in _get(detail, "containers", list)
-        ),
+        containers=tuple(map(_container, _get(detail, "containers", list))),
+    )
+
+
+def _container(container: Mapping[str, Any]) -> ContainerEnd:
+    return ContainerEnd(
+        _get(container, "name", str),
+        _optional(container, "exitCode", int),
+        _optional(container, "reason", str) or "",
     )
 
 
@@ -256,6 +261,8 @@ class JobChanged:
     reason: str
     exit_code: int | None
     log_stream: str | None
+    containers: tuple[ContainerEnd, ...] = ()
+    """Those of a job that has several."""
 
     @property
     def attempt(self) -> AttemptId | None:
@@ -265,8 +272,13 @@ class JobChanged:
 
 def job_changed(event: Mapping[str, Any]) -> JobChanged:
     """Read *Batch Job State Change*. Raises EventError."""
-    detail = _detail(event, "aws.batch", "Batch Job State Change")
+    return job_described(_detail(event, "aws.batch", "Batch Job State Change"))
+
+
+def job_described(detail: Mapping[str, Any]) -> JobChanged:
+    """Read a job as its events and DescribeJobs show it. Raises EventError."""
     container = _optional(detail, "container", dict) or {}
+    tasks = _optional(_optional(detail, "ecsProperties", dict) or {}, "taskProperties", list) or []
     reason = _optional(container, "reason", str) or _optional(detail, "statusReason", str) or ""
     return JobChanged(
         job_id=_get(detail, "jobId", str),
@@ -276,6 +288,9 @@ def job_changed(event: Mapping[str, Any]) -> JobChanged:
         reason=reason,
         exit_code=_optional(container, "exitCode", int),
         log_stream=_optional(container, "logStreamName", str),
+        containers=tuple(
+            _container(each) for task in tasks for each in _optional(task, "containers", list) or [] if each.get("name")
+        ),
     )
 
 
@@ -361,7 +376,15 @@ class TriggerAlarm:
     due: datetime
 
 
-Alarm = ExecutionAlarm | TriggerAlarm
+@dataclass(frozen=True, slots=True)
+class StartAlarm:
+    """An attempt that could not be started when it was to be."""
+
+    attempt: AttemptId
+    due: datetime
+
+
+Alarm = ExecutionAlarm | TriggerAlarm | StartAlarm
 
 
 class AlarmKind(StrEnum):
@@ -369,11 +392,13 @@ class AlarmKind(StrEnum):
 
     EXECUTION = "execution"
     TRIGGER = "trigger"
+    START = "start"
 
 
 def encode_alarm(alarm: Alarm) -> str:
     """Return *alarm* as the text of a message or of a schedule's input; the same alarm, the same text."""
     due = alarm.due.astimezone(UTC).isoformat()
+    body: dict[str, Any]
     match alarm:
         case ExecutionAlarm(execution_id, key):
             body = {"alarm": AlarmKind.EXECUTION.value, "execution": execution_id, "key": key, "due": due}
@@ -385,6 +410,8 @@ def encode_alarm(alarm: Alarm) -> str:
                 "trigger": trigger_id,
                 "due": due,
             }
+        case StartAlarm(attempt):
+            body = {"alarm": AlarmKind.START.value, "attempt": attempt_body(attempt), "due": due}
     return msgspec.json.encode(body).decode()
 
 
@@ -400,6 +427,8 @@ def decode_alarm(text: str) -> Alarm:
             return ExecutionAlarm(_get(body, "execution", str), _get(body, "key", str), due)
         case AlarmKind.TRIGGER:
             return TriggerAlarm(_get(body, "namespace", str), _get(body, "flow", str), _get(body, "trigger", str), due)
+        case AlarmKind.START:
+            return StartAlarm(attempt_of(_get(body, "attempt", dict)), due)
         case other:
             raise EventError(f"There is no alarm of the kind {other!r}")
 

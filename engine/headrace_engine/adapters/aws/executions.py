@@ -299,6 +299,8 @@ class DynamoExecutions:
             item["parent"] = text(summary.parent_id)
         if summary.trigger_id is not None:
             item["trigger"] = text(summary.trigger_id)
+        if summary.caller_id is not None:
+            item["caller"] = text(summary.caller_id)
         if summary.labels:
             labels = json.dumps(dict(summary.labels), ensure_ascii=False).encode("utf-8", "surrogatepass")
             item |= self._overflow.keep(f"E/{summary.id}/{new_id()}", labels)
@@ -321,6 +323,7 @@ class DynamoExecutions:
             labels=labels,
             parent_id=optional_text(item, "parent"),
             trigger_id=optional_text(item, "trigger"),
+            caller_id=optional_text(item, "caller"),
         )
 
 

@@ -28,9 +28,7 @@ from headrace_engine.ports import FlowSource
 
 _HEAD = "HEAD"
 _REVISION = "R#"
-_LISTED = "F#0"
 _ALL = "F#"
-_CHANGED = (_ALL, "CHANGED")
 _LISTENS = "L#"
 
 # Holds when the flow has no revision yet.
@@ -53,6 +51,11 @@ class DynamoFlows:
     says so: it is there before the revision is, and goes after it.
     """
 
+    _KIND = "F#"
+    """What the keys of one begin with."""
+    _LISTED = "F#0"
+    _CHANGED = (_ALL, "CHANGED")
+
     def __init__(self, table: Table, overflow: Overflow) -> None:
         self._table = table
         self._overflow = overflow
@@ -69,11 +72,11 @@ class DynamoFlows:
                     self._note(now)  # whoever saved it may have died before it did
                     return latest
                 flow = FlowSource(namespace, flow_id, latest.revision + 1, source, updated=now)
-            if mentions_flow_trigger(source):
+            if self._may_listen(source):
                 self._listens(flow)
             if self._replace(head, flow):
                 self._note(now)
-                if not mentions_flow_trigger(source):
+                if not self._may_listen(source):
                     self._listens_no_more(flow)
                 return flow
 
@@ -83,11 +86,11 @@ class DynamoFlows:
             head = self._head(namespace, flow_id)
             return None if head is None else self._flow(head)
         # Earlier ones never change; the latest is copied before it is replaced, so one of two reads finds it.
-        kept = self._table.get(_partition(namespace, flow_id), _sort(revision))
+        kept = self._table.get(self._partition(namespace, flow_id), _sort(revision))
         if kept is None:
             kept = self._head(namespace, flow_id)
             if kept is not None and int(kept["revision"]["N"]) > revision:
-                kept = self._table.get(_partition(namespace, flow_id), _sort(revision))
+                kept = self._table.get(self._partition(namespace, flow_id), _sort(revision))
         if kept is None or int(kept["revision"]["N"]) != revision:
             return None
         return self._flow(kept)
@@ -100,7 +103,7 @@ class DynamoFlows:
         # After the head: all before it are kept by then.
         latest = self._flow(head)
         kept = self._table.query(
-            _partition(namespace, flow_id),
+            self._partition(namespace, flow_id),
             "sk BETWEEN :first AND :last",
             {":first": text(_sort(0)), ":last": text(_sort(latest.revision - 1))},
         )
@@ -117,13 +120,13 @@ class DynamoFlows:
         names: builtins.list[tuple[str, str]] = []
         for prefix in prefixes:
             condition, values = ("begins_with(#sort, :prefix)", {":prefix": text(prefix)}) if prefix else ("", {})
-            found = self._table.index(LISTS, _LISTED, condition, values)
-            names += [_name(item) for item in found]
+            found = self._table.index(LISTS, self._LISTED, condition, values)
+            names += [self._name(item) for item in found]
         return sorted(names)
 
     def latest(self, names: Sequence[tuple[str, str]]) -> Sequence[FlowSource]:
         """See `Flows.latest`. A request for each hundred."""
-        flows = [self._flow(item) for item in self._table.get_many([(_partition(*name), _HEAD) for name in names])]
+        flows = [self._flow(item) for item in self._table.get_many([(self._partition(*name), _HEAD) for name in names])]
         return [flow for flow in flows if not flow.deleted]
 
     def delete(self, namespace: str, flow_id: str, now: datetime) -> bool:
@@ -138,6 +141,9 @@ class DynamoFlows:
                 self._note(now)
                 self._listens_no_more(deleted)
                 return True
+
+    def _may_listen(self, source: str) -> bool:
+        return mentions_flow_trigger(source)
 
     def any_listens(self) -> bool:
         """Return whether any flow may hold a Flow trigger. Strongly consistent; one read unit."""
@@ -156,15 +162,15 @@ class DynamoFlows:
 
     def changed(self) -> datetime | None:
         """See `Flows.changed`. One read unit."""
-        item = self._table.get(*_CHANGED)
+        item = self._table.get(*self._CHANGED)
         return optional_instant(item, "at") if item is not None else None
 
     def _note(self, now: datetime) -> None:
         # Without a condition: any other instant than the last one says that something has changed.
-        self._table.put({**key(*_CHANGED), "at": text(sort_text(now))})
+        self._table.put({**key(*self._CHANGED), "at": text(sort_text(now))})
 
     def _head(self, namespace: str, flow_id: str) -> Item | None:
-        return self._table.get(_partition(namespace, flow_id), _HEAD)
+        return self._table.get(self._partition(namespace, flow_id), _HEAD)
 
     def _replace(self, head: Item | None, flow: FlowSource) -> bool:
         """Make *flow* the latest revision if *head* still is; False (nothing changed) otherwise."""
@@ -186,18 +192,18 @@ class DynamoFlows:
         name = f"{flow.namespace}/{flow.id}"
         source = flow.source.encode("utf-8", "surrogatepass")
         item: dict[str, Any] = {
-            **key(_partition(flow.namespace, flow.id), _HEAD),
+            **key(self._partition(flow.namespace, flow.id), _HEAD),
             "revision": number(flow.revision),
-            **self._overflow.keep(f"F/{name}/{hashlib.sha256(source).hexdigest()}", source),
+            **self._overflow.keep(f"{self._KIND.replace('#', '/')}{name}/{hashlib.sha256(source).hexdigest()}", source),
         }
         if flow.updated is not None:
             item["updated"] = text(sort_text(flow.updated))
         if flow.deleted:
             return {**item, "deleted": {"BOOL": True}}
-        return {**item, "lpk": text(_LISTED), "lsk": text(name)}
+        return {**item, "lpk": text(self._LISTED), "lsk": text(name)}
 
     def _flow(self, item: Item) -> FlowSource:
-        namespace, flow_id = _name(item)
+        namespace, flow_id = self._name(item)
         return FlowSource(
             namespace,
             flow_id,
@@ -207,18 +213,31 @@ class DynamoFlows:
             optional_instant(item, "updated"),
         )
 
+    def _partition(self, namespace: str, flow_id: str) -> str:
+        return f"{self._KIND}{namespace}/{flow_id}"
+
+    def _name(self, item: Item) -> tuple[str, str]:
+        namespace, _, flow_id = item["pk"]["S"].removeprefix(self._KIND).partition("/")
+        return namespace, flow_id
+
+
+class DynamoTemplates(DynamoFlows):
+    """The same of templates, in which no trigger stands. Their keys are of the flows' kind: no namespace has a `~`."""
+
+    _KIND = "F#~"
+    _LISTED = "F#1"
+    _CHANGED = (_ALL, "TEMPLATES")
+
+    def _may_listen(self, source: str) -> bool:
+        del source
+        return False
+
+    def _listens_no_more(self, flow: FlowSource) -> None:
+        """The mark of that name would be a flow's."""
+
 
 def _mark(flow: FlowSource) -> str:
     return f"{_LISTENS}{flow.namespace}/{flow.id}"
-
-
-def _partition(namespace: str, flow_id: str) -> str:
-    return f"F#{namespace}/{flow_id}"
-
-
-def _name(item: Item) -> tuple[str, str]:
-    namespace, _, flow_id = item["pk"]["S"].removeprefix("F#").partition("/")
-    return namespace, flow_id
 
 
 def _sort(revision: int) -> str:

@@ -55,8 +55,10 @@ class DynamoKV:
         now: datetime,
         ttl: timedelta | None = None,
         overwrite: bool = True,
+        durable: bool = True,
     ) -> None:
         """See `KV.put`."""
+        del durable  # what is stored stays
         writer = new_id()
         content = self._overflow.keep(f"K/{namespace}/{writer}", json.dumps(value).encode())
         values = {
@@ -117,6 +119,11 @@ class DynamoKV:
         deleted = self._table.delete(*_place(namespace, key))
         self._overflow.drop(deleted)
         return deleted is not None
+
+    def forget(self, namespace: str, now: datetime, *, at_most: int) -> int:
+        """See `KV.forget`: DynamoDB removes what has expired by itself."""
+        del namespace, now, at_most
+        return 0
 
     def list(self, namespace: str, prefix: str = "") -> Sequence[KVEntry]:
         """See `KV.list`. A query for each of the shards."""

@@ -17,10 +17,11 @@ from botocore.exceptions import ClientError
 
 from headrace_engine.adapters.aws.errors import calling, error_code
 from headrace_engine.model.trigger import OWN_BUS
-from headrace_engine.ports import KV, Clock, Subscription, SubscriptionRefusedError
+from headrace_engine.ports import KV, Clock, Drift, Subscription, SubscriptionRefusedError
 
 if TYPE_CHECKING:
     from mypy_boto3_events.client import EventBridgeClient
+    from mypy_boto3_s3.client import S3Client
 
 NOTES = "_rules"
 """The namespace, which no flow can have, of the keys that note a flow's rules."""
@@ -58,8 +59,12 @@ class Rule:
 class EventBridgeRules:
     """`Subscriptions` as rules."""
 
-    def __init__(self, events: EventBridgeClient, kv: KV, clock: Clock, reach: Reach) -> None:
+    def __init__(
+        self, events: EventBridgeClient, kv: KV, clock: Clock, reach: Reach, s3: S3Client | None = None
+    ) -> None:
+        """Take the clients; with *s3*, buckets are examined, too."""
         self._events = events
+        self._s3 = s3
         self._kv = kv
         self._clock = clock
         self._reach = reach
@@ -91,6 +96,78 @@ class EventBridgeRules:
         if noted != rules:
             self._note(namespace, flow_id, rules)
 
+    def examine(
+        self, namespace: str, flow_id: str, wanted: Sequence[Subscription], buckets: Mapping[str, str]
+    ) -> Sequence[Drift]:
+        """See `Subscriptions.examine`."""
+        noted = self._noted(namespace, flow_id)
+        found: list[Drift] = []
+        rules: set[Rule] = set()
+        for subscription in wanted:
+            try:
+                rule = self._rule(namespace, flow_id, subscription)
+            except SubscriptionRefusedError as refused:
+                found.append(Drift(subscription.trigger_id, str(refused), can_repair=False))
+                continue
+            rules.add(rule)
+            problem = self._problem(rule, namespace, flow_id, subscription)
+            if problem is None and rule not in noted:
+                problem = f"the rule {rule.name} is not noted: nobody would remove it"
+            if problem is not None:
+                found.append(Drift(subscription.trigger_id, problem))
+        for rule in sorted(noted - rules):
+            found.append(Drift("", f"the rule {rule.name} of the bus {rule.bus} brings events that nobody wants"))
+        for trigger_id, bucket in buckets.items():
+            if (why := self._of_bucket(bucket)) is not None:
+                found.append(Drift(trigger_id, why, can_repair=False))
+        return found
+
+    def flows(self) -> Sequence[tuple[str, str]]:
+        """See `Subscriptions.flows`."""
+        names = (entry.key.partition("/") for entry in self._kv.list(NOTES))
+        return [(namespace, flow_id) for namespace, _, flow_id in names]
+
+    def _problem(self, rule: Rule, namespace: str, flow_id: str, wanted: Subscription) -> str | None:
+        """Return what is wrong with a rule that a flow wants."""
+        with calling("EventBridge", "DescribeRule"):
+            try:
+                stands = self._events.describe_rule(Name=rule.name, EventBusName=rule.bus)
+            except ClientError as error:
+                if error_code(error) != _GONE:
+                    raise
+                return f"there is no rule {rule.name} on the bus {rule.bus}"
+        if stands.get("State") != "ENABLED":
+            return f"the rule {rule.name} of the bus {rule.bus} is switched off"
+        if json.loads(stands.get("EventPattern") or "null") != wanted.pattern:
+            return f"the rule {rule.name} of the bus {rule.bus} has another pattern"
+        with calling("EventBridge", "ListTargetsByRule"):
+            targets = self._events.list_targets_by_rule(Rule=rule.name, EventBusName=rule.bus)["Targets"]
+        template = self._template(namespace, flow_id, wanted)
+        called = [
+            target
+            for target in targets
+            if target["Arn"] == self._reach.function
+            and target.get("InputTransformer", {}).get("InputTemplate") == template
+        ]
+        return None if called else f"the rule {rule.name} of the bus {rule.bus} does not call the function"
+
+    def _of_bucket(self, bucket: str) -> str | None:
+        """Return what keeps a bucket's files from being heard of."""
+        if bucket not in self._reach.buckets:
+            return f"nothing is heard of the bucket {bucket}: add it to the stack's property `watchedBuckets`"
+        if self._s3 is None:
+            return None
+        with calling("S3", "GetBucketNotificationConfiguration"):
+            try:
+                told = self._s3.get_bucket_notification_configuration(Bucket=bucket)
+            except ClientError as error:
+                if error_code(error) != "NoSuchBucket":
+                    raise
+                return f"there is no bucket {bucket}"
+        if "EventBridgeConfiguration" not in told:
+            return f"the bucket {bucket} does not send its events to EventBridge: switch that on among its properties"
+        return None
+
     def rules_of(self, namespace: str, flow_id: str, wanted: Sequence[Subscription]) -> set[Rule]:
         """Return the rules that *wanted* comes to."""
         return {self._rule(namespace, flow_id, each) for each in wanted}
@@ -115,7 +192,6 @@ class EventBridgeRules:
         return Rule(bus, f"{self._reach.prefix}{flow}-{_digest(wanted.trigger_id, pattern)}")
 
     def _put(self, rule: Rule, namespace: str, flow_id: str, wanted: Subscription) -> None:
-        for_trigger = {"namespace": namespace, "flow": flow_id, "trigger": wanted.trigger_id}
         with calling("EventBridge", "PutRule"):
             try:
                 self._events.put_rule(
@@ -135,10 +211,7 @@ class EventBridgeRules:
                     {
                         "Id": _TARGET,
                         "Arn": self._reach.function,
-                        # The whole event, and for whom it is: an event does not say which bus it came by.
-                        "InputTransformer": {
-                            "InputTemplate": f'{{"headrace": {_text(for_trigger)}, "event": <aws.events.event.json>}}'
-                        },
+                        "InputTransformer": {"InputTemplate": self._template(namespace, flow_id, wanted)},
                         "RetryPolicy": {"MaximumRetryAttempts": 3, "MaximumEventAgeInSeconds": 6 * 3600},
                     }
                 ],
@@ -146,6 +219,11 @@ class EventBridgeRules:
         if answer["FailedEntryCount"]:
             why = answer["FailedEntries"][0].get("ErrorMessage", "")
             raise SubscriptionRefusedError(f"trigger `{wanted.trigger_id}`: its events cannot be brought: {why}")
+
+    def _template(self, namespace: str, flow_id: str, wanted: Subscription) -> str:
+        """Return what the function is told: the whole event, and for whom; an event does not say by which bus."""
+        for_trigger = {"namespace": namespace, "flow": flow_id, "trigger": wanted.trigger_id}
+        return f'{{"headrace": {_text(for_trigger)}, "event": <aws.events.event.json>}}'
 
     def _remove(self, rule: Rule) -> None:
         with calling("EventBridge", "RemoveTargets"):

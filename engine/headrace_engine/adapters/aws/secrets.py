@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING
 from botocore.exceptions import ClientError
 
 from headrace_engine.adapters.aws.errors import calling, error_code
-from headrace_engine.ports import Clock, NotFoundError, PortError
+from headrace_engine.ports import Clock, ContentError, NotFoundError
 
 if TYPE_CHECKING:
     from mypy_boto3_secretsmanager.client import SecretsManagerClient
@@ -163,4 +163,4 @@ def _text(name: str, text: str | None, binary: bytes | None) -> str:
     try:
         return (binary or b"").decode()
     except UnicodeDecodeError:
-        raise PortError(f"The secret {name} is binary, and not UTF-8 text") from None
+        raise ContentError(f"The secret {name} is binary, and not UTF-8 text") from None

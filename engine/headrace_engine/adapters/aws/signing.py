@@ -55,6 +55,7 @@ class Keyring:
                 raise PortError(f"Signing key {number} has {len(key)} bytes; it needs {_KEY_BYTES}")
         self._keys = dict(keys)
         self.newest = max(keys)
+        self.oldest = min(keys)
 
     @classmethod
     def from_text(cls, text: str) -> Self:

@@ -16,6 +16,8 @@
 | | | ``R#<revision>`` | an earlier one | |
 | | ``F#`` | ``CHANGED`` | when any flow was saved or deleted last | |
 | | | ``L#<namespace>/<flow>`` | marks a flow that may hold a Flow trigger | |
+| templates | ``F#~<namespace>/<template>`` | as of flows | a revision | `lists` ``F#1``: ``<namespace>/<template>`` |
+| | ``F#`` | ``TEMPLATES`` | when any template was saved or deleted last | |
 | key-values | ``K#<namespace>#<0…3>`` | ``<key>`` | an entry | |
 | slots | ``S#<namespace>/<flow>`` | ``H`` | the set of holders | |
 | | | ``Q#<execution>`` | one that waits | |

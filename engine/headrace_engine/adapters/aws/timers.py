@@ -71,6 +71,22 @@ class SqsTimers:
         """Have the trigger looked at at or after *due*, at least once, with the promises of `Timers.wake`."""
         self.set(TriggerAlarm(namespace, flow_id, trigger_id, due))
 
+    def is_set(self, namespace: str, flow_id: str, trigger_id: str, due: datetime) -> bool | None:
+        """See `Alarms.is_set`. What waits in the queue nobody can see, nor which stage a distant alarm is at."""
+        ahead = due - self._clock.now()
+        if not self._target.group or not LONGEST_DELAY < ahead <= _STAGE:
+            return None
+        text = encode_alarm(TriggerAlarm(namespace, flow_id, trigger_id, due))
+        name = _name(text, _date(due, self._clock.now()))
+        with calling("EventBridge Scheduler", "GetSchedule"):
+            try:
+                self._scheduler.get_schedule(Name=name, GroupName=self._target.group)
+            except ClientError as error:
+                if error_code(error) != "ResourceNotFoundException":
+                    raise
+                return False
+        return True
+
     def set(self, alarm: Alarm) -> None:
         """Have *alarm* come out of the delay queue at or after it is due, or before then to be settled."""
         now = self._clock.now()
@@ -97,8 +113,7 @@ class SqsTimers:
         with calling("EventBridge Scheduler", "CreateSchedule"):
             try:
                 self._scheduler.create_schedule(
-                    # No other alarm or stage has this name, and no later one will: a name is never used twice.
-                    Name=derived_id("alarm", text, date.isoformat()),
+                    Name=_name(text, date),
                     GroupName=self._target.group,
                     ScheduleExpression=f"at({date:%Y-%m-%dT%H:%M:%S})",
                     ScheduleExpressionTimezone="UTC",
@@ -116,6 +131,11 @@ class SqsTimers:
         if self._target.dead_letter_arn is not None:
             target["DeadLetterConfig"] = {"Arn": self._target.dead_letter_arn}
         return target
+
+
+def _name(text: str, date: datetime) -> str:
+    """Return the name of an alarm's schedule: no other alarm or stage has it, and no later one will."""
+    return derived_id("alarm", text, date.isoformat())
 
 
 def _date(due: datetime, now: datetime) -> datetime:

@@ -1,0 +1,114 @@
+"""Where each attempt runs in this stack, and what is refused because it could run nowhere."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from datetime import timedelta
+
+import msgspec
+
+from headrace_engine.adapters.aws.dispatch import Route
+from headrace_engine.adapters.aws.task_roles import role_named
+from headrace_engine.engine import UnsupportedError, refuse_unsupported
+from headrace_engine.language import Registry
+from headrace_engine.model.definition import FlowDefinition
+from headrace_engine.plugin import RunnableTask, parse_duration
+from headrace_engine.ports import Job, PortError
+from headrace_functions.environment import Environment
+from headrace_runners.namespace_rules import NamespaceRules
+from headrace_runners.placing import Placeable, Placement, Size, Sketch, Stack, place
+
+PURGE_EXECUTIONS = "io.kestra.plugin.core.execution.PurgeExecutions"
+
+
+@dataclass(frozen=True, slots=True)
+class Places:
+    """What the stack of *environment* has to run attempts with."""
+
+    environment: Environment
+    registry: Registry
+    rules: NamespaceRules
+    stack: Stack
+
+    @classmethod
+    def of(cls, environment: Environment, registry: Registry) -> Places:
+        """Read what the environment says. Raises PortError when it cannot be read."""
+        rules = NamespaceRules.from_text(environment.namespaces)
+        memory = _memory(environment.script_memory)
+        stack = Stack(
+            memory=memory,
+            is_isolated=rules.is_isolated,
+            containers=bool(environment.containers),
+            python=f"{sys.version_info.major}.{sys.version_info.minor}",  # all functions have the same
+            region=environment.variables.get("AWS_REGION", ""),
+        )
+        return cls(environment, registry, rules, stack)
+
+    def place(self, wanted: Placeable) -> Placement:
+        """Return where something that runs people's code runs."""
+        return place(wanted, self.stack)
+
+    def route(self, job: Job) -> Route:
+        """Return where a job runs."""
+        environment = self.environment
+        task = self.registry.task(job.type)
+        if task is None or not issubclass(task, RunnableTask) or not task.RUNS_CODE:
+            purges = task is not None and task.TYPE == PURGE_EXECUTIONS
+            return Route(environment.purger_function if purges else environment.worker_function)
+        placed = self.place(job)
+        described = placed.described(self.stack)
+        if placed.refusal:  # its properties said so only when they were rendered
+            return Route(environment.script_function, is_script=True, placement=described, refusal=placed.refusal)
+        if placed.where != "lambda":
+            return Route(container=placed.where, placement=described)
+        has_role = bool(role_named(job.properties) or self.rules.task_role(job.namespace))
+        function = self._functions[placed.size or Size.SMALL]
+        return Route(function, is_script=True, placement=described, has_role=has_role)
+
+    @property
+    def _functions(self) -> Mapping[Size, str]:
+        environment = self.environment
+        return {
+            Size.SMALL: environment.script_function,
+            Size.MEDIUM: environment.script_function_medium,
+            Size.LARGE: environment.script_function_large,
+        }
+
+    def refuse(self, definition: FlowDefinition) -> None:
+        """Raise UnsupportedError for what cannot run here, with what to do about it."""
+        refuse_unsupported(definition)
+        self.refuse_places(definition)
+
+    def refuse_places(self, definition: FlowDefinition) -> None:
+        """Raise UnsupportedError for a script that this stack has no place for."""
+        if not definition.disabled and (reasons := list(self._refusals(definition))):
+            raise UnsupportedError("\n".join(reasons))
+
+    def _refusals(self, definition: FlowDefinition) -> Iterator[str]:
+        for task in definition.walk():
+            known = self.registry.task(task.type)
+            if task.disabled or known is None or not issubclass(known, RunnableTask) or not known.RUNS_CODE:
+                continue
+            timeout = _duration(task.timeout)
+            placed = self.place(Sketch(task.type, definition.namespace, task.properties, timeout))
+            if placed.refusal:
+                yield f"task `{task.id}`: {placed.refusal}"
+
+
+def _duration(text: str | None) -> timedelta | None:
+    """Return the length a text states; None for an expression, whose length is known when it is rendered."""
+    try:
+        return parse_duration(text) if text is not None else None
+    except ValueError:
+        return None
+
+
+def _memory(text: str) -> Mapping[Size, int]:
+    if not text:
+        return Stack().memory
+    try:
+        return msgspec.json.decode(text, type=dict[Size, int])
+    except msgspec.DecodeError as error:
+        raise PortError(f"The sizes of the script functions cannot be read: {error}") from None
