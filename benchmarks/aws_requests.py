@@ -13,6 +13,7 @@ counted, too. Processes are warm: the flow ran once before. A task run leaves on
 from __future__ import annotations
 
 import argparse
+import json
 import logging
 import os
 import sys
@@ -26,6 +27,8 @@ from typing import Any, ClassVar
 
 os.environ.setdefault("POWERTOOLS_LOG_LEVEL", "CRITICAL")
 
+from aws_at_rest import at_rest
+
 from headrace_engine.language import Registry
 from headrace_engine.model.definition import Kind
 from headrace_engine.plugin import RunContext, RunnableTask, TaskOutputs
@@ -36,6 +39,7 @@ from headrace_functions.testing.cloud import Cloud
 HERE = Path(__file__).resolve().parent
 PAGE = HERE.parent / "docs" / "costs.md"
 SEQUENCE = 40
+SCRIPTS_IN_SEQUENCE = 4
 FAN_OUT_GOAL = 1.3
 """A task run of the wide loop costs at most this many times one of the loop over 50."""
 
@@ -148,13 +152,17 @@ class Meter:
         self._prices = prices
         self._registry = Registry.load().extended([Light, Dispatched])
 
-    def measure(self, tasks: str) -> Use:
-        """Return what one execution of a flow of these tasks asks for, in processes that have run it before."""
+    def measure(self, tasks: str, *, containers: bool = False) -> Use:
+        """Return what one execution of a flow of these tasks asks for, in processes that have run it before.
+
+        containers: the stack has some.
+        """
         clients = Clients()
         requests = Requests(reader=observer("dynamodb"))
         for service in _SERVICES:
             requests.watch(clients(service))
-        with Cloud(registry=self._registry, clients=clients, side_by_side=True) as cloud:
+        fleet = {} if containers else None
+        with Cloud(registry=self._registry, clients=clients, side_by_side=True, containers=fleet) as cloud:
             cloud.save_flow(f"id: bench\nnamespace: bench\n{tasks}")
             # Right after a change listeners read all flows again and again; this is about any other time.
             cloud.clock.set(cloud.clock.now() + timedelta(hours=1))
@@ -170,6 +178,7 @@ class Meter:
             invocations = cloud.invocations - called
             seconds = self._gb_seconds(invocations, cloud.asked - asked)
             others = Counter({"eventbridge_events": cloud.published - events})
+            others["api_requests"] += invocations["api"]
             for key, name in _OTHERS.items():
                 others[name] += used.of(*key).requests
             table = used.of("DynamoDB")
@@ -223,6 +232,9 @@ BUDGETS = {
     "dispatched": Budget(4, 2, 3, 2, 5.50),
     "fan-out": Budget(3.3, 0.5, 1.5, 1.2, 3.80),
     "execution": Budget(10, 3, 3, 1, 9),
+    "Lambda": Budget(4, 3, 3, 3, 8),
+    "Fargate": Budget(4, 6, 3, 5, 11),
+    "AWS Batch": Budget(4, 6, 3, 5, 11),
 }
 
 
@@ -272,11 +284,23 @@ def loop(values: int) -> str:
 
 
 LOG = "type: io.kestra.plugin.core.log.Log, message: One line"
+SCRIPTS = {
+    "Lambda": "",
+    "Fargate": ", containerImage: alpine, taskRunner: {type: io.headrace.runner.ecs.Fargate}",
+    "AWS Batch": ", containerImage: alpine, taskRunner: {type: io.kestra.plugin.ee.aws.runner.Batch}",
+}
+"""What a script says to run there."""
 
 
-def further(meter: Meter, fewer: str, more: str, count: int) -> Use:
+def script(place: str) -> str:
+    """Return a script that runs there: one line, and twenty bytes of outputs."""
+    commands = ["echo One line", 'echo \'::{"outputs": {"value": "xxxxxxxxxxxxxxxxxxxx"}}::\'']
+    return f"type: io.kestra.plugin.scripts.shell.Commands, commands: {json.dumps(commands)}{SCRIPTS[place]}"
+
+
+def further(meter: Meter, fewer: str, more: str, count: int, *, containers: bool = False) -> Use:
     """Return what each of the *count* task runs asks for that one flow has and the other has not."""
-    return (meter.measure(more) - meter.measure(fewer)).over(count)
+    return (meter.measure(more, containers=containers) - meter.measure(fewer, containers=containers)).over(count)
 
 
 def rows(prices: Mapping[str, Any], *, wide: bool) -> list[Row]:
@@ -295,6 +319,12 @@ def rows(prices: Mapping[str, Any], *, wide: bool) -> list[Row]:
         each = further(meter, loop(1), loop(values), values - 1)
         budget = BUDGETS["fan-out"] if values >= 1000 else BUDGETS["dispatched"]
         found.append(Row(f"dispatched, ForEach of {values:,}", each, budget, 2, values))
+    for place in SCRIPTS:
+        task = script(place)
+        each = further(
+            meter, sequence(task, 1), sequence(task, SCRIPTS_IN_SEQUENCE), SCRIPTS_IN_SEQUENCE - 1, containers=True
+        )
+        found.append(Row(f"a script on {place}, in sequence", each, BUDGETS[place], 1, SCRIPTS_IN_SEQUENCE))
     dispatched = meter.measure(sequence("type: bench.Dispatched", 1)) - found[2].use
     return [
         *found,
@@ -332,6 +362,12 @@ def table(found: list[Row], prices: Mapping[str, Any]) -> str:
         theirs = [f"{standard(row, prices):.2f}", f"{express(row, prices):.2f}"]
         lines.append("| " + " | ".join([row.name, *cells, *theirs]) + " |")
     return "\n".join(lines)
+
+
+def container_minute(prices: Mapping[str, Any], cpus: float, gigabytes: float) -> float:
+    """Return the dollars of a million minutes of a Fargate task."""
+    hour = prices["container_hour"]
+    return float((cpus * hour["cpu"] + gigabytes * hour["gigabyte"] + hour["address"]) / 60 * 1_000_000)
 
 
 def failures(found: list[Row], prices: Mapping[str, Any]) -> list[str]:
@@ -372,9 +408,26 @@ two columns are Step Functions' for the same flow.
 - Dollars add Lambda's time, which an emulator cannot measure: {duration["milliseconds_fixed"]} ms for an invocation and
   {duration["milliseconds_a_request"]} ms for each request it makes, at the functions' memory. The work of a task itself
   is not in it. Step Functions' columns do not count the functions that a workflow calls.
+- A script's rows are those of a shell script that writes a line and an output, on the function for scripts and in a
+  container; its requests to the API are counted. A container's own time comes on top, a minute of it at least:
+  {container_minute(prices, 0.25, 0.5):,.0f} dollars per million minutes of the smallest Fargate task (0.25 CPU, 512 MB,
+  ARM, with its public address), {container_minute(prices, 1, 2):,.0f} of the smallest job of Batch on Fargate (1 CPU,
+  2 GB).
 - Step Functions Standard bills state transitions: one for a task in a sequence, two for one in a Map. Express bills
   requests and, here, {duration["step_functions_express_milliseconds_a_task"]} ms of 64 MB a task; it ends after five
   minutes, runs steps more than once, and keeps no history but its logs.
+
+## At rest
+
+What a month costs in which nothing happens, of a stack that chooses nothing (us-east-1):
+
+{at_rest(prices)}
+
+Free for every account, each month, are a million requests to queues, a million invocations and 400,000 GB-seconds of
+functions, ten alarms and three dashboards; where other things use that up, the first column counts. The network, the
+cluster and the queues for containers cost nothing, nor do tables, buckets, rules, schedules and the API; data does
+([What it costs](aws.md#what-it-costs)). `-c headrace:dashboard=false` leaves out the dashboard, and with a key of yours
+there is none to pay here.
 """
 
 

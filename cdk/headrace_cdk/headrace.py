@@ -8,6 +8,7 @@ from aws_cdk import Stack, Token
 from constructs import Construct
 
 from headrace_cdk.api import Api
+from headrace_cdk.containers import Containers
 from headrace_cdk.functions import Functions
 from headrace_cdk.keys import Keys
 from headrace_cdk.mailbox import Mailbox
@@ -40,6 +41,7 @@ class Headrace(Construct):
         self.mailbox = Mailbox(self, "Mailbox", props)
         self.keys = Keys(self, "Keys", props)
         self.triggers = Triggers(self, "Triggers", name, self.mailbox.delays)
+        self.containers = Containers(self, "Containers", name, props) if props.containers else None
         self.functions = Functions(
             self,
             "Functions",
@@ -57,11 +59,17 @@ class Headrace(Construct):
                 rule_prefix=f"headrace-{hashlib.sha256(name.encode()).hexdigest()[:12]}-",
                 event_buses=props.event_buses,
                 watched_buckets=props.watched_buckets,
+                polled_queues=props.polled_queues,
+                vault=props.vault,
+                containers=self.containers,
+                task_roles=props.task_roles,
             ),
         )
         self.api = Api(self, "Api", self.functions.api, name, props)
         self.functions.connect(self.api.url)
         self.triggers.connect(self.functions.triggers, self.storage, props)
+        if self.containers is not None:
+            self.containers.connect(self.functions.triggers)
         self.monitoring = Monitoring(
             self,
             "Monitoring",

@@ -18,10 +18,7 @@ its own anyway."""
 
 
 class Keys(Construct):
-    """A secret with the platform's signing keys, one with the first admin's password, and a KMS key to seal with.
-
-    The second one is there while somebody wants it, and the last one unless there is one to use.
-    """
+    """A secret with the platform's signing keys, and a KMS key to seal with unless there is one to use."""
 
     def __init__(self, scope: Construct, id_: str, props: HeadraceProps) -> None:
         super().__init__(scope, id_)
@@ -46,29 +43,8 @@ class Keys(Construct):
                 "accepted as long as a queue keeps messages, so a rotation that replaces the value would lose them."
             },
         )
-        self.admin_secret: secretsmanager.Secret | None = None
-        if props.first_admin and props.authorization == "headrace":
-            self.admin_secret = secretsmanager.Secret(
-                self,
-                "Admin",
-                description="Headrace: the password of the first admin",
-                # The form that headrace_functions.callers reads.
-                generate_secret_string=secretsmanager.SecretStringGenerator(
-                    secret_string_template=json.dumps({"username": "admin"}),
-                    generate_string_key="password",
-                    password_length=40,
-                    exclude_punctuation=True,
-                ),
-                encryption_key=props.encryption_key,
-                removal_policy=props.removal_policy,
-            )
-            acknowledge(
-                self.admin_secret,
-                {
-                    "AwsSolutions-SMG4": "It is for making the first users, and then removed with "
-                    "`firstAdmin=false`; a user `admin` takes its place before."
-                },
-            )
+        self.first_admin = props.first_admin and props.authorization == "headrace"
+        """Whether the first admin is let in, whose password follows from the signing keys."""
         self.customer_key = props.encryption_key
         self.sealing: kms.IKey = props.encryption_key or kms.Key(
             self,

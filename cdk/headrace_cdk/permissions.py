@@ -10,13 +10,14 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-from aws_cdk import Stack
+from aws_cdk import ArnFormat, Stack
 from aws_cdk import aws_events as events
 from aws_cdk import aws_iam as iam
 from aws_cdk import aws_lambda as lambda_
 from aws_cdk import aws_scheduler as scheduler
 from aws_cdk import aws_sqs as sqs
 
+from headrace_cdk.containers import TAG, Containers
 from headrace_cdk.keys import Keys
 from headrace_cdk.mailbox import Mailbox
 from headrace_cdk.state import State
@@ -25,6 +26,8 @@ from headrace_cdk.storage import CONTENT, FILES, INBOX, STATE, Storage
 JOURNAL, CLAIMS, EXECUTIONS, TRIGGERS, FLOWS, KEY_VALUES, SLOTS, LOGS, METRICS = "XCETFKSLM"
 IDENTITY, AUDIT = "UA"
 """Users and tokens, and who did what: only the API is asked by people, and it takes nothing back of what they did."""
+FAMILY = "headrace-"
+"""What the names of task and job definitions begin with."""
 ALL_KINDS = (JOURNAL, CLAIMS, EXECUTIONS, TRIGGERS, FLOWS, KEY_VALUES, SLOTS, LOGS, METRICS)
 
 _READ = ("dynamodb:BatchGetItem", "dynamodb:GetItem", "dynamodb:Query")
@@ -55,6 +58,11 @@ class Parts:
     """What the names of the rules begin with that bring events to flows."""
     event_buses: tuple[str, ...] = ()
     watched_buckets: tuple[str, ...] = ()
+    polled_queues: tuple[str, ...] = ()
+    vault: str = "ssm"
+    containers: Containers | None = None
+    task_roles: tuple[str, ...] = ()
+    """The roles that flows and namespaces may name, or patterns of their ARNs."""
 
 
 class Permissions:
@@ -83,6 +91,7 @@ class Permissions:
             *self._advance(*runners),
             *self._consume(queues.delays, queues.mailbox_dead, queues.delays_dead),
             *self._take_files(),
+            *self._take_messages(),
             self._send(queues.delays_dead),  # what Lambda could not have it handle
             *self._key_for_services("dynamodb", "s3", "sqs"),
         ]
@@ -98,6 +107,7 @@ class Permissions:
             self._objects(("s3:GetObject",), _state(reads)),
             self._list(),
             self._send(self._parts.mailbox.mailbox, self._parts.mailbox.delays),
+            *self._task_roles(),
             *self._secrets(),
             *self._key_for_services("dynamodb", "s3", "sqs"),
         ]
@@ -132,16 +142,18 @@ class Permissions:
             *self._key_for_services("dynamodb", "sqs"),
         ]
 
-    def api(self) -> list[iam.PolicyStatement]:
+    def api(self, purger: lambda_.IFunction) -> list[iam.PolicyStatement]:
         """Answer requests: change flows and what hangs on them, and logs of attempts.
 
-        Executions get messages, and by the delay queue `triggers` is told of schedules that changed.
+        Executions get messages, and by the delay queue `triggers` is told of schedules that changed. Executions are
+        deleted by *purger*. A container, which has no rights, claims its attempt here and closes the claim.
         """
         changes = (FLOWS, TRIGGERS, KEY_VALUES, SLOTS, LOGS, METRICS)
         reads = (JOURNAL, CLAIMS, EXECUTIONS)
         return [
             self._items((*_READ, *_WRITE), changes),
             self._items(_READ, reads),
+            *([self._items(_CLAIM, (CLAIMS,))] if self._parts.containers is not None else []),
             self._items(_LOG_IN, (IDENTITY,)),
             self._items(("dynamodb:PutItem", "dynamodb:Query"), (AUDIT,)),
             self._indexes((EXECUTIONS, FLOWS, TRIGGERS)),
@@ -149,10 +161,22 @@ class Permissions:
             self._objects(("s3:GetObject",), _state(reads)),
             self._list(),
             self._send(self._parts.mailbox.mailbox, self._parts.mailbox.delays),
-            *self._first_admin(),
+            _allow(("lambda:InvokeFunction",), [purger.function_arn]),
+            *self._task_roles(),
             *self._secrets(),
-            _allow(("ssm:GetParametersByPath",), [self._parameters()]),  # the names of secrets are listed
+            self._list_secrets(),
+            *self._examine(),
             *self._key_for_services("dynamodb", "s3", "sqs"),
+        ]
+
+    def _examine(self) -> list[iam.PolicyStatement]:
+        """Look, for `headrace doctor`, whether what triggers need is there."""
+        rules = [self._wildcard(arn, "A rule for each event trigger of each flow.") for arn in self.rule_arns]
+        arns = [f"arn:{self._stack.partition}:s3:::{bucket}" for bucket in self._parts.watched_buckets]
+        return [
+            _allow(("events:DescribeRule", "events:ListTargetsByRule"), rules),
+            _allow(("scheduler:GetSchedule",), [self._schedules()]),
+            _allow(("s3:GetBucketNotification",), [self._parts.storage.bucket.bucket_arn, *arns]),
         ]
 
     def bring_events(self, function: lambda_.IFunction) -> list[iam.PolicyStatement]:
@@ -185,6 +209,11 @@ class Permissions:
         files = _allow(actions, [self._wildcard(each, why) for each in objects])
         return [files, _allow(("s3:ListBucket",), arns)] if arns else [files]
 
+    def _take_messages(self) -> list[iam.PolicyStatement]:
+        """Receive and remove the messages that start flows."""
+        arns = [self._stack.format_arn(service="sqs", resource=queue) for queue in self._parts.polled_queues]
+        return [_allow(("sqs:DeleteMessage", "sqs:ReceiveMessage"), arns)] if arns else []
+
     def _advance(self, *runners: lambda_.IFunction) -> list[iam.PolicyStatement]:
         parts = self._parts
         changes = tuple(kind for kind in ALL_KINDS if kind != FLOWS)
@@ -204,8 +233,62 @@ class Permissions:
             ),
             _allow(("lambda:InvokeFunction",), [runner.function_arn for runner in runners]),
             _allow(("events:PutEvents",), [parts.bus.event_bus_arn]),
+            *self._run_containers(),
             *self._secrets(),
         ]
+
+    def _task_roles(self) -> list[iam.PolicyStatement]:
+        """Take on, for people's code, the roles that may be named; each decides itself for which namespaces."""
+        why = "Whoever deploys says which."
+        arns = [self._wildcard(arn, why) if "*" in arn else arn for arn in self._parts.task_roles]
+        return [_allow(("sts:AssumeRole", "sts:TagSession"), arns)] if arns else []
+
+    def _run_containers(self) -> list[iam.PolicyStatement]:
+        """Start and stop tasks of the cluster and jobs of the queues, all by definitions whose names are ours."""
+        containers = self._parts.containers
+        if containers is None:
+            return []
+        cluster = {"ArnEquals": {"ecs:cluster": containers.cluster.attr_arn}}
+        definitions, tasks = self._ecs_arns(containers)
+        jobs = self._wildcard(self._arn("batch", "job", "*"), "A job's name is not part of its ARN.")
+        job_definitions = self._wildcard(
+            self._arn("batch", "job-definition", f"{FAMILY}*"), "A definition for each image, size and role."
+        )
+        whatever = self._wildcard("*", "The actions know no resources.")
+        roles = [
+            containers.execution_role.role_arn,
+            *(self._wildcard(arn, "Whoever deploys says which.") for arn in containers.task_roles),
+        ]
+        return [
+            _allow(("ecs:RunTask",), [definitions], cluster),
+            _allow(("ecs:ListTasks",), [whatever], cluster),
+            _allow(("ecs:DescribeTasks", "ecs:StopTask"), [tasks]),
+            _allow(
+                ("ecs:TagResource",),
+                [definitions, tasks],
+                {"StringEquals": {"ecs:CreateAction": ["RegisterTaskDefinition", "RunTask"]}},
+            ),
+            _allow(("batch:DescribeJobs", "batch:ListJobs", "ecs:RegisterTaskDefinition"), [whatever]),
+            _allow(("batch:RegisterJobDefinition",), [job_definitions]),
+            _allow(("batch:SubmitJob",), [job_definitions, *containers.queue_arns]),
+            _allow(("batch:TagResource",), [job_definitions, jobs]),
+            _allow(("batch:TerminateJob",), [jobs], {"StringEquals": {f"aws:ResourceTag/{TAG}": self._parts.name}}),
+            _allow(("iam:PassRole",), roles, {"StringEquals": {"iam:PassedToService": "ecs-tasks.amazonaws.com"}}),
+        ]
+
+    def _ecs_arns(self, containers: Containers) -> tuple[str, str]:
+        """Return the task definitions that are ours, and the tasks of the cluster."""
+        return (
+            self._wildcard(
+                self._arn("ecs", "task-definition", f"{FAMILY}*"), "A definition for each image, size and role."
+            ),
+            self._wildcard(
+                self._arn("ecs", "task", f"{containers.cluster.ref}/*"), "Tasks come and go; these are the cluster's."
+            ),
+        )
+
+    def _arn(self, service: str, resource: str, name: str) -> str:
+        return self._stack.format_arn(service=service, resource=resource, resource_name=name)
 
     # -- What those are made of ---------------------------------------------------------------------
 
@@ -233,11 +316,27 @@ class Permissions:
         actions = ("sqs:DeleteMessage", "sqs:GetQueueAttributes", "sqs:ReceiveMessage")
         return [_allow(actions, [queue.queue_arn for queue in queues])]
 
+    def _read_secrets(self) -> iam.PolicyStatement:
+        """Read people's secrets, in the store that is chosen for them."""
+        if self._parts.vault == "ssm":
+            return _allow(("ssm:GetParameters",), [self._parameters()])
+        name = f"{self._parts.secrets_prefix}/*"
+        arn = self._stack.format_arn(
+            service="secretsmanager", resource="secret", resource_name=name, arn_format=ArnFormat.COLON_RESOURCE_NAME
+        )
+        return _allow(("secretsmanager:GetSecretValue",), [self._wildcard(arn, "People name their secrets.")])
+
+    def _list_secrets(self) -> iam.PolicyStatement:
+        """List the names of people's secrets."""
+        if self._parts.vault == "ssm":
+            return _allow(("ssm:GetParametersByPath",), [self._parameters()])
+        return _allow(("secretsmanager:ListSecrets",), [self._wildcard("*", "The action knows no resources.")])
+
     def _secrets(self) -> list[iam.PolicyStatement]:
         """People's secrets, the signing keys, and sealing in the name of this stack."""
         parts = self._parts
         return [
-            _allow(("ssm:GetParameters",), [self._parameters()]),
+            self._read_secrets(),
             _allow(("secretsmanager:GetSecretValue",), [parts.keys.signing_secret.secret_arn]),
             _allow(
                 ("kms:Decrypt", "kms:GenerateDataKey"),
@@ -246,10 +345,6 @@ class Permissions:
             ),
             *self._key_for_services("secretsmanager"),
         ]
-
-    def _first_admin(self) -> list[iam.PolicyStatement]:
-        secret = self._parts.keys.admin_secret
-        return [_allow(("secretsmanager:GetSecretValue",), [secret.secret_arn])] if secret is not None else []
 
     def _key_for_services(self, *services: str) -> list[iam.PolicyStatement]:
         """With a key of the customer's: what these services need it for, and nobody without them."""

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import json
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field, fields, replace
+from fnmatch import fnmatchcase
 from pathlib import Path
 from typing import Any, Self
 
-from aws_cdk import RemovalPolicy, aws_kms, aws_lambda, aws_logs
+from aws_cdk import RemovalPolicy, Token, aws_kms, aws_lambda, aws_logs
 from constructs import Node
 
 from headrace_cdk.bundle import Target
@@ -17,10 +19,14 @@ CONTEXT = "headrace:"
 """What the names of our context values begin with: ``cdk deploy -c headrace:name=test``."""
 
 _NAME = re.compile(r"[A-Za-z][A-Za-z0-9-]{0,63}")
+_VAULTS = ("ssm", "secretsmanager")
 _AUTHORIZATIONS = ("headrace", "jwt", "iam")
 _ROLES = ("viewer", "editor", "operator", "admin")
 """`headrace_engine.identity.GIVEN`, which this package does not import."""
 _GRANT = re.compile(rf"[^=,\s][^=,]*=(?:{'|'.join(_ROLES)})(?:@[A-Za-z0-9][A-Za-z0-9._-]*)?")
+_ISOLATIONS = ("none", "container")
+_LONGEST_RULES = 1500
+"""Characters of the rules of namespaces: all variables of a function have 4 KB together."""
 _PYTHON = re.compile(r"3\.(1[2-9]|[2-9]\d)")
 _ARCHITECTURES = {"arm64": aws_lambda.Architecture.ARM_64, "x86_64": aws_lambda.Architecture.X86_64}
 _RETENTIONS = {
@@ -31,6 +37,13 @@ _RETENTIONS = {
     180: aws_logs.RetentionDays.SIX_MONTHS,
     365: aws_logs.RetentionDays.ONE_YEAR,
 }
+
+
+STAGER = "public.ecr.aws/docker/library/python@sha256:4c47124a8391cb7a9f571164147d154777cf012a4ece5f86097130d7a4478111"
+"""Docker's official ``python:3.12-alpine``, for amd64 and arm64, out of Amazon's public registry."""
+_PINNED = re.compile(r"@sha256:[0-9a-f]{64}$")
+_JOB_QUEUE = re.compile(r"(?:arn:[a-z-]+:batch:[a-z0-9-]+:\d{12}:job-queue/)?[A-Za-z0-9][A-Za-z0-9_-]{0,127}")
+_CPU = (256, 512, 1024, 2048, 4096, 8192, 16384)
 
 
 class PropsError(ValueError):
@@ -67,6 +80,12 @@ class HeadraceProps:
     triggers: FunctionProps = FunctionProps(1024)
     worker: FunctionProps = FunctionProps(1769, 100)
     script: FunctionProps = FunctionProps(1769, 100)
+    """Runs people's code that asks for no more memory, or for ``SMALL``."""
+    script_medium: FunctionProps = FunctionProps(3008, 30)
+    """``MEDIUM``. With a memory of 0 there is no such function, as for the large one: what asks for it then runs on
+    Fargate."""
+    script_large: FunctionProps = FunctionProps(10240, 10)
+    """``LARGE``. Accounts whose quota of memory is that of a new one, 3,008 MB, must say less or 0."""
     api: FunctionProps = FunctionProps(1024, 20)
     reserve_concurrency: bool = True
     """Whether the functions' `reserved_concurrency` counts. An account whose quota is new and small must say no: AWS
@@ -75,7 +94,8 @@ class HeadraceProps:
     """Who tells the API who calls: ``headrace`` itself, by passwords and tokens; ``jwt``, tokens of an OIDC issuer
     such as Cognito, which API Gateway verifies; or ``iam``, signatures of AWS, whose senders are admins."""
     first_admin: bool = True
-    """Whether there is a secret with the password of a user ``admin``, to make the first users with."""
+    """Whether a user ``admin`` is let in, to make the first users with: by a password that follows from the secret
+    with the signing keys."""
     jwt_issuer: str = ""
     """With ``jwt``: ``https://cognito-idp.<region>.amazonaws.com/<pool>``, or another issuer."""
     jwt_audience: tuple[str, ...] = ()
@@ -95,6 +115,37 @@ class HeadraceProps:
     """Buckets whose new files start flows. Each must send its events to EventBridge."""
     event_buses: tuple[str, ...] = ()
     """Event buses, besides the stack's own, whose events flows may wait for: ``default``, or names."""
+    polled_queues: tuple[str, ...] = ()
+    """SQS queues of the stack's account and region, by name, whose messages start flows."""
+    vault: str = "ssm"
+    """Where people's secrets are: ``ssm``, Parameter Store, which is free; or ``secretsmanager``, which can rotate."""
+    containers: bool = True
+    """Whether task runs may be containers, on ECS Fargate and AWS Batch; nothing of it is paid while none runs."""
+    container_subnets: tuple[str, ...] = ()
+    """Subnets for containers, from which they reach the API, S3 and registries. Without any, a network of the stack's
+    own is made: two public subnets, and nothing that is paid."""
+    container_security_groups: tuple[str, ...] = ()
+    """With `container_subnets`: the security groups of containers, which must let them out on port 443."""
+    container_public_ip: bool = True
+    """Whether a container gets a public address; not in private subnets, which have a NAT."""
+    container_architecture: aws_lambda.Architecture = aws_lambda.Architecture.X86_64
+    """What images are for that say nothing else. Fargate on arm64 costs a fifth less."""
+    container_cpu: int = 1024
+    """Units of a container that asks for none: 1,024 are one CPU."""
+    container_memory: int = 2048
+    """MB of a container that asks for none."""
+    container_vcpus: int = 256
+    """CPUs that the jobs of a Batch queue have together at most; more wait."""
+    job_queues: tuple[str, ...] = ()
+    """Job queues of AWS Batch, besides the stack's own, that flows may name in ``jobQueueArn``: names, for those of the
+    stack's account and region, or ARNs."""
+    stager: str = STAGER
+    """The image with Python 3.9 or newer that brings files into containers, and out of them."""
+    task_roles: tuple[str, ...] = ()
+    """ARNs of the roles that flows and namespaces may name for people's code, or patterns of them."""
+    namespaces: Mapping[str, Mapping[str, str]] = field(default_factory=dict)
+    """What holds in namespaces and below them, as ``{"company.pay": {"isolation": "container", "taskRole": "arn:…"}}``:
+    whether scripts run in containers only (``none`` takes that back), and the role that scripts are given."""
     log_level: str = "WARNING"
     log_retention_days: int = 30
     tracing: bool = False
@@ -119,7 +170,42 @@ class HeadraceProps:
             raise PropsError(f"log_retention_days is {self.log_retention_days}; use one of {_listed(_RETENTIONS)}")
         if self.requests_per_second < 1:
             raise PropsError(f"requests_per_second is {self.requests_per_second}; it must be 1 or more")
+        if self.vault not in _VAULTS:
+            raise PropsError(f"vault is {self.vault!r}; use one of {_listed(_VAULTS)}")
+        self._check_containers()
+        self._check_namespaces()
         self._check_callers()
+
+    def _check_namespaces(self) -> None:
+        for namespace, rule in self.namespaces.items():
+            if unknown := set(rule) - {"isolation", "taskRole"}:
+                raise PropsError(f"namespaces: {namespace} has no {_listed(sorted(unknown))}; use isolation, taskRole")
+            if rule.get("isolation", "none") not in _ISOLATIONS:
+                raise PropsError(f"namespaces: the isolation of {namespace} is one of {_listed(_ISOLATIONS)}")
+            if rule.get("isolation") == "container" and not self.containers:
+                raise PropsError(f"namespaces: {namespace} asks for containers, and containers is false")
+            role = rule.get("taskRole", "")
+            if role and not any(fnmatchcase(role, pattern) for pattern in self.task_roles):
+                raise PropsError(f"namespaces: the role {role} of {namespace} is none of task_roles")
+        if len(json.dumps(self.namespaces)) > _LONGEST_RULES:
+            raise PropsError(
+                f"namespaces has more than {_LONGEST_RULES} characters; a rule of a namespace holds below it, too"
+            )
+
+    def _check_containers(self) -> None:
+        if bool(self.container_subnets) is not bool(self.container_security_groups):
+            raise PropsError("container_subnets and container_security_groups are given together, or neither")
+        if self.container_cpu not in _CPU:
+            raise PropsError(f"container_cpu is {self.container_cpu}; use one of {_listed(_CPU)}")
+        if self.container_vcpus < 1:
+            raise PropsError(f"container_vcpus is {self.container_vcpus}; it must be 1 or more")
+        for queue in self.job_queues:
+            if not Token.is_unresolved(queue) and not _JOB_QUEUE.fullmatch(queue):
+                raise PropsError(f"job_queues has {queue!r}; name a job queue of AWS Batch, or give its ARN")
+        if self.job_queues and not self.containers:
+            raise PropsError("job_queues is for containers, and containers is false")
+        if not _PINNED.search(self.stager):
+            raise PropsError(f"stager is {self.stager!r}; name an image by its digest: registry/image@sha256:…")
 
     def _check_callers(self) -> None:
         if self.authorization not in _AUTHORIZATIONS:
@@ -206,6 +292,8 @@ def _read(name: str, value: Any, default: Any) -> Any:
             return tuple(part for part in str(value).split(",") if part) if isinstance(value, str) else tuple(value)
         case Path():
             return Path(str(value))
+        case Mapping():
+            return _rules(name, value)
         case FunctionProps():
             return _function(name, value, default)
         case aws_lambda.Architecture():
@@ -216,9 +304,27 @@ def _read(name: str, value: Any, default: Any) -> Any:
             raise PropsError(f"{name} is no plain value; set it where HeadraceProps is made")
 
 
-def _function(name: str, value: Any, default: FunctionProps) -> FunctionProps:
+def _rules(name: str, value: Any) -> Mapping[str, Mapping[str, str]]:
+    value = _read_json(name, value)
+    if not all(isinstance(each, Mapping) for each in value.values()):
+        raise PropsError(f'{name} must hold objects, such as {{"company.pay": {{"isolation": "container"}}}}')
+    return {str(key): {str(what): str(says) for what, says in each.items()} for key, each in value.items()}
+
+
+def _read_json(name: str, value: Any) -> Mapping[str, Any]:
+    """Return an object; the command line gives it as text."""
+    if isinstance(value, str):
+        try:
+            value = json.loads(value)
+        except ValueError:
+            raise PropsError(f"{name} is not JSON: {value}") from None
     if not isinstance(value, Mapping):
-        raise PropsError(f'{name} must be an object, such as {{"memory": 1024}}; set it in cdk.json')
+        raise PropsError(f'{name} must be an object, such as {{"memory": 1024}}')
+    return value
+
+
+def _function(name: str, value: Any, default: FunctionProps) -> FunctionProps:
+    value = _read_json(name, value)
     wanted = {"memory", "reservedConcurrency"}
     if unknown := set(value) - wanted:
         raise PropsError(f"{name} has no {_listed(sorted(unknown))}; use {_listed(sorted(wanted))}")

@@ -24,13 +24,11 @@ class HeadraceStack(Stack):
             ("BucketName", self.headrace.storage.bucket.bucket_name, "Files, and what is too large for the table"),
             ("MailboxUrl", self.headrace.mailbox.mailbox.queue_url, "Messages to executions"),
             ("BusName", self.headrace.triggers.bus.event_bus_name, "Executions' states, and your events"),
+            (
+                "SigningSecret",
+                self.headrace.keys.signing_secret.secret_arn,
+                "Keys, and by them the first password",
+            ),
             ("SecretsPrefix", self.headrace.secrets_prefix, "Where in Parameter Store secrets are looked for"),
         ):
             CfnOutput(self, name, value=value, description=description)
-        if self.headrace.keys.admin_secret is not None:
-            CfnOutput(
-                self,
-                "AdminSecret",
-                value=self.headrace.keys.admin_secret.secret_arn,
-                description="In Secrets Manager: the password of the first user, admin",
-            )

@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import math
+from datetime import timedelta
+
 from aws_cdk import Duration
 from aws_cdk import aws_s3 as s3
 from constructs import Construct
 
 from headrace_cdk.acknowledgments import acknowledge
 from headrace_cdk.props import HeadraceProps
+from headrace_engine import uploads
 from headrace_engine.adapters.aws import content, overflow, storage
 
 FILES, STATE, CONTENT = storage.PREFIX, overflow.PREFIX, content.PREFIX
@@ -15,6 +19,10 @@ FILES, STATE, CONTENT = storage.PREFIX, overflow.PREFIX, content.PREFIX
 INBOX = "inbox/"
 """Where in the bucket a new file may start a flow: nothing of ours is ever written there."""
 
+UPLOADS = f"{storage.PREFIX}{uploads.FOLDER}/"
+"""Files that came before the execution they are for."""
+
+_UPLOADS_STAY = Duration.days(math.ceil(uploads.KEPT / timedelta(days=1)))
 _CONTENT_STAYS = Duration.days(30)
 _RECOVERABLE = Duration.days(35)
 """As long as the table can be put back to an earlier instant, whose items must find their objects."""
@@ -39,6 +47,9 @@ class Storage(Construct):
             lifecycle_rules=[
                 s3.LifecycleRule(id="content", prefix=CONTENT, expiration=_CONTENT_STAYS),
                 s3.LifecycleRule(
+                    id="uploads", prefix=UPLOADS, expiration=_UPLOADS_STAY, noncurrent_version_expiration=_UPLOADS_STAY
+                ),
+                s3.LifecycleRule(
                     id="leftovers",
                     abort_incomplete_multipart_upload_after=Duration.days(1),
                     noncurrent_version_expiration=_RECOVERABLE,
@@ -46,15 +57,7 @@ class Storage(Construct):
                 s3.LifecycleRule(id="markers", expired_object_delete_marker=True),
             ],
             # Large files go to and fro by presigned addresses, past the API.
-            cors=[
-                s3.CorsRule(
-                    allowed_origins=list(props.cors_origins),
-                    allowed_methods=[s3.HttpMethods.GET, s3.HttpMethods.PUT],
-                    allowed_headers=["content-type"],
-                )
-            ]
-            if props.cors_origins
-            else None,
+            cors=_cors(props),
             removal_policy=props.removal_policy,
         )
         # Not the construct's own switch: it adds a function that sets what the template can say itself.
@@ -69,3 +72,22 @@ class Storage(Construct):
                 "bucket; CloudTrail's data events show the same where somebody must know."
             },
         )
+
+
+def _cors(props: HeadraceProps) -> list[s3.CorsRule] | None:
+    """Return which sites' scripts may ask the bucket: by an address that was made for them, which is all they need."""
+    rules = []
+    if props.authorization == "headrace":
+        # The stack's own pages, at whatever name people reach them by, put large files of forms here.
+        rules.append(
+            s3.CorsRule(allowed_origins=["*"], allowed_methods=[s3.HttpMethods.PUT], allowed_headers=["content-type"])
+        )
+    if props.cors_origins:
+        rules.append(
+            s3.CorsRule(
+                allowed_origins=list(props.cors_origins),
+                allowed_methods=[s3.HttpMethods.GET, s3.HttpMethods.PUT],
+                allowed_headers=["content-type"],
+            )
+        )
+    return rules or None

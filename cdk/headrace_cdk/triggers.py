@@ -15,11 +15,10 @@ from constructs import Construct
 
 from headrace_cdk.props import HeadraceProps
 from headrace_cdk.storage import INBOX, Storage
+from headrace_cdk.timeouts import EVENT_AGE, EVENT_RETRIES
 from headrace_engine.adapters.aws.events import SOURCE, STATE_CHANGE
 
 _SWEEP = Duration.minutes(10)
-_RETRIES = 3
-_AGE = Duration.hours(6)
 
 
 class Triggers(Construct):
@@ -91,7 +90,7 @@ class Triggers(Construct):
             id_,
             event_bus=bus,
             event_pattern=events.EventPattern(source=source, detail_type=detail_type, detail=detail),
-            targets=[targets.LambdaFunction(function, retry_attempts=_RETRIES, max_event_age=_AGE)],
+            targets=[targets.LambdaFunction(function, retry_attempts=EVENT_RETRIES, max_event_age=EVENT_AGE)],
         )
 
 

@@ -9,18 +9,20 @@ from __future__ import annotations
 import itertools
 import os
 import shutil
+import signal
 import socket
 import subprocess
 import time
 import urllib.error
 import urllib.request
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import boto3
+import cryptography
 import pytest
 from botocore.config import Config
 
@@ -29,6 +31,8 @@ from example_flows import CHECKOUT
 
 PYTHON = CHECKOUT / ".venv-emulator" / "bin" / "python"
 _SERVER = Path(__file__).with_name("patched_ministack.py")
+PLAYED = "HEADRACE_PLAYED_BY"
+"""The variable of processes that play containers: which emulator's they are (`played_containers`)."""
 _START_SECONDS = 30
 _accounts = itertools.count(1)
 
@@ -88,6 +92,7 @@ def running(folder: Path, *, iam: bool = False) -> Iterator[Emulator]:
         "LOG_LEVEL": "WARNING",
         "AUTH": "true" if iam else "false",
         "TMPDIR": str(temporary),
+        "HEADRACE_CRYPTOGRAPHY": str(Path(cryptography.__file__).parents[1]),
     }
     log = folder / "ministack.log"
     with log.open("wb") as output:
@@ -110,7 +115,17 @@ def running(folder: Path, *, iam: bool = False) -> Iterator[Emulator]:
         except subprocess.TimeoutExpired:
             process.kill()
             process.wait()
+        _end_containers(process.pid)
         shutil.rmtree(temporary, ignore_errors=True)  # the functions' code
+
+
+def _end_containers(emulator: int) -> None:
+    """End what is left of the containers that an emulator played."""
+    mark = f"{PLAYED}={emulator}".encode()
+    for folder in Path("/proc").glob("[0-9]*"):
+        with suppress(OSError):
+            if mark in (folder / "environ").read_bytes().split(b"\0"):
+                os.kill(int(folder.name), signal.SIGKILL)
 
 
 def _free_port() -> int:

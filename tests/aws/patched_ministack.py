@@ -8,8 +8,12 @@ What is changed are private names of one version. Each must be there, or the sta
 - An on-failure record has the fields of AWS, among them the id of the request that failed.
 - The Ref of a secret is its ARN: without IAM the name does as well.
 - Policies can name the partition keys that a request to DynamoDB is about, and the encryption context of one to KMS.
+- Tasks are run by their definition in a cluster, and tasks and jobs stopped by themselves: that is what a policy allows.
+- A schedule is one of its group's.
 - Targets are put to a rule, and taken from it: that is what a policy must allow.
 - A role may get several parameters of SSM in one request, if it may get the first.
+- Containers of ECS and Batch run, as processes (`played_containers`).
+- Signatures of JWTs are verified by the library of another .venv: functions run on this one, and must not find it here.
 - Requests count as if they came over TLS: queues and buckets refuse any other when IAM is enforced.
 """
 
@@ -17,8 +21,12 @@ from __future__ import annotations
 
 import contextvars
 import datetime
+import importlib
+import importlib.util
 import json
+import os
 import signal
+import sys
 import tempfile
 import threading
 import types
@@ -29,7 +37,7 @@ from typing import Any
 
 from ministack import app
 from ministack.core import iam_actions, iam_evaluator, lambda_runtime
-from ministack.services import dynamodb, lambda_svc, sqs
+from ministack.services import batch, dynamodb, lambda_svc, sqs
 from ministack.services.cloudformation import provisioners
 
 _ENDED = "Worker process died"
@@ -37,6 +45,8 @@ _EXIT = "Runtime exited with error"
 
 _encryption_context: contextvars.ContextVar[dict[str, str]] = contextvars.ContextVar("encryption_context")
 """Of the request to KMS that is being judged."""
+_containers: contextvars.ContextVar[dict[str, str]] = contextvars.ContextVar("containers")
+"""What a condition may be about, of the request to ECS or Batch that is being judged."""
 
 _OWN_FOLDER = """
 import os, tempfile
@@ -47,6 +57,7 @@ os.makedirs(os.environ["TMPDIR"], exist_ok=True)
 
 def main() -> None:
     """Serve until somebody ends the process."""
+    _borrow_cryptography()
     _replace(lambda_runtime, "_PYTHON_WORKER_SCRIPT", lambda script: _OWN_FOLDER + script)
     _replace(lambda_runtime, "zipfile", lambda module: types.SimpleNamespace(**{**vars(module), "ZipFile": _Shared}))
     _replace(lambda_runtime.Worker, "_spawn", _remembering)
@@ -58,10 +69,35 @@ def main() -> None:
     _replace(iam_actions, "dynamodb_service_context", _with_leading_keys)
     _replace(iam_actions, "extract_resource_arn", _of_several_parameters)
     _replace(iam_actions, "extract_resource_arn", _of_a_rules_targets)
+    _replace(iam_actions, "extract_resource_arn", _of_containers)
+    _replace(iam_actions, "extract_resource_arn", _of_a_schedules_group)
     _replace(iam_evaluator, "_resolve_condition_key", _knowing_encryption_contexts)
+    _replace(iam_evaluator, "_resolve_condition_key", _knowing_containers)
     _replace(app, "app", _over_tls)
+    _beside("played_containers").install()
     _replace(app, "_port_is_bindable", lambda _: lambda _host, _port: False)  # one port is enough
     app.main()
+
+
+def _beside(name: str) -> Any:
+    """Return a module of this folder, which is on no search path."""
+    spec = importlib.util.spec_from_file_location(name, Path(__file__).with_name(f"{name}.py"))
+    assert spec is not None
+    assert spec.loader is not None
+    module = sys.modules[name] = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+def _borrow_cryptography() -> None:
+    """Import what verifies signatures from where the tests have it, if they say where."""
+    folder = os.environ.pop("HEADRACE_CRYPTOGRAPHY", "")
+    if folder:
+        sys.path.append(folder)
+        try:
+            importlib.import_module("cryptography.hazmat.primitives.asymmetric.rsa")
+        finally:
+            sys.path.remove(folder)
 
 
 def _replace(owner: Any, name: str, make: Any) -> None:
@@ -178,6 +214,56 @@ def _of_a_rules_targets(extract: Any) -> Any:
         return found if rule is None else f"{found.replace(':event-bus/', ':rule/')}/{rule}"
 
     return extracted
+
+
+def _of_a_schedules_group(extract: Any) -> Any:
+    def extracted(service: str, method: str, path: str, headers: Any, body: bytes, *more: Any) -> str:
+        found = str(extract(service, method, path, headers, body, *more))
+        if service != "scheduler":
+            return found
+        in_query = more[0].get("groupName") or [""]
+        group = json.loads(body or b"{}").get("GroupName") or in_query[0]
+        return found.replace(":schedule/default/", f":schedule/{group}/") if group else found
+
+    return extracted
+
+
+def _of_containers(extract: Any) -> Any:
+    def extracted(service: str, method: str, path: str, headers: Any, body: bytes, *more: str) -> str:
+        _containers.set({})
+        if service not in ("ecs", "batch"):
+            return str(extract(service, method, path, headers, body, *more))
+        _, region, account = more
+        asked = json.loads(body or b"{}")
+        operation = headers.get("x-amz-target", path).replace("/", ".").rpartition(".")[2].lower()
+        if "cluster" in asked:
+            cluster = asked["cluster"].rpartition("/")[2]
+            _containers.get()["ecs:cluster"] = f"arn:aws:ecs:{region}:{account}:cluster/{cluster}"
+        if operation == "terminatejob":
+            tags = batch._jobs.get(asked["jobId"], {}).get("tags", {})
+            _containers.get().update({f"aws:resourcetag/{name}".lower(): value for name, value in tags.items()})
+        kind, name = {
+            "runtask": ("task-definition", "taskDefinition"),
+            "stoptask": ("task", "task"),
+            "describetasks": ("task", "tasks"),
+            "submitjob": ("job-definition", "jobDefinition"),
+            "registerjobdefinition": ("job-definition", "jobDefinitionName"),
+            "terminatejob": ("job", "jobId"),
+        }.get(operation, ("", ""))
+        named = asked.get(name) or "*"
+        named = named if isinstance(named, str) else named[0]
+        if not kind or named.startswith("arn:"):
+            return str(named)
+        return f"arn:aws:{service}:{region}:{account}:{kind}/{named}:1"
+
+    return extracted
+
+
+def _knowing_containers(resolve: Any) -> Any:
+    def _resolve(key: str, context: Any) -> Any:
+        return _containers.get({}).get(key.lower()) or resolve(key, context)
+
+    return _resolve
 
 
 def _knowing_encryption_contexts(resolve: Any) -> Any:

@@ -26,7 +26,7 @@ from moto import mock_aws
 from headrace_engine.adapters.aws.bus import EventBridgeBus
 from headrace_engine.adapters.aws.cipher import KmsCipher
 from headrace_engine.adapters.aws.content import PREFIX, Content
-from headrace_engine.adapters.aws.dispatch import PAYLOAD_LIMIT, Functions, LambdaDispatch, invocation
+from headrace_engine.adapters.aws.dispatch import PAYLOAD_LIMIT, Route, RoutedDispatch, invocation
 from headrace_engine.adapters.aws.errors import AwsError
 from headrace_engine.adapters.aws.events import (
     ExecutionAlarm,
@@ -601,13 +601,40 @@ def job(kind: str = "a.Type", **properties: Any) -> Job:
     return Job(ATTEMPT, kind, "task", "company.team", "flow", 1, START, properties, timeout=timedelta(minutes=5))
 
 
+def route(job: Job) -> Route:
+    if "image" in job.properties:
+        return Route(container="fargate", placement={"why": "It names an image"})
+    if job.type == SCRIPT:
+        return Route("script", is_script=True, placement={"why": "It fits"}, refusal=job.properties.get("refusal", ""))
+    return Route("worker")
+
+
+class Containers:
+    """Takes note of what it is asked to start and stop."""
+
+    def __init__(self) -> None:
+        self.asked: list[tuple[str, Any]] = []
+
+    def start(self, job: Job, where: str) -> None:
+        self.asked.append((where, job.attempt))
+
+    def stop(self, attempt: AttemptId) -> None:
+        self.asked.append(("stop", attempt))
+
+
 class TestDispatch:
     @pytest.fixture
     def claims(self) -> MemoryClaims:
         return MemoryClaims()
 
     @pytest.fixture
-    def dispatch(self, claims: MemoryClaims, clock: ManualClock, content: Content, calls: Calls) -> LambdaDispatch:
+    def containers(self) -> Containers:
+        return Containers()
+
+    @pytest.fixture
+    def dispatch(
+        self, claims: MemoryClaims, clock: ManualClock, content: Content, calls: Calls, containers: Containers
+    ) -> RoutedDispatch:
         iam = client("iam")
         role = iam.create_role(RoleName="headrace", AssumeRolePolicyDocument="{}")["Role"]["Arn"]
         lambda_ = client("lambda")
@@ -616,14 +643,14 @@ class TestDispatch:
                 FunctionName=name, Role=role, Runtime="python3.13", Handler="a.b", Code={"ZipFile": b"zip"}
             )
         calls.watch(lambda_)
-        return LambdaDispatch(
+        return RoutedDispatch(
             lambda_,
             claims,
             clock,
             content,
             KEYS,
-            functions=Functions("worker", "script", "purger"),
-            is_script=lambda job: job.type == SCRIPT,
+            route=route,
+            containers=containers,
         )
 
     def events(self, calls: Calls) -> list[tuple[str, dict[str, Any]]]:
@@ -632,13 +659,13 @@ class TestDispatch:
         assert all(len(call["Payload"]) <= PAYLOAD_LIMIT for call in made)
         return [(call["FunctionName"], json.loads(call["Payload"])) for call in made]
 
-    def test_our_tasks_go_to_worker_which_gets_no_token(self, dispatch: LambdaDispatch, calls: Calls) -> None:
+    def test_our_tasks_go_to_worker_which_gets_no_token(self, dispatch: RoutedDispatch, calls: Calls) -> None:
         dispatch.start(job(url="x"))
         [(function, event)] = self.events(calls)
         assert (function, invocation(event).job, invocation(event).token) == ("worker", job(url="x"), None)
 
     def test_peoples_code_goes_to_script_with_what_signs_its_report(
-        self, dispatch: LambdaDispatch, calls: Calls
+        self, dispatch: RoutedDispatch, calls: Calls
     ) -> None:
         dispatch.start(job(SCRIPT, script="print(1)"))
         [(function, event)] = self.events(calls)
@@ -650,14 +677,48 @@ class TestDispatch:
             ATTEMPT.execution_id, data, AttemptSigner(ATTEMPT, called.token).sign(ATTEMPT.execution_id, data)
         )
 
-    def test_the_same_job_again_is_the_same_bytes(self, dispatch: LambdaDispatch, calls: Calls) -> None:
+    def test_script_is_told_where_it_runs_and_what_it_must_refuse(self, dispatch: RoutedDispatch, calls: Calls) -> None:
+        dispatch.start(job(SCRIPT))
+        dispatch.start(job(SCRIPT, refusal="there is no place for it"))
+        fits, refused = (invocation(event) for _, event in self.events(calls))
+        assert (fits.placement, fits.refusal) == ({"why": "It fits"}, "")
+        assert refused.refusal == "there is no place for it"
+
+    def test_what_runs_in_a_container_is_started_there_and_not_invoked(
+        self, dispatch: RoutedDispatch, calls: Calls, containers: Containers
+    ) -> None:
+        dispatch.start(job(SCRIPT, image="alpine"))
+        assert containers.asked == [("fargate", ATTEMPT)]
+        assert not calls.of("Invoke")
+
+    @pytest.mark.parametrize(
+        ("owner", "is_stopped"),
+        [("", True), ("arn:aws:ecs:eu-central-1:1:task/x/1", True), ("5f2b1c7e-0000-4000-8000-000000000001", False)],
+    )
+    def test_a_stop_reaches_the_container_of_what_no_function_has_claimed(
+        self, dispatch: RoutedDispatch, claims: MemoryClaims, containers: Containers, owner: str, is_stopped: bool
+    ) -> None:
+        if owner:
+            claims.claim(ATTEMPT, owner, START)
+        dispatch.stop(ATTEMPT)
+        assert containers.asked == ([("stop", ATTEMPT)] if is_stopped else [])
+
+    def test_a_stop_after_the_end_stops_nothing(
+        self, dispatch: RoutedDispatch, claims: MemoryClaims, containers: Containers
+    ) -> None:
+        claims.claim(ATTEMPT, "arn:x", START)
+        claims.close(ATTEMPT, "arn:x", b"{}", START)
+        dispatch.stop(ATTEMPT)
+        assert containers.asked == []
+
+    def test_the_same_job_again_is_the_same_bytes(self, dispatch: RoutedDispatch, calls: Calls) -> None:
         for _ in range(2):
             dispatch.start(job(SCRIPT, env={"b": "1", "a": "2"}))
         first, second = calls.of("Invoke")
         assert first["Payload"] == second["Payload"]
 
     def test_a_large_job_is_fetched_by_worker_by_its_digest(
-        self, dispatch: LambdaDispatch, calls: Calls, content: Content
+        self, dispatch: RoutedDispatch, calls: Calls, content: Content
     ) -> None:
         dispatch.start(job(text=NOISE))
         [(_, event)] = self.events(calls)
@@ -667,7 +728,7 @@ class TestDispatch:
         assert invocation(event, fetch_stored=content.get).job == job(text=NOISE)
 
     def test_a_large_job_is_fetched_by_script_from_an_address_that_needs_no_rights(
-        self, dispatch: LambdaDispatch, calls: Calls
+        self, dispatch: RoutedDispatch, calls: Calls
     ) -> None:
         dispatch.start(job(SCRIPT, script=NOISE))
         [(_, event)] = self.events(calls)
@@ -682,7 +743,7 @@ class TestDispatch:
         assert re.search(r"X-Amz-Expires=22500\b", asked[0])
 
     def test_what_stands_at_the_address_must_be_the_job_that_was_sent(
-        self, dispatch: LambdaDispatch, calls: Calls
+        self, dispatch: RoutedDispatch, calls: Calls
     ) -> None:
         dispatch.start(job(SCRIPT, script=NOISE))
         [(_, event)] = self.events(calls)
@@ -690,7 +751,7 @@ class TestDispatch:
             invocation(event, fetch_address=lambda _: encode_job(job(SCRIPT, script="other")))
 
     def test_no_payload_is_larger_than_an_invocation_takes(
-        self, dispatch: LambdaDispatch, calls: Calls, content: Content
+        self, dispatch: RoutedDispatch, calls: Calls, content: Content
     ) -> None:
         jobs = [
             job(text=base64.b64encode(Random(size).randbytes(size)).decode()) for size in range(176_000, 194_000, 2_000)
@@ -704,7 +765,7 @@ class TestDispatch:
         assert set(in_s3) == {True, False}
 
     def test_a_stop_is_a_flag_on_the_claim(
-        self, dispatch: LambdaDispatch, claims: MemoryClaims, clock: ManualClock, calls: Calls
+        self, dispatch: RoutedDispatch, claims: MemoryClaims, clock: ManualClock, calls: Calls
     ) -> None:
         claims.claim(ATTEMPT, "worker", START)
         dispatch.stop(ATTEMPT)
@@ -717,8 +778,7 @@ class TestDispatch:
         self, claims: MemoryClaims, clock: ManualClock, content: Content
     ) -> None:
         lambda_ = client("lambda")
-        functions = Functions("gone", "gone", "gone")
-        dispatch = LambdaDispatch(lambda_, claims, clock, content, KEYS, functions=functions, is_script=lambda _: False)
+        dispatch = RoutedDispatch(lambda_, claims, clock, content, KEYS, route=lambda _: Route("gone"))
         with Stubber(lambda_) as stub:
             stub.add_client_error("invoke", "ResourceNotFoundException", "Function not found", 404)
             with pytest.raises(PortError, match="Lambda Invoke failed: ResourceNotFoundException") as error:

@@ -10,6 +10,7 @@ from typing import Any
 import boto3
 import pytest
 from botocore.exceptions import ClientError
+from botocore.stub import Stubber
 from moto import mock_aws
 
 from headrace_engine.adapters.aws.buckets import S3Buckets
@@ -116,6 +117,78 @@ def test_a_rule_that_somebody_removed_is_no_hindrance(scene: Scene) -> None:
     scene.events.delete_rule(Name=rule["Name"], EventBusName="own")
     scene.settle()
     assert scene.noted() == []
+
+
+def examined(scene: Scene, *wanted: Subscription, buckets: dict[str, str] | None = None) -> list[tuple[str, bool]]:
+    return [(drift.problem, drift.can_repair) for drift in scene.rules.examine("demo", "f", wanted, buckets or {})]
+
+
+def broken(scene: Scene, how: str) -> None:
+    (rule,) = scene.events.list_rules(EventBusName="own")["Rules"]
+    name: Any = {"Name": rule["Name"], "EventBusName": "own"}
+    match how:
+        case "there is no rule":
+            scene.events.remove_targets(Rule=rule["Name"], EventBusName="own", Ids=["headrace"])
+            scene.events.delete_rule(**name)
+        case "is switched off":
+            scene.events.disable_rule(**name)
+        case "has another pattern":
+            scene.events.put_rule(**name, EventPattern='{"source": ["other"]}')
+        case "does not call the function":
+            scene.events.remove_targets(Rule=rule["Name"], EventBusName="own", Ids=["headrace"])
+        case "is not noted":
+            scene.kv.delete(NOTES, "demo/f")
+
+
+@pytest.mark.parametrize(
+    "how",
+    ["there is no rule", "is switched off", "has another pattern", "does not call the function", "is not noted"],
+)
+def test_a_rule_that_is_not_as_its_flow_wants_it_is_found_and_put_right(scene: Scene, how: str) -> None:
+    scene.prepare(wants())
+    scene.settle(wants())
+    assert examined(scene, wants()) == []
+    broken(scene, how)
+    ((problem, can_repair),) = examined(scene, wants())
+    assert how in problem
+    assert can_repair
+    scene.prepare(wants())
+    scene.settle(wants())
+    assert examined(scene, wants()) == []
+
+
+def test_a_rule_that_nobody_wants_is_found_and_whose_it_is(scene: Scene) -> None:
+    scene.prepare(wants())
+    ((problem, can_repair),) = examined(scene)
+    assert "brings events that nobody wants" in problem
+    assert can_repair
+    assert scene.rules.flows() == [("demo", "f")]
+    scene.settle()
+    assert (examined(scene), scene.rules.flows()) == ([], [])
+
+
+def test_a_bucket_that_sends_no_events_is_told_of(scene: Scene) -> None:
+    s3 = boto3.client("s3", region_name="eu-central-1")
+    reach = Reach("own", (), frozenset({"incoming", "gone"}), PREFIX, FUNCTION)
+    scene.rules = EventBridgeRules(scene.events, scene.kv, ManualClock(NOW), reach, s3)
+    s3.create_bucket(Bucket="incoming", CreateBucketConfiguration={"LocationConstraint": "eu-central-1"})
+    for bucket, why in (
+        ("incoming", "does not send its events to EventBridge"),
+        ("gone", "there is no bucket gone"),
+        ("theirs", "add it to the stack's property `watchedBuckets`"),
+    ):
+        ((problem, can_repair),) = examined(scene, buckets={"t": bucket})
+        assert why in problem
+        assert not can_repair
+    with Stubber(s3) as stubbed:  # moto does not say that it is on
+        stubbed.add_response("get_bucket_notification_configuration", {"EventBridgeConfiguration": {}})
+        assert examined(scene, buckets={"t": "incoming"}) == []
+
+
+def test_a_bus_that_is_out_of_reach_is_told_of(scene: Scene) -> None:
+    ((problem, can_repair),) = examined(scene, wants(bus="theirs"))
+    assert "may not listen to the bus `theirs`" in problem
+    assert not can_repair
 
 
 REFUSED = [

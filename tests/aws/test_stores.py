@@ -624,7 +624,8 @@ def test_a_dispatched_attempt_costs_three_writes_beside_its_entry(stores: Stores
 
 
 def test_an_executions_summaries_cost_seven_writes(stores: Stores, price: Price) -> None:
-    started = replace(summary(NAME, namespace="company.team", wake_by=at(600)), labels={"system.from": "schedule"})
+    called = replace(summary(NAME, namespace="company.team", wake_by=at(600)), caller_id=NAME)
+    started = replace(called, labels={"system.from": "schedule"})
 
     def run() -> None:
         stores.executions.put(started)

@@ -11,6 +11,8 @@ import httpx
 
 from emulator.deployment import Deployment
 from emulator.waiting import until
+from headrace_engine.adapters.aws.signing import Keyring
+from headrace_functions.callers import FIRST_ADMIN, first_password
 
 NAMESPACE = "emulator"
 
@@ -21,8 +23,8 @@ class Client:
     def __init__(self, deployment: Deployment) -> None:
         self._deployment = deployment
         secrets = deployment.account.client("secretsmanager")
-        first = json.loads(secrets.get_secret_value(SecretId=deployment.outputs["AdminSecret"])["SecretString"])
-        shown = (first["username"], first["password"])
+        kept = secrets.get_secret_value(SecretId=deployment.outputs["SigningSecret"])["SecretString"]
+        self.shown = shown = (FIRST_ADMIN, first_password(Keyring.from_text(kept)))
         self._http = httpx.Client(base_url=deployment.api_url, timeout=60, auth=shown)
 
     def close(self) -> None:
@@ -68,6 +70,10 @@ class Client:
             answer = httpx.get(answer.headers["location"])
         assert answer.status_code in (200, 404), answer.text
         return answer.json() if answer.status_code == 200 else None
+
+    def fetch(self, address: str) -> bytes:
+        """Return what lies at an address that an answer named."""
+        return httpx.get(address).raise_for_status().content
 
     def end(self, execution_id: str) -> Any:
         """Return an execution when it has ended."""

@@ -26,8 +26,16 @@ from headrace_cdk import HeadraceProps, HeadraceStack
 from headrace_cdk.bundle import Bundle, BundleError, Bundler, Target
 
 STACK = "headrace"
+POLLED = "orders"
+"""A queue of somebody else, whose messages start flows."""
 _CACHE = CHECKOUT / ".cache" / "bundles"
-_BUNDLES = {"Worker": Bundle.WORKER, "Script": Bundle.SCRIPT}
+_BUNDLES = {
+    "Worker": Bundle.WORKER,
+    "Script": Bundle.SCRIPT,
+    "ScriptMedium": Bundle.SCRIPT,
+    "ScriptLarge": Bundle.SCRIPT,
+    "Programs": Bundle.PROGRAMS,
+}
 _QUALIFIER = "hnb659fds"
 """What the CDK puts into the names of its own resources in an account."""
 
@@ -36,14 +44,14 @@ _QUALIFIER = "hnb659fds"
 
 
 def synthesised(folder: Path) -> Path:
-    """Write the cloud assembly of a stack that chooses nothing to *folder*, and return it.
+    """Write the cloud assembly of a stack that chooses a queue, and nothing else, to *folder*, and return it.
 
     The template is that of any account, but that each invocation logs a line: without one, the emulator waits for it.
     The code is packed for the interpreter that will run it. Skips where the package index cannot be reached.
     """
     try:
         app = App(outdir=str(folder))
-        HeadraceStack(app, STACK, HeadraceProps(log_level="INFO", bundle_cache=_CACHE))
+        HeadraceStack(app, STACK, HeadraceProps(log_level="INFO", bundle_cache=_CACHE, polled_queues=(POLLED,)))
         app.synth()
         bundler = Bundler(_interpreter(), _CACHE)
         for asset, path in _assets(folder):
@@ -158,7 +166,7 @@ def completed(account: Account) -> Deployment:
                 QueueUrl=resource["PhysicalResourceId"], Attributes={"VisibilityTimeout": "20"}
             )
     deployment = Deployment(account, outputs, functions)
-    _tell_script_where_the_api_is(deployment)
+    _tell_where_the_api_is(deployment)
     return deployment
 
 
@@ -173,13 +181,14 @@ def _complete_function(account: Account, name: str, declared: Mapping[str, Any])
         )
 
 
-def _tell_script_where_the_api_is(deployment: Deployment) -> None:
-    """It asks the API for its files, at an address that leads to AWS."""
-    lambda_, name = deployment.account.client("lambda"), deployment.functions["script"]
-    variables = lambda_.get_function_configuration(FunctionName=name)["Environment"]["Variables"]
-    lambda_.update_function_configuration(
-        FunctionName=name, Environment={"Variables": variables | {"HEADRACE_API_URL": deployment.api_url}}
-    )
+def _tell_where_the_api_is(deployment: Deployment) -> None:
+    """Scripts and containers ask the API for their files, at an address that leads to AWS."""
+    lambda_ = deployment.account.client("lambda")
+    for name in deployment.functions.values():
+        variables = lambda_.get_function_configuration(FunctionName=name)["Environment"]["Variables"]
+        if "HEADRACE_API_URL" in variables:
+            told = variables | {"HEADRACE_API_URL": deployment.api_url}
+            lambda_.update_function_configuration(FunctionName=name, Environment={"Variables": told})
 
 
 def _failures(cloudformation: Any) -> str:

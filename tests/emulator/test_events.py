@@ -9,7 +9,7 @@ import json
 import pytest
 
 from emulator.client import NAMESPACE, Client
-from emulator.deployment import Deployment
+from emulator.deployment import POLLED, Deployment
 from emulator.waiting import until
 
 pytestmark = pytest.mark.emulator
@@ -70,3 +70,52 @@ triggers:
     s3.put_object(Bucket=bucket, Key="inbox/März 1.txt", Body=b"hello")
     assert said(client, "arrived") == ["hello"]
     until(lambda: not s3.list_objects_v2(Bucket=bucket, Prefix="inbox/").get("Contents"), "inbox without files")
+
+
+def test_a_message_starts_what_waits_for_it_and_leaves_its_queue(client: Client, deployment: Deployment) -> None:
+    sqs = deployment.account.client("sqs")
+    url = sqs.create_queue(QueueName=POLLED)["QueueUrl"]
+    sqs.send_message(QueueUrl=url, MessageBody=json.dumps({"order": "A-17"}))
+    client.save(
+        f"""id: queued
+tasks: [{{id: log, type: io.kestra.plugin.core.log.Log, message: "{{{{ trigger.data.order }}}}"}}]
+triggers:
+  - {{id: poll, type: io.kestra.plugin.aws.sqs.RealtimeTrigger, queueUrl: "{url}", serdeType: JSON}}
+"""
+    )
+    assert said(client, "queued") == ["A-17"]
+    counted = ["ApproximateNumberOfMessages", "ApproximateNumberOfMessagesNotVisible"]
+    until(
+        lambda: set(sqs.get_queue_attributes(QueueUrl=url, AttributeNames=counted)["Attributes"].values()) == {"0"},
+        "an empty queue",
+    )
+    client.ask("DELETE", f"/flows/{NAMESPACE}/queued")
+
+
+def test_the_doctor_looks_at_all_that_triggers_need_and_puts_it_back(client: Client, deployment: Deployment) -> None:
+    bucket = deployment.outputs["BucketName"]
+    client.save(
+        f"""id: examined
+tasks: [{{id: log, type: io.kestra.plugin.core.log.Log, message: hi}}]
+triggers:
+  - {{id: event, type: io.headrace.aws.eventbridge.Trigger, pattern: {{source: [com.example.doctor]}}}}
+  - {{id: file, type: io.kestra.plugin.aws.s3.Trigger, bucket: {bucket}, prefix: inbox/doctor/, action: NONE}}
+  - {{id: date, type: io.kestra.plugin.core.trigger.Schedule, cron: "0 0 1 * *"}}
+"""
+    )
+
+    def found() -> list[tuple[str, str]]:
+        answer = client.ask("GET", "/doctor")
+        assert answer.status_code == 200, answer.text
+        return [(each["part"], each["triggerId"]) for each in answer.json()["results"] if each["flowId"] == "examined"]
+
+    until(lambda: found() == [], "a schedule that is set going")
+    events, bus = deployment.account.client("events"), deployment.outputs["BusName"]
+    (rule,) = [
+        each for each in events.list_rules(EventBusName=bus)["Rules"] if "doctor" in each.get("EventPattern", "")
+    ]
+    events.disable_rule(Name=rule["Name"], EventBusName=bus)
+    assert found() == [("RULE", "event")]
+    assert client.ask("POST", "/doctor/repair").status_code == 200
+    assert found() == []
+    client.ask("DELETE", f"/flows/{NAMESPACE}/examined")

@@ -10,6 +10,7 @@ import pytest
 from emulator.client import NAMESPACE, Client, runs, state
 from emulator.deployment import Deployment
 from emulator.waiting import until
+from headrace_engine.adapters.aws.deletion import AT_ONCE
 
 pytestmark = pytest.mark.emulator
 
@@ -132,6 +133,29 @@ tasks:
     messages = client.messages(execution["id"])
     assert "hush" not in "".join(messages)
     assert messages[-1] == "2,1b,"
+
+
+def test_the_memory_a_script_asks_for_chooses_its_function(client: Client) -> None:
+    client.save(
+        """id: sized
+tasks:
+  - id: medium
+    type: io.kestra.plugin.scripts.shell.Commands
+    taskRunner: {type: io.headrace.runner.lambda.Lambda, memory: 2 GB}
+    commands:
+      - 'echo "::{\\"outputs\\": {\\"home\\": \\"$HOME\\"}}::"'
+"""
+    )
+    execution = client.end(client.start("sized"))
+    (run,) = execution["taskRunList"]
+    assert execution["state"]["current"] == "SUCCESS"
+    assert run["outputs"]["taskRunner"] == {
+        "type": "io.headrace.runner.lambda.Lambda",
+        "size": "MEDIUM",
+        "memory": 3008,
+        "why": "It asks for 2 GB memory",
+    }
+    assert run["outputs"]["vars"]["home"], "it has a home that it may write to"
 
 
 def test_loops_children_and_values(client: Client) -> None:
@@ -300,3 +324,32 @@ tasks:
     pages = deployment.account.client("dynamodb").get_paginator("scan").paginate(TableName=deployment.table)
     kinds = {item["pk"]["S"][0] for page in pages for item in page["Items"] if done["id"] in item["pk"]["S"]}
     assert kinds <= {"X"}, "its tombstone"
+
+
+def test_what_somebody_deletes_over_the_api_is_gone(client: Client, deployment: Deployment) -> None:
+    """One by one, by ids, and one that goes on, which is killed; the function deletes that the API's role cannot."""
+    client.save("id: short\ntasks: [{id: write, type: io.kestra.plugin.core.storage.Write, content: kept}]\n")
+    client.save("id: long\ntasks: [{id: pause, type: io.kestra.plugin.core.flow.Pause}]\n")
+    ids = [client.end(client.start("short"))["id"] for _ in range(3)]
+    assert client.ask("DELETE", f"/executions/{ids[0]}").status_code == 204
+    assert client.get(ids[0]) is None
+    paused = client.start("long")
+    client.when(paused, lambda execution: state(execution) == "PAUSED", "pause")
+    left = json.dumps([*ids[1:], paused]).encode()
+    assert client.ask("DELETE", "/executions/by-ids", left).status_code == 400, "one has not ended"
+    answer = client.ask("DELETE", "/executions/by-ids", left, includeNonTerminated="true")
+    assert (answer.status_code, answer.json()) == (200, {"count": 3})
+    assert client.of_flow("short") == client.of_flow("long") == []
+    bucket = deployment.outputs["BucketName"]
+    prefix = f"files/{NAMESPACE}/short/executions/"
+    assert deployment.account.client("s3").list_objects_v2(Bucket=bucket, Prefix=prefix)["KeyCount"] == 0
+
+
+def test_many_are_deleted_once_the_answer_has_come(client: Client) -> None:
+    client.save("id: many\ntasks: [{id: log, type: io.kestra.plugin.core.log.Log, message: x}]\n")
+    ids = [client.start("many") for _ in range(AT_ONCE + 1)]
+    for each in ids:
+        client.end(each)
+    answer = client.ask("DELETE", "/executions/by-query", namespace=NAMESPACE, flowId="many")
+    assert (answer.status_code, answer.json()) == (202, {"count": len(ids)})
+    until(lambda: not client.of_flow("many"), "list without the executions that were deleted")

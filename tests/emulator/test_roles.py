@@ -72,6 +72,11 @@ def worker(deployment: Deployment) -> Iterator[Try]:
 
 
 @pytest.fixture(scope="module")
+def api(deployment: Deployment) -> Iterator[Try]:
+    yield from prober(deployment, "api")
+
+
+@pytest.fixture(scope="module")
 def execution_id(client: Client) -> str:
     """Return an execution whose journal could be reached."""
     execution = client.run("id: looked-at\ntasks: [{id: log, type: io.kestra.plugin.core.log.Log, message: x}]\n")
@@ -116,8 +121,7 @@ def test_script_sends_to_the_mailbox_and_reaches_nothing_else(deployment: Deploy
     for prefix in ("files", "content", "state/X", "state/K"):
         assert script("s3", "get_object", Bucket=bucket, Key=f"{prefix}/one") in DENIED
         assert script("s3", "put_object", Bucket=bucket, Key=f"{prefix}/one", Body="x") in DENIED
-    for secret in (deployment.signing_keys, deployment.outputs["AdminSecret"]):
-        assert script("secretsmanager", "get_secret_value", SecretId=secret) in DENIED
+    assert script("secretsmanager", "get_secret_value", SecretId=deployment.signing_keys) in DENIED
     name = f"{deployment.outputs['SecretsPrefix']}/emulator/PASSWORD"
     assert script("ssm", "get_parameters", Names=[name]) in DENIED
     for function in ("worker", "script", "executor"):
@@ -140,3 +144,16 @@ def test_worker_writes_no_state_into_the_bucket(deployment: Deployment, worker: 
     for prefix in ("state/X", "state/E", "state/F"):
         assert worker("s3", "put_object", Bucket=bucket, Key=f"{prefix}/one", Body="x") in DENIED
     assert worker("s3", "put_object", Bucket=bucket, Key="files/probe", Body="x") == "done"
+
+
+def test_the_api_writes_nothing_that_an_execution_leaves_and_may_call_who_deletes_it(
+    deployment: Deployment, api: Try, execution_id: str
+) -> None:
+    for kind in "XE":
+        assert api(**writing(deployment, kind)) in DENIED, kind
+    key = {"pk": {"S": f"X#{execution_id}"}, "sk": {"S": "one"}}
+    assert api("dynamodb", "delete_item", TableName=deployment.table, Key=key) in DENIED
+    for function in ("worker", "script", "executor", "triggers"):
+        assert api("lambda", "invoke", FunctionName=deployment.functions[function]) in DENIED
+    nothing = json.dumps({"delete": {"executions": [], "logs": True, "metrics": True, "storage": True}})
+    assert api("lambda", "invoke", FunctionName=deployment.functions["purger"], Payload=nothing) == "done"

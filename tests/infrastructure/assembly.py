@@ -92,8 +92,13 @@ def text(value: Any) -> str:
 
 def default_assembly(folder: Path) -> Assembly:
     """Return the stack of an app that chooses nothing."""
+    return chosen_assembly(folder, HeadraceProps(bundle=False))
+
+
+def chosen_assembly(folder: Path, props: HeadraceProps) -> Assembly:
+    """Return the stack of an app that chooses *props*."""
     app = App(outdir=str(folder))
-    HeadraceStack(app, "headrace", HeadraceProps(bundle=False))
+    HeadraceStack(app, "headrace", props)
     return _synth(app, folder, "headrace")
 
 
@@ -118,11 +123,17 @@ def foreign_assembly(folder: Path) -> Assembly:
             cors_origins=("https://shop.example.com",),
             requests_per_second=7,
             watched_buckets=("uploads",),
+            polled_queues=("orders", "returns.fifo"),
+            vault="secretsmanager",
             log_level="DEBUG",
             log_retention_days=7,
             tracing=True,
             dashboard=False,
             alarm_email="ops@example.com",
+            containers=False,
+            script_large=FunctionProps(0),
+            task_roles=("arn:aws:iam::123456789012:role/flows-*",),
+            namespaces={"shop": {"taskRole": "arn:aws:iam::123456789012:role/flows-shop"}},
             bundle=False,
         ),
     )

@@ -25,6 +25,8 @@ ARM, INTEL = 183, 62
 """What an ELF header calls the processors."""
 MEGABYTE = 1_000_000
 LIMITS = {Bundle.PLATFORM: 20 * MEGABYTE, Bundle.WORKER: 60 * MEGABYTE, Bundle.SCRIPT: 60 * MEGABYTE}
+LAYER_LIMIT = 75 * MEGABYTE
+CODE = [bundle for bundle in Bundle if bundle is not Bundle.PROGRAMS]
 UNPACKED_LIMIT = 250 * 1024 * 1024
 OF_THE_RUNTIME = ("boto3", "botocore", "s3transfer", "jmespath", "urllib3")
 FOR_THE_WORKER = {"duckdb", "psycopg"}
@@ -46,7 +48,7 @@ def built(target: Target, bundle: Bundle) -> Path:
         raise
 
 
-@pytest.fixture(scope="module", params=[("arm64", bundle) for bundle in Bundle], ids=lambda param: param[1])
+@pytest.fixture(scope="module", params=[("arm64", bundle) for bundle in CODE], ids=lambda param: param[1])
 def shipped(request: pytest.FixtureRequest) -> Iterator[tuple[Bundle, Path, zipfile.ZipFile]]:
     """Yield the bundles of a deployment that chooses nothing."""
     architecture, bundle = request.param
@@ -148,7 +150,7 @@ def imported_names() -> set[str]:
     return {name for name in found - ours - sys.stdlib_module_names if not name.startswith("mypy_boto3")}
 
 
-@pytest.fixture(scope="module", params=list(Bundle))
+@pytest.fixture(scope="module", params=CODE)
 def unpacked(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> tuple[Bundle, list[str]]:
     """Return a bundle for this machine, unpacked, with what Lambda's runtime brings, as a search path."""
     import importlib.util
@@ -264,7 +266,8 @@ ours = [name for name in ("kestra", "requests") if importlib.util.find_spec(name
 print(json.dumps([sorted(theirs), theirs["PYTHONPATH"].split(":"), ours, done.stdout, done.stderr]))
 """
     variables, search_path, ours, out, error = json.loads(in_bundle(path, code))
-    assert (variables, ours) == (["PYTHONPATH"], [])
+    settings = ["HOME", "PYTHONPATH", "UV_COMPILE_BYTECODE", "UV_LINK_MODE", "UV_NO_CACHE"]
+    assert (variables, ours) == (settings, [])
     if bundle is Bundle.SCRIPT:
         assert search_path == ["/var/runtime", f"{path[0]}/{FOR_SCRIPTS}"]
         lines = [json.loads(line.strip(":")) for line in out.splitlines()]
@@ -276,7 +279,7 @@ print(json.dumps([sorted(theirs), theirs["PYTHONPATH"].split(":"), ours, done.st
 
 
 def test_each_function_is_given_the_bundle_it_needs(tmp_path: Path) -> None:
-    wanted = {built(Target("3.13", "arm64"), bundle): bundle for bundle in Bundle}
+    wanted = {built(Target("3.13", "arm64"), bundle): bundle for bundle in CODE}
     app = App(outdir=str(tmp_path))
     HeadraceStack(app, "headrace", HeadraceProps(bundle_cache=CACHE))
     app.synth()
@@ -285,7 +288,7 @@ def test_each_function_is_given_the_bundle_it_needs(tmp_path: Path) -> None:
     packed = {
         file["destinations"][place]["objectKey"]: digests[hashlib.sha256((tmp_path / path).read_bytes()).hexdigest()]
         for file in files.values()
-        if (path := file["source"]["path"]).endswith(".zip")
+        if (path := file["source"]["path"]).endswith(".zip") and "Programs" not in file["displayName"]
         for place in file["destinations"]
     }
     template = json.loads((tmp_path / "headrace.template.json").read_text(encoding="utf-8"))
@@ -301,9 +304,44 @@ def test_each_function_is_given_the_bundle_it_needs(tmp_path: Path) -> None:
         ("executor", Bundle.PLATFORM),
         ("purger", Bundle.PLATFORM),
         ("script", Bundle.SCRIPT),
+        ("script-large", Bundle.SCRIPT),
+        ("script-medium", Bundle.SCRIPT),
         ("triggers", Bundle.PLATFORM),
         ("worker", Bundle.WORKER),
     ]
+
+
+@pytest.mark.parametrize(("architecture", "processor_"), [("arm64", ARM), ("x86_64", INTEL)])
+def test_the_programs_for_people_s_code_are_for_the_processor_and_fit_beside_the_function(
+    architecture: str, processor_: int
+) -> None:
+    target = Target("3.13", architecture)
+    layer = built(target, Bundle.PROGRAMS)
+    assert layer.stat().st_size < LAYER_LIMIT
+    with zipfile.ZipFile(layer) as archive, zipfile.ZipFile(built(Target("3.13", "arm64"), Bundle.SCRIPT)) as script:
+        for name in ("bin/node", "bin/uv"):
+            with archive.open(name) as file:
+                assert processor(file.read(20)) == processor_, name
+        executable = {entry.filename for entry in archive.infolist() if entry.external_attr >> 16 == 0o755}
+        assert executable == {"bin/node", "bin/npm", "bin/npx", "bin/uv"}
+        together = [*archive.infolist(), *script.infolist()]
+        assert sum(entry.file_size for entry in together) < UNPACKED_LIMIT
+
+
+def test_the_programs_for_people_s_code_run(tmp_path: Path) -> None:
+    subprocess.run(["unzip", "-q", built(HERE, Bundle.PROGRAMS), "-d", tmp_path], check=True)
+    environment = {"PATH": f"{tmp_path}/bin:/usr/bin:/bin", "HOME": str(tmp_path)}
+
+    def said(*command: str) -> str:
+        found = shutil.which(command[0], path=environment["PATH"])
+        assert found == f"{tmp_path}/bin/{command[0]}"
+        done = subprocess.run([found, *command[1:]], env=environment, capture_output=True, text=True, check=True)
+        return done.stdout.strip()
+
+    assert said("node", "-p", "process.version + process.arch").startswith("v24.")
+    assert said("npm", "--version").count(".") == 2
+    assert said("npx", "--version") == said("npm", "--version")
+    assert said("uv", "--version").startswith("uv ")
 
 
 def test_a_bundle_is_made_again_only_when_something_changed() -> None:

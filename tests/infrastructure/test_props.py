@@ -43,6 +43,9 @@ def test_context_chooses_as_text_from_the_command_line_and_as_json_from_a_file()
         tracing=True,
         worker={"memory": 3008, "reservedConcurrency": 10},
         script={"memory": 512},
+        scriptLarge='{"memory": 0}',
+        taskRoles="arn:aws:iam::1:role/a,arn:aws:iam::1:role/b-*",
+        namespaces='{"pay": {"isolation": "container", "taskRole": "arn:aws:iam::1:role/b-pay"}}',
         api={"reservedConcurrency": 0},
     )
     assert props.name == "test"
@@ -55,6 +58,9 @@ def test_context_chooses_as_text_from_the_command_line_and_as_json_from_a_file()
     assert props.tracing is True
     assert props.worker == FunctionProps(3008, 10)
     assert props.script == FunctionProps(512, 100)
+    assert props.script_large == FunctionProps(0, 10)
+    assert props.task_roles == ("arn:aws:iam::1:role/a", "arn:aws:iam::1:role/b-*")
+    assert props.namespaces == {"pay": {"isolation": "container", "taskRole": "arn:aws:iam::1:role/b-pay"}}
     assert props.api == FunctionProps(1024, None)
 
 
@@ -73,6 +79,16 @@ def test_context_chooses_as_text_from_the_command_line_and_as_json_from_a_file()
         ({"pythonVersion": "3.9"}, r"python_version is '3.9'; use 3.12 or newer, such as 3.13"),
         ({"name": "a/b"}, r"The name 'a/b' must be a letter, then letters, digits and hyphens, 64 at most"),
         ({"encryptionKey": "arn"}, r"headrace:encryptionKey is no plain value; set it where HeadraceProps is made"),
+        ({"namespaces": "pay"}, r"headrace:namespaces is not JSON: pay"),
+        ({"namespaces": {"pay": "container"}}, r'headrace:namespaces must hold objects, such as \{"company.pay"'),
+        ({"namespaces": {"pay": {"isolation": "vm"}}}, r"the isolation of pay is one of none, container"),
+        ({"namespaces": {"pay": {"role": "x"}}}, r"pay has no role; use isolation, taskRole"),
+        ({"namespaces": {"pay": {"taskRole": "arn:x"}}}, r"the role arn:x of pay is none of task_roles"),
+        (
+            {"namespaces": {"pay": {"isolation": "container"}}, "containers": "false"},
+            r"pay asks for containers, and containers is false",
+        ),
+        ({"namespaces": {"n" * 1500: {}}}, r"namespaces has more than 1500 characters"),
         ({"requestsPerSecond": 0}, r"requests_per_second is 0; it must be 1 or more"),
     ],
     ids=lambda value: next(iter(value)) if isinstance(value, dict) else None,

@@ -10,6 +10,7 @@ from infrastructure.assembly import Assembly
 
 READ = "dynamodb:BatchGetItem, dynamodb:GetItem, dynamodb:Query"
 CHANGE = f"{READ}, dynamodb:BatchWriteItem, dynamodb:DeleteItem, dynamodb:PutItem, dynamodb:UpdateItem"
+CLAIM = "dynamodb:GetItem, dynamodb:PutItem, dynamodb:Query, dynamodb:UpdateItem"
 OBJECTS = "s3:AbortMultipartUpload, s3:DeleteObject, s3:GetObject, s3:PutObject"
 POLL = "sqs:DeleteMessage, sqs:GetQueueAttributes, sqs:ReceiveMessage"
 INDEXES = "StateTable.Arn/index/lists StateTable.Arn/index/due StateTable.Arn/index/recent"
@@ -41,7 +42,26 @@ LISTING = {
     f"Allow dynamodb:Query on {INDEXES} {kinds('EFT')}",
     "Allow s3:ListBucket on StorageBucket.Arn",
 }
+TASK_DEFINITIONS = "arn:AWS::Partition:ecs:AWS::Region:AWS::AccountId:task-definition/headrace-*"
+TASKS = "arn:AWS::Partition:ecs:AWS::Region:AWS::AccountId:task/ContainersCluster/*"
+JOB_DEFINITIONS = "arn:AWS::Partition:batch:AWS::Region:AWS::AccountId:job-definition/headrace-*"
+JOBS = "arn:AWS::Partition:batch:AWS::Region:AWS::AccountId:job/*"
+CONTAINERS = {
+    f"Allow ecs:RunTask on {TASK_DEFINITIONS} if ecs:cluster ArnEquals ContainersCluster.Arn",
+    "Allow ecs:ListTasks on * if ecs:cluster ArnEquals ContainersCluster.Arn",
+    f"Allow ecs:DescribeTasks, ecs:StopTask on {TASKS}",
+    f"Allow ecs:TagResource on {TASK_DEFINITIONS} {TASKS}"
+    " if ecs:CreateAction StringEquals RegisterTaskDefinition RunTask",
+    "Allow batch:DescribeJobs, batch:ListJobs, ecs:RegisterTaskDefinition on *",
+    f"Allow batch:RegisterJobDefinition on {JOB_DEFINITIONS}",
+    f"Allow batch:SubmitJob on {JOB_DEFINITIONS}"
+    " ContainersFargateQueue.JobQueueArn ContainersFargateSpotQueue.JobQueueArn",
+    f"Allow batch:TagResource on {JOB_DEFINITIONS} {JOBS}",
+    f"Allow batch:TerminateJob on {JOBS} if aws:ResourceTag/headrace StringEquals headrace",
+    "Allow iam:PassRole on ContainersExecutionRole.Arn if iam:PassedToService StringEquals ecs-tasks.amazonaws.com",
+}
 ADVANCE = {
+    *CONTAINERS,
     *SECRETS,
     *LISTING,
     f"Allow {CHANGE} on StateTable.Arn {kinds('XCETKSLM')}",
@@ -51,7 +71,8 @@ ADVANCE = {
     "Allow sqs:SendMessage on Mailbox.Arn MailboxDelays.Arn",
     "Allow scheduler:CreateSchedule on arn:AWS::Partition:scheduler:AWS::Region:AWS::AccountId:schedule/TriggersSchedules/*",
     "Allow iam:PassRole on TriggersScheduleRole.Arn if iam:PassedToService StringEquals scheduler.amazonaws.com",
-    "Allow lambda:InvokeFunction on FunctionsWorker.Arn FunctionsPurger.Arn FunctionsScript.Arn",
+    "Allow lambda:InvokeFunction on FunctionsWorker.Arn FunctionsPurger.Arn"
+    " FunctionsScript.Arn FunctionsScriptMedium.Arn FunctionsScriptLarge.Arn",
     "Allow events:PutEvents on TriggersBus.Arn",
 }
 
@@ -91,10 +112,13 @@ ROLES = {
         "Allow s3:ListBucket on StorageBucket.Arn",
         "Allow sqs:SendMessage on Mailbox.Arn MailboxDelays.Arn",
     },
-    "FunctionsScriptRole": {
-        logs("Script"),
-        f"Allow dynamodb:GetItem, dynamodb:PutItem, dynamodb:Query, dynamodb:UpdateItem on StateTable.Arn {kinds('C')}",
-        "Allow sqs:SendMessage on Mailbox.Arn MailboxDelays.Arn",
+    **{
+        f"Functions{name}Role": {
+            logs(name),
+            f"Allow {CLAIM} on StateTable.Arn {kinds('C')}",
+            "Allow sqs:SendMessage on Mailbox.Arn MailboxDelays.Arn",
+        }
+        for name in ("Script", "ScriptMedium", "ScriptLarge")
     },
     "FunctionsApiRole": {
         *SECRETS,
@@ -102,17 +126,28 @@ ROLES = {
         logs("Api"),
         f"Allow {CHANGE} on StateTable.Arn {kinds('FTKSLM')}",
         f"Allow {READ} on StateTable.Arn {kinds('XCE')}",
+        f"Allow {CLAIM} on StateTable.Arn {kinds('C')}",
         "Allow dynamodb:DeleteItem, dynamodb:GetItem, dynamodb:PutItem, dynamodb:Query, dynamodb:UpdateItem"
         f" on StateTable.Arn {kinds('U')}",
         f"Allow dynamodb:PutItem, dynamodb:Query on StateTable.Arn {kinds('A')}",
-        "Allow secretsmanager:GetSecretValue on KeysAdmin",
+        "Allow lambda:InvokeFunction on FunctionsPurger.Arn",
         "Allow ssm:GetParametersByPath on"
         " arn:AWS::Partition:ssm:AWS::Region:AWS::AccountId:parameter/headrace/headrace/secrets/*",
         f"Allow {OBJECTS} on {objects('files', 'content', *state('FTKLM'))}",
         f"Allow s3:GetObject on {objects(*state('XE'))}",
         "Allow sqs:SendMessage on Mailbox.Arn MailboxDelays.Arn",
         f"Allow events:DeleteRule, events:PutRule, events:RemoveTargets on {RULES}",
+        f"Allow events:DescribeRule, events:ListTargetsByRule on {RULES}",
+        "Allow scheduler:GetSchedule on"
+        " arn:AWS::Partition:scheduler:AWS::Region:AWS::AccountId:schedule/TriggersSchedules/*",
+        "Allow s3:GetBucketNotification on StorageBucket.Arn",
         f"Allow events:PutTargets on {RULES} if events:TargetArn ForAllValues:ArnEquals FunctionsTriggers.Arn",
+    },
+    "ContainersExecutionRole": {
+        "Allow logs:CreateLogStream, logs:PutLogEvents on ContainersLogs.Arn",
+        "Allow ecr:BatchCheckLayerAvailability, ecr:BatchGetImage, ecr:GetDownloadUrlForLayer"
+        " on arn:AWS::Partition:ecr:AWS::Region:AWS::AccountId:repository/*",
+        "Allow ecr:GetAuthorizationToken on *",
     },
     "TriggersScheduleRole": {"Allow sqs:SendMessage on MailboxDelays.Arn"},
 }
@@ -129,6 +164,23 @@ def test_there_are_these_roles_and_no_other(default: Assembly) -> None:
 @pytest.mark.parametrize("role", ROLES)
 def test_a_role_may_do_this_and_nothing_else(default: Assembly, role: str) -> None:
     assert default.role_of(role) == ROLES[role]
+
+
+def test_only_triggers_reads_the_queues_that_are_named(default: Assembly, foreign: Assembly) -> None:
+    arns = "arn:AWS::Partition:sqs:AWS::Region:AWS::AccountId:{}"
+    line = f"Allow sqs:DeleteMessage, sqs:ReceiveMessage on {arns.format('orders')} {arns.format('returns.fifo')}"
+    assert [role for role in ROLES if line in foreign.role_of(role)] == ["FunctionsTriggersRole"]
+    assert not [each for each in default.role_of("FunctionsTriggersRole") if "sqs:ReceiveMessage on arn" in each]
+
+
+def test_people_s_secrets_are_read_in_the_store_that_is_chosen(default: Assembly, foreign: Assembly) -> None:
+    arn = "arn:AWS::Partition:secretsmanager:AWS::Region:AWS::AccountId:secret:/headrace/orders/secrets/*"
+    line = f"Allow secretsmanager:GetSecretValue on {arn}"
+    readers = {"FunctionsExecutorRole", "FunctionsTriggersRole", "FunctionsWorkerRole", "FunctionsApiRole"}
+    assert {role for role in ROLES if line in foreign.role_of(role)} >= readers
+    assert not [each for role in ROLES for each in foreign.role_of(role) if "ssm:" in each]
+    assert not [each for role in ROLES for each in default.role_of(role) if "secret:" in each]
+    assert "Allow secretsmanager:ListSecrets on *" in foreign.role_of("FunctionsApiRole")
 
 
 def test_no_action_is_a_wildcard(default: Assembly, foreign: Assembly) -> None:
@@ -155,7 +207,7 @@ def test_users_and_the_audit_are_for_the_api_alone_which_takes_nothing_back(
     default: Assembly, foreign: Assembly
 ) -> None:
     for assembly in (default, foreign):
-        for role in ROLES:
+        for role in ROLES.keys() & assembly.of_type("IAM::Role").keys():
             reached = [line for line in assembly.role_of(role) if "U#" in line or "A#" in line]
             assert bool(reached) is (role == "FunctionsApiRole"), role
         (audit,) = [line for line in assembly.role_of("FunctionsApiRole") if "A#" in line]
@@ -163,13 +215,25 @@ def test_users_and_the_audit_are_for_the_api_alone_which_takes_nothing_back(
 
 
 def test_script_reaches_claims_and_queues_only(default: Assembly, foreign: Assembly) -> None:
-    services = {line.removeprefix("Allow ").partition(":")[0] for line in default.role_of("FunctionsScriptRole")}
-    assert services == {"dynamodb", "sqs", "logs"}
+    for role in ("FunctionsScriptRole", "FunctionsScriptMediumRole", "FunctionsScriptLargeRole"):
+        services = {line.removeprefix("Allow ").partition(":")[0] for line in default.role_of(role)}
+        assert services == {"dynamodb", "sqs", "logs"}
     keys = [line for line in foreign.role_of("FunctionsScriptRole") if "kms:" in line]
     assert keys == [
         "Allow kms:Decrypt, kms:DescribeKey, kms:Encrypt, kms:GenerateDataKey on Key.Arn"
         " if kms:ViaService StringEquals dynamodb.AWS::Region.amazonaws.com sqs.AWS::Region.amazonaws.com"
     ], "with a customer's key it opens nothing that was sealed: only its services use the key for it"
+
+
+def test_roles_for_people_s_code_are_taken_on_by_the_api_and_the_worker_alone(
+    default: Assembly, foreign: Assembly
+) -> None:
+    """Those that whoever deployed has named, and none where nobody has."""
+    for role in ROLES:
+        assert not [line for line in default.role_of(role) if "sts:" in line]
+        taken = [line for line in foreign.role_of(role) if "sts:" in line]
+        wanted = ["Allow sts:AssumeRole, sts:TagSession on arn:aws:iam::123456789012:role/flows-*"]
+        assert taken == (wanted if role in ("FunctionsApiRole", "FunctionsWorkerRole") else []), role
 
 
 def test_the_schedules_role_is_for_schedules_of_this_group_only(default: Assembly) -> None:
@@ -191,3 +255,10 @@ def test_somebodys_own_role_may_call_the_api_when_it_is_granted(foreign: Assembl
         "Allow execute-api:Invoke on arn:AWS::Partition:execute-api:AWS::Region:AWS::AccountId:ApiHttpApi/$default/*/api/*",
         "Allow events:PutEvents on TriggersBus.Arn",
     }
+
+
+def test_a_stack_without_containers_may_run_none(foreign: Assembly) -> None:
+    for role in ("FunctionsExecutorRole", "FunctionsTriggersRole"):
+        assert not [line for line in foreign.role_of(role) if "ecs:" in line or "batch:" in line]
+    writes = [line for line in foreign.role_of("FunctionsApiRole") if line.startswith(f"Allow {CLAIM} ")]
+    assert not writes, "no container claims there"

@@ -19,7 +19,6 @@ from headrace_cdk import HeadraceProps
 from headrace_cdk.api import Api
 from headrace_engine.adapters.aws.signing import Keyring
 from headrace_engine.adapters.aws.table import TABLE
-from headrace_functions.callers import FIRST_ADMIN
 from headrace_functions.environment import Environment
 from infrastructure.assembly import Assembly, short, text
 
@@ -29,29 +28,42 @@ UPDATE = "HEADRACE_UPDATE_SNAPSHOT"
 TYPES = {
     "ApiGatewayV2::Api": 1,
     "ApiGatewayV2::Integration": 1,
-    "ApiGatewayV2::Route": 18,
+    "ApiGatewayV2::Route": 22,
     "ApiGatewayV2::Stage": 1,
+    "Batch::ComputeEnvironment": 2,
+    "Batch::JobQueue": 2,
     "CloudWatch::Alarm": 5,
     "CloudWatch::Dashboard": 1,
     "DynamoDB::Table": 1,
+    "EC2::InternetGateway": 1,
+    "EC2::Route": 2,
+    "EC2::RouteTable": 2,
+    "EC2::SecurityGroup": 1,
+    "EC2::Subnet": 2,
+    "EC2::SubnetRouteTableAssociation": 2,
+    "EC2::VPC": 1,
+    "EC2::VPCGatewayAttachment": 1,
+    "ECS::Cluster": 1,
+    "ECS::ClusterCapacityProviderAssociations": 1,
     "Events::EventBus": 1,
-    "Events::Rule": 3,
-    "IAM::Policy": 7,
-    "IAM::Role": 7,
+    "Events::Rule": 5,
+    "IAM::Policy": 10,
+    "IAM::Role": 10,
     "KMS::Key": 1,
-    "Lambda::EventInvokeConfig": 4,
+    "Lambda::EventInvokeConfig": 6,
     "Lambda::EventSourceMapping": 4,
-    "Lambda::Function": 6,
-    "Lambda::Permission": 5,
-    "Logs::LogGroup": 7,
+    "Lambda::Function": 8,
+    "Lambda::LayerVersion": 1,
+    "Lambda::Permission": 7,
+    "Logs::LogGroup": 10,
     "S3::Bucket": 1,
     "S3::BucketPolicy": 1,
     "SQS::Queue": 4,
     "SQS::QueuePolicy": 4,
     "Scheduler::ScheduleGroup": 1,
-    "SecretsManager::Secret": 2,
+    "SecretsManager::Secret": 1,
 }
-STATEFUL = ("StateTable", "StorageBucket", "KeysSealing", "KeysSigning", "KeysAdmin")
+STATEFUL = ("StateTable", "StorageBucket", "KeysSealing", "KeysSigning")
 COMMON = {
     "HEADRACE_STACK",
     "HEADRACE_TABLE",
@@ -68,12 +80,19 @@ PLATFORM = COMMON | {
     "HEADRACE_SIGNING_SECRET",
     "HEADRACE_KEY",
 }
+SCRIPTS = {
+    "HEADRACE_SCRIPT_FUNCTION",
+    "HEADRACE_SCRIPT_FUNCTION_MEDIUM",
+    "HEADRACE_SCRIPT_FUNCTION_LARGE",
+    "HEADRACE_SCRIPT_MEMORY",
+}
 ADVANCING = PLATFORM | {
     "HEADRACE_DELAYS_ARN",
     "HEADRACE_WORKER_FUNCTION",
     "HEADRACE_PURGER_FUNCTION",
-    "HEADRACE_SCRIPT_FUNCTION",
+    *SCRIPTS,
     "HEADRACE_BUS",
+    "HEADRACE_CONTAINERS",
     "HEADRACE_SCHEDULE_GROUP",
     "HEADRACE_SCHEDULE_ROLE",
     "HEADRACE_API_URL",
@@ -84,16 +103,22 @@ VARIABLES = {
     "FunctionsWorker": PLATFORM,
     "FunctionsPurger": PLATFORM,
     "FunctionsApi": PLATFORM
+    | SCRIPTS
     | {
-        "HEADRACE_ADMIN_SECRET",
         "HEADRACE_API_URL",
         "HEADRACE_BUS",
+        "HEADRACE_CONTAINERS",
         "HEADRACE_EVENT_BUSES",
+        "HEADRACE_FIRST_ADMIN",
+        "HEADRACE_PURGER_FUNCTION",
         "HEADRACE_RULE_PREFIX",
+        "HEADRACE_SCHEDULE_GROUP",
         "HEADRACE_TRIGGERS_FUNCTION",
         "HEADRACE_WATCHED_BUCKETS",
     },
     "FunctionsScript": COMMON | {"HEADRACE_MAILBOX_URL", "HEADRACE_API_URL"},
+    "FunctionsScriptMedium": COMMON | {"HEADRACE_MAILBOX_URL", "HEADRACE_API_URL"},
+    "FunctionsScriptLarge": COMMON | {"HEADRACE_MAILBOX_URL", "HEADRACE_API_URL"},
 }
 
 
@@ -156,9 +181,15 @@ def test_the_bucket_is_private_versioned_and_tells_eventbridge(default: Assembly
     assert set(bucket["PublicAccessBlockConfiguration"].values()) == {True}
     assert bucket["VersioningConfiguration"] == {"Status": "Enabled"}
     assert bucket["NotificationConfiguration"] == {"EventBridgeConfiguration": {"EventBridgeEnabled": True}}
-    assert "CorsConfiguration" not in bucket
     assert bucket["LifecycleConfiguration"]["Rules"] == [
         {"Id": "content", "Prefix": "content/", "ExpirationInDays": 30, "Status": "Enabled"},
+        {
+            "Id": "uploads",
+            "Prefix": "files/_uploads/",
+            "ExpirationInDays": 1,
+            "NoncurrentVersionExpiration": {"NoncurrentDays": 1},
+            "Status": "Enabled",
+        },
         {
             "Id": "leftovers",
             "AbortIncompleteMultipartUpload": {"DaysAfterInitiation": 1},
@@ -173,12 +204,19 @@ def test_the_bucket_is_private_versioned_and_tells_eventbridge(default: Assembly
     assert statement["Condition"] == {"Bool": {"aws:SecureTransport": "false"}}
 
 
+def test_pages_put_large_files_into_the_bucket_and_named_sites_read_them_too(
+    default: Assembly, foreign: Assembly
+) -> None:
+    rules = [
+        {rule["AllowedOrigins"][0]: rule["AllowedMethods"] for rule in bucket["CorsConfiguration"]["CorsRules"]}
+        for assembly in (default, foreign)
+        for bucket in assembly.of_type("S3::Bucket").values()
+    ]
+    assert rules == [{"*": ["PUT"]}, {"https://shop.example.com": ["GET", "PUT"]}]
+
+
 def test_the_signing_secret_is_made_in_the_form_that_is_read(default: Assembly) -> None:
     assert Keyring.from_text(_generated(default, "KeysSigning")).newest == 1
-
-
-def test_the_first_admins_secret_is_made_in_the_form_that_is_read(default: Assembly) -> None:
-    assert json.loads(_generated(default, "KeysAdmin")) == {"username": FIRST_ADMIN, "password": "x" * 40}
 
 
 def _generated(assembly: Assembly, name: str) -> str:
@@ -263,9 +301,8 @@ def test_the_functions_run_handlers_that_there_are(default: Assembly) -> None:
     assert set(functions) == set(VARIABLES)
     for name, function in functions.items():
         package, module, handler = function["Handler"].split(".")
-        assert module == {"Purger": "worker"}.get(
-            name.removeprefix("Functions"), name.removeprefix("Functions").lower()
-        )
+        title = name.removeprefix("Functions").removesuffix("Medium").removesuffix("Large")
+        assert module == {"Purger": "worker"}.get(title, title.lower())
         tree = ast.parse((CHECKOUT / "functions" / package / f"{module}.py").read_text(encoding="utf-8"))
         assert handler in [node.name for node in tree.body if isinstance(node, ast.FunctionDef)]
         assert (function["Runtime"], function["Architectures"]) == ("python3.13", ["arm64"])
@@ -279,6 +316,25 @@ def test_a_function_is_told_what_it_needs_and_no_more(default: Assembly, name: s
     assert {each for each in variables if each.startswith("HEADRACE_")} <= known
 
 
+def test_the_variables_of_a_function_fit(default: Assembly) -> None:
+    """AWS takes 4 KB together; a name or ARN that AWS makes up counts as long as one is."""
+    for name, function in default.of_type("Lambda::Function").items():
+        variables = function["Environment"]["Variables"].items()
+        assert sum(len(variable) + _length(value) for variable, value in variables) < 3300, name
+
+
+def _length(value: Any) -> int:
+    match value:
+        case {"Fn::Join": [str(), list(parts)]}:
+            return sum(map(_length, parts))
+        case {"Ref": str(name)}:
+            return 20 if name.startswith("AWS::") else 80
+        case {"Fn::GetAtt": _}:
+            return 120
+        case _:
+            return len(str(value))
+
+
 def test_lambda_lets_the_functions_call_each_other_in_a_circle(default: Assembly) -> None:
     loops = {name: function.get("RecursiveLoop") for name, function in default.of_type("Lambda::Function").items()}
     assert loops == {
@@ -287,6 +343,8 @@ def test_lambda_lets_the_functions_call_each_other_in_a_circle(default: Assembly
         "FunctionsWorker": "Allow",
         "FunctionsPurger": "Allow",
         "FunctionsScript": "Allow",
+        "FunctionsScriptMedium": "Allow",
+        "FunctionsScriptLarge": "Allow",
         "FunctionsApi": None,
     }
 
@@ -303,8 +361,37 @@ def test_sizes_and_times(default: Assembly) -> None:
         "Worker": (1769, 900, 100),
         "Purger": (1769, 900, None),
         "Script": (1769, 900, 100),
+        "ScriptMedium": (3008, 900, 30),
+        "ScriptLarge": (10240, 900, 10),
         "Api": (1024, 29, 20),
     }
+
+
+def test_only_people_s_code_has_the_layer_with_programs(default: Assembly, foreign: Assembly) -> None:
+    for assembly, processor in ((default, "arm64"), (foreign, "x86_64")):
+        (layer,) = assembly.of_type("Lambda::LayerVersion").values()
+        assert layer["CompatibleArchitectures"] == [processor]
+        for name, function in assembly.of_type("Lambda::Function").items():
+            given = [text(each) for each in function.get("Layers", [])]
+            assert given == (["FunctionsPrograms"] if name.startswith("FunctionsScript") else []), name
+
+
+def test_a_size_that_nobody_wants_is_no_function(foreign: Assembly) -> None:
+    functions = foreign.of_type("Lambda::Function")
+    assert "FunctionsScriptLarge" not in functions
+    variables = functions["FunctionsExecutor"]["Environment"]["Variables"]
+    assert "HEADRACE_SCRIPT_FUNCTION_LARGE" not in variables
+    assert json.loads(variables["HEADRACE_SCRIPT_MEMORY"]) == {"SMALL": 1769, "MEDIUM": 3008}
+
+
+def test_what_holds_in_namespaces_is_known_to_who_places_and_to_who_takes_on_roles(foreign: Assembly) -> None:
+    functions = foreign.of_type("Lambda::Function")
+    for name in ("FunctionsExecutor", "FunctionsTriggers", "FunctionsApi", "FunctionsWorker"):
+        variables = functions[name]["Environment"]["Variables"]
+        assert json.loads(variables["HEADRACE_NAMESPACES"]) == {
+            "shop": {"taskRole": "arn:aws:iam::123456789012:role/flows-shop"}
+        }
+        assert variables["HEADRACE_TASK_ROLES"] == "arn:aws:iam::123456789012:role/flows-*"
 
 
 def test_an_attempt_is_invoked_once_and_its_failure_is_recorded(default: Assembly) -> None:
@@ -319,6 +406,8 @@ def test_an_attempt_is_invoked_once_and_its_failure_is_recorded(default: Assembl
         "FunctionsWorker": (0, "MailboxDelays.Arn"),
         "FunctionsPurger": (0, "MailboxDelays.Arn"),
         "FunctionsScript": (0, "MailboxDelays.Arn"),
+        "FunctionsScriptMedium": (0, "MailboxDelays.Arn"),
+        "FunctionsScriptLarge": (0, "MailboxDelays.Arn"),
         "FunctionsTriggers": (2, "MailboxDelaysDead.Arn"),
     }
 
@@ -333,7 +422,7 @@ def test_logs_are_kept_for_a_month(default: Assembly) -> None:
     groups = default.of_type("Logs::LogGroup")
     assert {group["RetentionInDays"] for group in groups.values()} == {30}
     used = {text(each["LoggingConfig"]["LogGroup"]) for each in default.of_type("Lambda::Function").values()}
-    assert used | {"ApiAccessLogs"} == set(groups)
+    assert used | {"ApiAccessLogs", "ContainersLogs"} == set(groups)
 
 
 # -- The API ------------------------------------------------------------------------------------------
@@ -355,6 +444,10 @@ PAGES = (
     "GET /",
     "GET /flows",
     "GET /flows/{proxy+}",
+    "GET /login",
+    "POST /login",
+    "GET /logout",
+    "POST /logout",
     "GET /forms/{proxy+}",
     "POST /forms/{proxy+}",
     "GET /executions",
@@ -383,7 +476,7 @@ def test_where_aws_authenticates_only_what_proves_itself_is_let_through_unasked(
     }
     variables = foreign.of_type("Lambda::Function")["FunctionsApi"]["Environment"]["Variables"]
     assert variables["HEADRACE_ORIGINS"] == "https://shop.example.com"
-    assert "HEADRACE_ADMIN_SECRET" not in variables
+    assert "HEADRACE_FIRST_ADMIN" not in variables
 
 
 def test_tokens_of_an_issuer_are_verified_by_api_gateway() -> None:
@@ -483,7 +576,7 @@ def test_the_outputs(default: Assembly) -> None:
         "MailboxUrl": "Mailbox",
         "BusName": "TriggersBus",
         "SecretsPrefix": "/headrace/headrace/secrets",
-        "AdminSecret": "KeysAdmin",
+        "SigningSecret": "KeysSigning",
     }
 
 
