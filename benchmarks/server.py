@@ -18,7 +18,8 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from urllib.parse import urlsplit
 
@@ -41,12 +42,15 @@ class Connection:
         self._host, self._port = host, port
         self._streams: tuple[asyncio.StreamReader, asyncio.StreamWriter] | None = None
 
-    async def ask(self, method: str, path: str, body: bytes = b"", content_type: str = "") -> tuple[int, bytes]:
-        """Return status and body of the answer."""
+    async def ask(
+        self, method: str, path: str, body: bytes = b"", content_type: str = "", headers: Sequence[str] = ()
+    ) -> tuple[int, bytes]:
+        """Return status and body of the answer; *headers* are lines."""
         if self._streams is None:
             self._streams = await asyncio.open_connection(self._host, self._port)
         reader, writer = self._streams
         head = f"{method} {path} HTTP/1.1\r\nhost: 127.0.0.1\r\ncontent-length: {len(body)}\r\n"
+        head += "".join(f"{line}\r\n" for line in headers)
         head += f"content-type: {content_type}\r\n\r\n" if content_type else "\r\n"
         writer.write(head.encode() + body)
         answer = await reader.readuntil(b"\r\n\r\n")
@@ -163,6 +167,20 @@ async def total(connection: Connection) -> int:
     return int(json.loads(body)["total"])
 
 
+@contextmanager
+def serving() -> Iterator[tuple[tuple[str, int], int]]:
+    """Start a server on a temporary folder; give its address and process."""
+    with tempfile.TemporaryDirectory(prefix="headrace-") as folder:
+        command = [sys.executable, "-c", _MAIN, "server", "--port", "0", "--data-dir", str(Path(folder) / "data")]
+        with subprocess.Popen(command, stderr=subprocess.PIPE, text=True, cwd=folder) as server:
+            try:
+                told = server.stderr.readline() if server.stderr is not None else ""
+                address = urlsplit(told.split()[-1])
+                yield (str(address.hostname), address.port or 0), server.pid
+            finally:
+                server.terminate()
+
+
 def main() -> None:
     """Start a server, and measure."""
     options = argparse.ArgumentParser(description=__doc__)
@@ -170,16 +188,8 @@ def main() -> None:
     options.add_argument("--connections", type=int, default=16)
     options.add_argument("--rate", type=int, default=200)
     given = options.parse_args()
-    with tempfile.TemporaryDirectory(prefix="headrace-") as folder:
-        command = [sys.executable, "-c", _MAIN, "server", "--port", "0", "--data-dir", str(Path(folder) / "data")]
-        with subprocess.Popen(command, stderr=subprocess.PIPE, text=True, cwd=folder) as server:
-            try:
-                told = server.stderr.readline() if server.stderr is not None else ""
-                address = urlsplit(told.split()[-1])
-                place = (str(address.hostname), address.port or 0)
-                asyncio.run(measure(place, given.seconds, given.connections, given.rate, server.pid))
-            finally:
-                server.terminate()
+    with serving() as (place, pid):
+        asyncio.run(measure(place, given.seconds, given.connections, given.rate, pid))
 
 
 if __name__ == "__main__":

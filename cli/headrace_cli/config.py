@@ -16,7 +16,7 @@ from __future__ import annotations
 import difflib
 import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import timedelta
 from pathlib import Path
 from typing import Any, Final
@@ -40,11 +40,13 @@ from headrace_cli.config_values import (
     prefixes,
     seconds,
     size,
+    switch,
     text,
 )
 from headrace_cli.errors import UserError
 from headrace_cli.local import LocalOptions
 from headrace_engine.context import Surroundings
+from headrace_engine.plugin import CodePolicy
 from headrace_engine.services import Settings
 
 FILE = Path("headrace.yaml")
@@ -114,6 +116,13 @@ KEYS: Final[Mapping[str, Key]] = {
             kestra="storage.local.base-path",
         ),
         Key("secrets.dotenv", "A file of variables, read for `SECRET_<KEY>`.", path, Path(".env")),
+        Key(
+            "docker.enabled",
+            "Whether what names a container image runs in Docker; else as a process.",
+            switch,
+            default=True,
+        ),
+        Key("docker.volumes", "Whether flows may mount folders of the machine Docker runs on.", switch, default=False),
         Key("limits.workers", "How many dispatched task runs go on at a time.", count, 32),
         Key(
             "limits.lease",
@@ -197,6 +206,7 @@ class Configuration:
                 url=self["url"] or url,
             ),
             plugin_defaults=self["plugins.defaults"],
+            code=CodePolicy(docker=self["docker.enabled"], volumes=self["docker.volumes"]),
             lease_seconds=seconds(self["limits.lease"]),
             output_inline_limit=self["limits.inline"],
             subflow_depth=self["limits.subflowDepth"],
@@ -214,6 +224,15 @@ class Configuration:
             workers=self["limits.workers"],
             schedules=True,
         )
+
+    def options_of_run(self, environment: Mapping[str, str], *, keeps: bool, docker: bool) -> LocalOptions:
+        """Return what a local runtime is opened with for one flow; *keeps*: on a folder that stays.
+
+        Nothing fires beside that flow, and what is gone afterwards is stored nowhere else. Without *docker*, what asks
+        for a container runs as a process.
+        """
+        options = self.options(environment, "")
+        return replace(options, schedules=False, storage=options.storage if keeps else None, docker=docker)
 
 
 def load(file: Path | None, environment: Mapping[str, str], options: Mapping[str, Any]) -> Configuration:

@@ -18,7 +18,7 @@ import yaml
 
 from headrace_engine.plugin import format_duration, parse_duration
 
-MASK = "******"
+MASK = "********"
 """What is shown of a secret."""
 _SECRET = re.compile(r"pass|secret|token|credential|api.?key|private.?key", re.IGNORECASE)
 _UNITS = {"": 1, "b": 1, "k": 1024, "m": 1024**2, "g": 1024**3}
@@ -70,6 +70,15 @@ def count(value: Any) -> int:
     if number is None or number < 1:
         raise ValueError("a whole number from 1 on")
     return number
+
+
+def switch(value: Any) -> bool:
+    """Read whether something is on."""
+    if isinstance(value, bool):
+        return value
+    if str(value).strip().lower() not in ("true", "false"):
+        raise ValueError("true or false")
+    return str(value).strip().lower() == "true"
 
 
 def size(value: Any) -> int:

@@ -15,11 +15,11 @@ _TEST_CASES = re.compile(rb"^testCases[ \t]*:", re.MULTILINE)
 _TASKS = re.compile(rb"^tasks[ \t]*:", re.MULTILINE)
 
 
-def find(paths: Sequence[Path]) -> list[Path]:
+def find(paths: Sequence[Path], *, templates: bool = False) -> list[Path]:
     """Return the files among *paths*, and for each folder the YAML files in it at any depth, by name.
 
-    Hidden folders and test suites (of ``headrace test``) are left out. Raises UserError for a path that does not exist
-    and for a folder without YAML files.
+    Hidden folders and test suites (of ``headrace test``) are left out, and files of templates unless they are asked
+    for. Raises UserError for a path that does not exist and for a folder without YAML files.
     """
     found: dict[Path, None] = {}
     for path in paths:
@@ -27,12 +27,24 @@ def find(paths: Sequence[Path]) -> list[Path]:
             inside = sorted(_inside(path))
             if not inside:
                 raise UserError(f"{path}: there is no *.yaml or *.yml file in this folder.")
-            found.update(dict.fromkeys(inside))
+            found.update(dict.fromkeys(each for each in inside if templates or not is_template(each)))
         elif path == STDIN or path.exists():
             found[path] = None
         else:
             raise UserError(f"{path}: there is no such file or folder.")
     return list(found)
+
+
+def is_template(path: Path) -> bool:
+    """Return whether a file holds a template, as its name says: ``NAME.template.yaml``."""
+    return path.suffix.lower() in _SUFFIXES and path.stem.lower().endswith(".template")
+
+
+def templates_for(flow: Path, folder: Path | None) -> list[Path]:
+    """Return the files of templates that lie beside *flow*, and those anywhere in *folder*."""
+    beside = flow.parent.iterdir() if flow != STDIN and flow.parent.is_dir() else ()
+    inside = _inside(folder) if folder is not None and folder.is_dir() else ()
+    return sorted({each for each in (*beside, *inside) if is_template(each) and each.is_file()})
 
 
 def read(path: Path) -> str:

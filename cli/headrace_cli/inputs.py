@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -33,6 +33,34 @@ def files(context: click.Context, parameter: click.Parameter, given: Sequence[st
         if not path.is_file():
             raise click.BadParameter(f"`{name}`: there is no file {path}.", context, parameter)
     return found
+
+
+_OPTIONS = (
+    click.option("--input", "-i", "given", metavar="NAME=VALUE", multiple=True, callback=pairs, help="An input."),
+    click.option(
+        "--input-file",
+        "-f",
+        "files",
+        metavar="NAME=@PATH",
+        multiple=True,
+        callback=files,
+        help="A file for a FILE input.",
+    ),
+    click.option(
+        "--inputs",
+        "inputs_file",
+        metavar="FILE",
+        type=click.Path(path_type=Path),
+        help="A JSON or YAML file with a map of inputs.",
+    ),
+)
+
+
+def options(command: Callable[..., None]) -> Callable[..., None]:
+    """Have a command take inputs: as `given`, `files` and `inputs_file`."""
+    for option in reversed(_OPTIONS):
+        command = option(command)
+    return command
 
 
 def values(path: Path) -> dict[str, Any]:

@@ -5,6 +5,7 @@
     <data>/buckets/         folders that play buckets: a file in one starts what waits for it
     <data>/workspaces/      directories that the tasks of a WorkingDirectory share
     <data>/tmp/             working directories of attempts
+    <data>/docker.json      which Docker engines were used, if any was
     <data>/cipher.key       the key that seals secrets, unless one is configured
     <data>/engine.lock      who runs on the folder
 
@@ -27,7 +28,9 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from headrace_engine import resume_links
+from headrace_cli.local_places import LocalPlaces
+from headrace_cli.polling import PollThreads, SqsWhenAsked
+from headrace_engine import resume_links, sessions
 from headrace_engine.adapters.local.audit import SqliteAudit
 from headrace_engine.adapters.local.buckets import BucketWatch, FolderBuckets
 from headrace_engine.adapters.local.bus import LocalBus
@@ -37,7 +40,7 @@ from headrace_engine.adapters.local.clock import SystemClock
 from headrace_engine.adapters.local.database import Database
 from headrace_engine.adapters.local.dispatch import LocalDispatch
 from headrace_engine.adapters.local.executions import SqliteExecutions
-from headrace_engine.adapters.local.flows import SqliteFlows
+from headrace_engine.adapters.local.flows import SqliteFlows, SqliteTemplates
 from headrace_engine.adapters.local.identity import SqliteIdentity
 from headrace_engine.adapters.local.journal import SqliteJournal
 from headrace_engine.adapters.local.kv import SqliteKV
@@ -62,21 +65,31 @@ from headrace_engine.language import Registry
 from headrace_engine.model.definition import FlowDefinition
 from headrace_engine.model.ids import new_id
 from headrace_engine.model.state import State
-from headrace_engine.model.trigger import S3
+from headrace_engine.model.trigger import POLLED, S3, SQS_REALTIME
 from headrace_engine.operations import Operations
-from headrace_engine.plugin import NetworkPolicy
-from headrace_engine.ports import AUDIT_KEPT, LogLine, Logs, Mailbox, PortError, StateChange
+from headrace_engine.plugin import CodePolicy, NetworkPolicy
+from headrace_engine.polling.sqs import NOTES
+from headrace_engine.ports import AUDIT_KEPT, FlowSource, LogLine, Logs, Mailbox, PortError, Queues, StateChange
+from headrace_engine.retention import Retention
+from headrace_engine.schedule_reading import found_trigger
 from headrace_engine.schedules import Schedules
 from headrace_engine.services import Channels, Settings, Stores
-from headrace_engine.webhooks.once import forget_expired
+from headrace_engine.webhooks import once
+from headrace_runners.docker_left import UsedEngines
 from headrace_runners.process_groups import end_group, process_identity
 from headrace_tasks.http_function import http_function
 
 ENCRYPTION_KEY = "HEADRACE_ENCRYPTION_SECRET_KEY"
 
 _SWEEP = timedelta(minutes=10)
+_NOTED = (once.NAMESPACE, resume_links.NAMESPACE, NOTES, "_headrace")
+"""The namespaces of the engine's own keys that count for a while."""
+_AT_ONCE = 1_000
+"""How many of them are removed in one write, which others wait for."""
 _LOOK = timedelta(seconds=1)
 """Between two looks at the folders that play buckets."""
+_LONGEST_WAIT = timedelta(seconds=20)
+"""Of one request for messages."""
 _TRIES = 3
 _THE_END = datetime.max.replace(tzinfo=UTC)
 
@@ -100,8 +113,12 @@ class LocalOptions:
     dotenv: Path = Path(".env")
     workers: int = 32
     """How many dispatched attempts run at a time."""
+    docker: bool = True
+    """False: what asks for a container runs as a process."""
     schedules: bool = False
-    """Whether schedules fire, and files that come into `<data>/buckets` start what waits for them."""
+    """Whether schedules fire, triggers poll, and files that come into `<data>/buckets` start what waits for them."""
+    queues: Queues | None = None
+    """The queues that triggers read; SQS when None."""
 
 
 class LocalRuntime:
@@ -153,6 +170,7 @@ class LocalRuntime:
             clock=SystemClock(),
             journal=self._journal,
             flows=SqliteFlows(database),
+            templates=SqliteTemplates(database),
             executions=SqliteExecutions(database),
             kv=SqliteKV(database),
             slots=SqliteSlots(database),
@@ -169,15 +187,33 @@ class LocalRuntime:
         self._temporary = data_dir / "tmp"
         self._temporary.mkdir(parents=True, exist_ok=True)
         self._workspaces = data_dir / "workspaces"
+        self._environment = environment
+        self._docker = UsedEngines(data_dir / "docker.json")
+        settings = options.settings or Settings(
+            surroundings=Surroundings.of(environment), code=CodePolicy.of(environment)
+        )
+        registry = Registry.load()
+        places = LocalPlaces(registry)
         self._engine = Engine(
             self.stores,
             replace(
-                options.settings or Settings(surroundings=Surroundings.of(environment)),
+                settings,
+                code=replace(
+                    settings.code,
+                    docker=options.docker and settings.code.docker,
+                    owner=self._docker.owner,
+                    note_engine=self._docker.note,
+                ),
                 http=http_function(NetworkPolicy()),
+                # A thread may wait here for as long as SQS lets it.
+                realtime_pause=timedelta(0),
+                queue_wait=_LONGEST_WAIT,
             ),
-            Registry.load(),
+            registry,
             temporary_root=self._temporary,
             workspaces=self._workspaces,
+            refuse=places.refuse,
+            refuse_saving=places.refuse_places,
         )
         self._mailbox = LocalMailbox(self._handle)
         self._letters = KeptMailbox(database, self._mailbox)
@@ -205,7 +241,10 @@ class LocalRuntime:
         self._triggered: dict[str, bool] | None = None
         """What Flow triggers started, and whether it rests; kept when somebody means to wait for it."""
         self._flow_triggers = FlowTriggers(self._engine, self._executor, self._letters, self._note_triggered)
-        self._schedules = Schedules(self._engine, channels) if options.schedules else None
+        queues = options.queues or SqsWhenAsked(self._closed.is_set)
+        self._schedules = Schedules(self._engine, channels, queues=queues) if options.schedules else None
+        self._polls = PollThreads()
+        self._retention = Retention(self._engine)
         buckets = FolderBuckets(data_dir / "buckets", self.stores.storage)
         self._watch = BucketWatch(buckets, EventTriggers(self._engine, self._letters, buckets).file_came)
         self._watcher = threading.Thread(target=self._keep_watching, name="headrace-buckets", daemon=True)
@@ -240,6 +279,10 @@ class LocalRuntime:
         definition = self._engine.save_flow(source, file=file)
         self._executor.settle_slots(definition.namespace, definition.id)
         return definition
+
+    def save_template(self, source: str, *, file: str | None = None) -> FlowSource:
+        """Check and store a template. Raises FlowError with all that is wrong."""
+        return self._engine.save_template(source, file=file)
 
     def create(
         self,
@@ -357,6 +400,7 @@ class LocalRuntime:
         No longer than *patience* seconds, nor when *is_over*. Those still running then, `close` ends: the next start
         finds them lost, and runs them again.
         """
+        self._polls.close()
         self._timers.close()
         return self._dispatch.drain(patience, is_over)
 
@@ -372,6 +416,7 @@ class LocalRuntime:
         for thread in (self._sweeper, self._watcher):
             if thread.ident is not None:
                 thread.join()
+        self._polls.close()
         self._timers.close()
         self._dispatch.close()
         self._mailbox.close()
@@ -379,10 +424,18 @@ class LocalRuntime:
         self._database.close()
         self._lock.release()
 
+    def end_code(self) -> None:
+        """End all of people's code that runs, at once: for a process that leaves without closing its runtime."""
+        for claim in self.stores.claims.open():
+            if claim.process_group is not None and claim.process_started is not None:
+                end_group(claim.process_group, claim.process_started, timedelta(0))
+        self._docker.remove_left(self._environment)
+
     # -- Recovery -----------------------------------------------------------------------------------
 
     def recover(self) -> None:
-        """Close the attempts of a dead engine as lost, ending their processes, and set every open execution going."""
+        """Close the attempts of a dead engine as lost, ending their code, and set every open execution going."""
+        self._docker.remove_left(self._environment)
         claims, clock = self.stores.claims, self.stores.clock
         for claim in claims.open():
             if claim.owner == self._owner:
@@ -413,11 +466,15 @@ class LocalRuntime:
     def sweep(self, now: datetime) -> None:
         """Look at what should have gone on before *now*; what goes on by itself is not disturbed (DESIGN §3.12)."""
         self._set_going({summary.id for summary in self.stores.executions.due(now)})
-        forget_expired(self.stores.kv, now)
-        resume_links.forget_expired(self.stores.kv, now)
+        for namespace in _NOTED:
+            while self.stores.kv.forget(namespace, now, at_most=_AT_ONCE) == _AT_ONCE and not self._closed.is_set():
+                pass
         self.audit.forget(now - AUDIT_KEPT)
+        self._engine.uploads.forget()
+        sessions.forget_expired(self.identity, now)
         if self._schedules is not None:
             self._schedules.sweep()
+            self._retention.sweep(lambda: not self._closed.is_set())
 
     def _keep_watching(self) -> None:
         """Look at the folders that play buckets, as long as anything waits for files."""
@@ -483,9 +540,15 @@ class LocalRuntime:
         self._mailbox.post(execution_id, TimerFired(key))
 
     def _ring(self, namespace: str, flow_id: str, trigger_id: str, due: datetime) -> None:
-        if self._schedules is not None:
-            look = partial(self._look, self._schedules, namespace, flow_id, trigger_id, due)
-            self._mailbox.post(f"{namespace}/{flow_id}/{trigger_id}", Turn(look))
+        if self._schedules is None:
+            return
+        name = f"{namespace}/{flow_id}/{trigger_id}"
+        look = partial(self._look, self._schedules, namespace, flow_id, trigger_id, due)
+        found = found_trigger(self._engine, namespace, flow_id, trigger_id)
+        if found is not None and found[1].type in POLLED:
+            self._polls.begin(name, look, waits=found[1].type == SQS_REALTIME)
+        else:
+            self._mailbox.post(name, Turn(look))
 
     def _look(self, schedules: Schedules, namespace: str, flow_id: str, trigger_id: str, due: datetime) -> None:
         """Look at a schedule; if that fails a few times the sweep does, for its record says that it is due."""
@@ -493,6 +556,8 @@ class LocalRuntime:
             try:
                 schedules.look(namespace, flow_id, trigger_id, rung=due)
             except Exception:
+                if self._closed.is_set():
+                    return  # the next start looks
                 _log.exception("The trigger %s.%s.%s failed", namespace, flow_id, trigger_id)
                 if not left:
                     raise

@@ -33,10 +33,17 @@ SUBCOMMANDS: Final[Mapping[str, tuple[str, str]]] = {
     ),
     "apply": ("headrace_cli.remote.apply", "Have a server hold the flows of a folder."),
     "export": ("headrace_cli.remote.export", "Write the flows of a server into a folder."),
+    "doctor": (
+        "headrace_cli.remote.doctor",
+        "Compare the triggers of a server's flows with what exists outside for them: records, alarms, rules, buckets.",
+    ),
     "user": ("headrace_cli.user", "Manage the users of a server: who may ask it, and what."),
     "token": ("headrace_cli.token", "Manage API tokens: what programs show to a server."),
     "audit": ("headrace_cli.audit", "Print who changed what on a server."),
-    "validate": ("headrace_cli.validate", "Check flows without running them."),
+    "validate": (
+        "headrace_cli.validate",
+        "Check flows, and templates (files named *.template.yaml), without running them.",
+    ),
     "test": ("headrace_cli.test", "Run the unit tests of flows."),
     "schema": ("headrace_cli.schema", "Print the JSON Schema of flows, for editors."),
     "tasks": ("headrace_cli.tasks", "List the task types, or explain one."),

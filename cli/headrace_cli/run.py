@@ -26,23 +26,7 @@ if TYPE_CHECKING:
 
 @click.command("run")
 @click.argument("flow", metavar="FLOW.yaml", type=click.Path(path_type=Path, allow_dash=True))
-@click.option("--input", "-i", "given", metavar="NAME=VALUE", multiple=True, callback=inputs.pairs, help="An input.")
-@click.option(
-    "--input-file",
-    "-f",
-    "files",
-    metavar="NAME=@PATH",
-    multiple=True,
-    callback=inputs.files,
-    help="A file for a FILE input.",
-)
-@click.option(
-    "--inputs",
-    "inputs_file",
-    metavar="FILE",
-    type=click.Path(path_type=Path),
-    help="A JSON or YAML file with a map of inputs.",
-)
+@inputs.options
 @click.option("--label", "-l", "labels", metavar="NAME=VALUE", multiple=True, callback=inputs.pairs, help="A label.")
 @click.option("--flows", metavar="DIR", type=click.Path(path_type=Path), help="Save all flows of this folder first.")
 @click.option(
@@ -52,11 +36,20 @@ if TYPE_CHECKING:
     help="Keep state and files here, instead of in a temporary folder.",
 )
 @click.option(
+    "--config",
+    metavar="FILE",
+    type=click.Path(path_type=Path, dir_okay=False),
+    help="A configuration file; headrace.yaml of the current folder when it is there.",
+)
+@click.option(
     "--output",
     "-o",
     type=click.Choice(["pretty", "json"]),
     default="pretty",
     help="pretty: progress and outputs. json: the execution as JSON on standard output, progress on standard error.",
+)
+@click.option(
+    "--no-docker", is_flag=True, help="Run what names a container image as a process of this machine, with a warning."
 )
 @click.option("--quiet", "-q", is_flag=True, help="No progress and no log, only the end.")
 @click.option("--no-color", is_flag=True, help="No colours; NO_COLOR in the environment does the same.")
@@ -71,7 +64,9 @@ def command(
     labels: dict[str, str],
     flows: Path | None,
     data_dir: Path | None,
+    config: Path | None,
     output: str,
+    no_docker: bool,
     quiet: bool,
     no_color: bool,
 ) -> None:
@@ -83,6 +78,9 @@ def command(
     Flows with a Flow trigger start when the execution changes its state. Without --data-dir they are waited for and
     told of, too; with it they go on when DIR is used again. The exit code is that of the flow that was named.
 
+    What a server reads of its configuration file counts here, so far as it is about flows: globals, envs, plugin
+    defaults, the encryption key, secrets, limits. Its storage counts with --data-dir, and its dataDir not at all.
+
     \b
     Exit codes:
       0  the execution ended SUCCESS or WARNING
@@ -93,6 +91,7 @@ def command(
     Example:
       headrace run examples/hello.yaml --input message=Hello
     """
+    from headrace_cli.config import load  # noqa: PLC0415 - these take their time; not needed for --help
     from headrace_cli.report import outputs, report  # noqa: PLC0415 - these take their time; not needed for --help
     from headrace_cli.session import HeldByServerError, Request, session  # noqa: PLC0415 - as above
 
@@ -103,8 +102,11 @@ def command(
     logs: Sequence[LogLine] = ()
     triggered: Sequence[View] = ()
     are_files_gone = False
+    configuration = load(config, os.environ, {})
+    err.write_text("".join(f"{note}\n" for note in configuration.notes))
+    options = configuration.options_of_run(os.environ, keeps=data_dir is not None, docker=not no_docker)
     try:
-        with session(data_dir) as opened:
+        with session(data_dir, options) as opened:
             definition = opened.save(request)
             started = opened.start(definition, request, watched=not quiet)
             execution = opened.follow(started, Silent() if quiet else _display(to, err, definition))

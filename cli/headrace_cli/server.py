@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import os
 from pathlib import Path
+from typing import Any
 
 import click
 
@@ -35,6 +36,9 @@ from headrace_cli.output import standard_error
 @click.option(
     "--auth", metavar="USER:PASSWORD", help="Who may ask. Needed at every address that others than this machine reach."
 )
+@click.option(
+    "--no-docker", is_flag=True, help="Run what names a container image as a process of this machine, with a warning."
+)
 def command(
     *,
     host: str | None,
@@ -43,6 +47,7 @@ def command(
     config: Path | None,
     flows: Path | None,
     auth: str | None,
+    no_docker: bool,
 ) -> None:
     """Serve Kestra's HTTP API, and run what it is asked to run, in this process.
 
@@ -70,7 +75,15 @@ def command(
         err.write_text(f"{row}\n")
 
     logging.basicConfig(level=logging.WARNING, format="%(asctime)s %(levelname)s %(name)s: %(message)s")
-    options = {"server.host": host, "server.port": port, "dataDir": data_dir, "flows": flows, "server.auth": auth}
+    options: dict[str, Any] = {
+        "server.host": host,
+        "server.port": port,
+        "dataDir": data_dir,
+        "flows": flows,
+        "server.auth": auth,
+    }
+    if no_docker:
+        options["docker.enabled"] = False
     configuration = load(config, os.environ, options)
     for note in configuration.notes:
         tell(note)

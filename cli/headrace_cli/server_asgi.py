@@ -21,6 +21,7 @@ from urllib.parse import parse_qs
 
 from headrace_engine.api.http import (
     EVENTS,
+    Admission,
     Answer,
     ApiError,
     Later,
@@ -42,6 +43,8 @@ LARGEST_BODY = 64 * 1024 * 1024
 THREADS = 16
 _HELD = 1024 * 1024
 """Bytes of a body that are held in memory while it comes; what is more goes to a file."""
+_AT_ONCE = 64 * 1024
+"""Bytes of a body that is read with its request. Of a larger one nothing is read before who asks is known to be let."""
 _CHUNK = 256 * 1024
 _READ_ON = 4
 """How many times the largest body is read, and thrown away, of one that is too large."""
@@ -96,18 +99,23 @@ class Changes:
 
 
 class AsgiHost:
-    """Answers HTTP requests with *answer*, which is called on one of *threads* threads."""
+    """Answers HTTP requests with *answer*, which is called on one of *threads* threads.
+
+    *admit* says beforehand, without the body, whether a request is to be answered that has a larger one.
+    """
 
     def __init__(
         self,
         answer: Callable[[Request], Answer],
         changes: Changes,
         *,
+        admit: Callable[[Request], Admission] = lambda _request: Admission(),
         largest_body: int = LARGEST_BODY,
         threads: int = THREADS,
         keep_alive: float = _KEEP_ALIVE,
     ) -> None:
         self._answer = answer
+        self._admit = admit
         self._changes = changes
         self._largest_body = largest_body
         self._keep_alive = keep_alive
@@ -155,6 +163,10 @@ class AsgiHost:
         """Have the API answer."""
         return self._answer(request)
 
+    def admit(self, request: Request) -> Admission:
+        """Have the API say whether it will."""
+        return self._admit(request)
+
     async def in_thread(self, call: Callable[..., T], *arguments: Any) -> T:
         """Return what *call* returns on one of the threads."""
         return await asyncio.get_running_loop().run_in_executor(self._pool, call, *arguments)
@@ -164,11 +176,12 @@ class _GoneError(Exception):
     """Whoever asked has gone."""
 
 
-class _TooLargeError(Exception):
-    """The body is larger than what is taken."""
+class _RefusedError(Exception):
+    """The request is answered without its body."""
 
-    def __init__(self, *, left: int) -> None:
+    def __init__(self, answer: Response, *, left: int) -> None:
         super().__init__()
+        self.answer = answer
         self.left = left
         """Bytes that are worth reading on for: many clients read no answer before they have sent everything."""
 
@@ -208,8 +221,8 @@ class _Exchange:
                 request = await self._request(held)
             except _GoneError:
                 return None
-            except _TooLargeError as error:
-                return await self._refuse_body(error.left)
+            except _RefusedError as refusal:
+                return await self._refuse_body(refusal.answer, refusal.left)
             except ApiError as error:
                 return await self._whole(error_response(error))
             except OSError:
@@ -228,19 +241,22 @@ class _Exchange:
     # -- The request --------------------------------------------------------------------------------
 
     async def _request(self, held: AsyncExitStack) -> Request:
-        body, file = await self._body(held)
         client = self._scope.get("client")
         request = Request(
             method=self._scope["method"],
             path=self._path,
             query=parse_qs(self._scope["query_string"].decode("latin-1"), keep_blank_values=True),
             headers=self._headers,
-            body=body,
             streams=True,
             client=client[0] if client else "",
         )
+        admission = await self._admission(request)
+        body, file = await self._body(held, admission.largest)
+        request = replace(request, body=body, principal=admission.principal)
         if file is None:
             return request
+        if admission.largest is not None:
+            return replace(request, file=file)
         content_type = self._headers.get("content-type", "")
         if not is_form(content_type) or _SIGNED.search(self._path):
             return replace(request, body=await self._host.in_thread(_read_whole, file))
@@ -248,12 +264,37 @@ class _Exchange:
         apart = await self._host.in_thread(_take_apart, content_type, file, Path(folder))
         return replace(request, taken_apart=apart)
 
-    async def _body(self, held: AsyncExitStack) -> tuple[bytes, BinaryIO | None]:
-        """Return the body, or the file that it is in. Raises _GoneError and _TooLargeError."""
+    async def _admission(self, request: Request) -> Admission:
+        """Ask whether a request with a large body is to be answered. Raises _RefusedError."""
+        announced = self._announced
+        if announced is not None and announced <= _AT_ONCE:
+            return Admission()
+        admission = await self._host.in_thread(self._host.admit, request)
+        if admission.refusal is not None:
+            raise _RefusedError(admission.refusal, left=self._left(self._host.largest_body))
+        return admission
+
+    @property
+    def _announced(self) -> int | None:
+        """How many bytes the body has; None where that is not said."""
+        if "transfer-encoding" in self._headers:
+            return None
         announced = self._headers.get("content-length", "")
-        most = _READ_ON * self._host.largest_body
-        if announced.isdecimal() and int(announced) > self._host.largest_body:
-            raise _TooLargeError(left=int(announced) if int(announced) <= most else 0)
+        return int(announced) if announced.isascii() and announced.isdecimal() else 0
+
+    def _left(self, most: int) -> int:
+        """Return how much of a body that is not taken is read: as much as was announced, if that is not too much."""
+        announced = self._announced
+        return most if announced is None else announced if announced <= most else 0
+
+    async def _body(self, held: AsyncExitStack, largest: int | None) -> tuple[bytes, BinaryIO | None]:
+        """Return the body, or the file that it is in. Raises _GoneError and _RefusedError."""
+        limit = self._host.largest_body if largest is None else largest
+        too_large = f"Content too large: the body of this request may have {limit} bytes"
+        refusal = error_response(ApiError(413, too_large))
+        most = _READ_ON * limit
+        if (self._announced or 0) > limit:
+            raise _RefusedError(refusal, left=self._left(most))
         file: BinaryIO | None = None
         chunks: list[bytes] = []
         size = held_size = 0
@@ -266,8 +307,8 @@ class _Exchange:
             chunks.append(chunk)
             size += len(chunk)
             held_size += len(chunk)
-            if size > self._host.largest_body:
-                raise _TooLargeError(left=most if more else 0)
+            if size > limit:
+                raise _RefusedError(refusal, left=most if more else 0)
             if held_size > _HELD or (file is not None and not more):
                 if file is None:
                     file = tempfile.TemporaryFile(prefix="headrace-")  # noqa: SIM115 - closed after the answer
@@ -276,11 +317,9 @@ class _Exchange:
                 chunks, held_size = [], 0
         return (b"".join(chunks), None) if file is None else (b"", file)
 
-    async def _refuse_body(self, left: int) -> None:
-        """Answer 413, and read on meanwhile for *left* bytes."""
-        message = f"Content too large: the body of a request may have {self._host.largest_body} bytes"
-        response = error_response(ApiError(413, message, headers={"connection": "close"}))
-        await self._start(response.status, response.headers, len(response.body))
+    async def _refuse_body(self, response: Response, left: int) -> None:
+        """Answer, and read on meanwhile for *left* bytes."""
+        await self._start(response.status, {**response.headers, "connection": "close"}, len(response.body))
         await self._send({"type": "http.response.body", "body": response.body, "more_body": True})
         while left > 0:
             received = await self._receive()

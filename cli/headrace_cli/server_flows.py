@@ -13,14 +13,18 @@ from headrace_cli.errors import UserError
 from headrace_engine.engine import UnsupportedError
 from headrace_engine.language import FlowError
 from headrace_engine.model.definition import FlowDefinition
+from headrace_engine.ports import FlowSource
 
 _LOOK = 1.0
 """Seconds between two looks at the folder."""
 
 _log = logging.getLogger(__name__)
 
-Save = Callable[[str, str], FlowDefinition]
-"""Saves a flow: its source, and what messages call its file. Raises FlowError, UnsupportedError."""
+Save = Callable[[str, str], FlowDefinition | FlowSource]
+"""Saves a flow, or the template of a file that says so: its source, and what messages call its file.
+
+Raises FlowError, UnsupportedError.
+"""
 Tell = Callable[[str], None]
 
 
@@ -31,11 +35,11 @@ class _Seen:
     changed: tuple[int, int]
     """When it was written, and how long it is: another of either is another file."""
     flow: str | None = None
-    """The namespace and id of the flow that was saved from it; None when it is broken."""
+    """What was saved from it, `flow` or `template` with namespace and id; None when it is broken."""
 
 
 class FlowFolder:
-    """Saves the flows of *folder* with *save*, and tells what a person should know with *tell*.
+    """Saves the flows and templates of *folder* with *save*, and tells what a person should know with *tell*.
 
     A file that is broken is told of, and the flow's last good revision stays. So does the flow of a file that is gone:
     a file is gone for a moment whenever it is moved or another branch is checked out, and with a flow go its triggers.
@@ -55,7 +59,7 @@ class FlowFolder:
         seen = {path: before for path, before in self._seen.items() if path in found}
         for path, before in self._seen.items():
             if path not in found and before.flow is not None:
-                self._tell(f"{path} is gone; the flow {before.flow} stays.")
+                self._tell(f"{path} is gone; the {before.flow} stays.")
         self._seen = seen
         for path, changed in found.items():
             if path not in seen or seen[path].changed != changed:
@@ -83,7 +87,7 @@ class FlowFolder:
     def _found(self) -> dict[Path, tuple[int, int]]:
         found = {}
         try:
-            paths = flow_files.find([self._folder])
+            paths = flow_files.find([self._folder], templates=True)
         except UserError:  # an empty folder, or one that is gone for a moment
             paths = []
         for path in paths:
@@ -112,13 +116,13 @@ class FlowFolder:
         except UnsupportedError as error:
             self._tell(f"{path}: {error}")
             return self._left(changed, flow)
-        name = f"{definition.namespace}.{definition.id}"
+        name = f"{'template' if flow_files.is_template(path) else 'flow'} {definition.namespace}.{definition.id}"
         if name in others:
-            self._tell(f"{path} holds the flow {name}, as {others[name]} does; whichever changes last counts.")
+            self._tell(f"{path} holds the {name}, as {others[name]} does; whichever changes last counts.")
         return _Seen(changed, name)
 
     def _left(self, changed: tuple[int, int], flow: str | None) -> _Seen:
         """Leave the flow of a file that is broken as it was."""
         if flow is not None:
-            self._tell(f"The flow {flow} stays as it was.")
+            self._tell(f"The {flow} stays as it was.")
         return _Seen(changed, flow)

@@ -19,21 +19,24 @@ import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from enum import StrEnum
+from pathlib import Path
 
 import uvicorn
 
+from headrace_cli import flow_files
 from headrace_cli.config import Configuration
 from headrace_cli.errors import UserError
 from headrace_cli.local import LocalRuntime
 from headrace_cli.server_asgi import AsgiHost, Changes
 from headrace_cli.server_flows import FlowFolder
-from headrace_engine.api import Answer, ApiError, Request
+from headrace_engine.api import Admission, Answer, ApiError, Request
 from headrace_engine.api.gate import Gate
 from headrace_engine.api.gates import CredentialsNeededError, local_gate
 from headrace_engine.api.http import error_response, json_response
 from headrace_engine.model.definition import FlowDefinition
 from headrace_engine.pages import Site
-from headrace_engine.ports import PortError
+from headrace_engine.ports import FlowSource, PortError
+from headrace_engine.sessions import StoredKey
 
 _SWITCH = 0.001
 """Seconds that a thread may keep the interpreter while another wants it. With Python's own five milliseconds the event
@@ -43,6 +46,8 @@ _ANSWERED = 10
 _IDLE = 65
 """Seconds that a connection may be silent between two requests."""
 _BACKLOG = 2048
+
+_STARTING = error_response(ApiError(503, "The server is starting", headers={"retry-after": "1"}))
 
 _log = logging.getLogger(__name__)
 
@@ -74,6 +79,7 @@ class LocalServer:
         self._host = AsgiHost(
             self._answer,
             changes,
+            admit=self._admit,
             largest_body=configuration["server.largestBody"],
             threads=configuration["server.threads"],
         )
@@ -98,7 +104,15 @@ class LocalServer:
         # Not before: an address that others reach is not theirs to reach without credentials, not for a moment.
         with _told(configuration["server.host"], configuration["server.port"], self._listener):
             self._listener.listen(_BACKLOG)
-        self._site = Site(self._runtime.engine, self._runtime.executor, self._runtime.mailbox, gate, wait=time.sleep)
+        self._site = Site(
+            self._runtime.engine,
+            self._runtime.executor,
+            self._runtime.mailbox,
+            gate,
+            wait=time.sleep,
+            # The rest is for what else is in a form.
+            largest_files=configuration["server.largestBody"] * 7 // 8,
+        )
         folder = configuration["flows"]
         self._flows = FlowFolder(folder, self._save, tell) if folder is not None else None
         config = uvicorn.Config(
@@ -178,27 +192,34 @@ class LocalServer:
         self._host.close()
         self._server.should_exit = True
 
-    def _save(self, source: str, file: str) -> FlowDefinition:
+    def _save(self, source: str, file: str) -> FlowDefinition | FlowSource:
+        if flow_files.is_template(Path(file)):
+            return self._runtime.save_template(source, file=file)
         return self._runtime.save_flow(source, file=file)
 
     def _answer(self, request: Request) -> Answer:
         if request.path == "/health":
             is_up = self._stage is _Stage.UP
             return json_response({"status": self._stage}, 200 if is_up else 503, {"cache-control": "no-store"})
+        return _STARTING if self._stage is _Stage.STARTING else self._site(request)
+
+    def _admit(self, request: Request) -> Admission:
         if self._stage is _Stage.STARTING:
-            return error_response(ApiError(503, "The server is starting", headers={"retry-after": "1"}))
-        return self._site(request)
+            return Admission(refusal=_STARTING)
+        return Admission() if request.path == "/health" else self._site.admit(request)
 
 
 def _gate(runtime: LocalRuntime, configuration: Configuration) -> Gate:
     """Return who may ask. Raises CredentialsNeededError."""
+    stores = runtime.stores
     return local_gate(
         runtime.identity,
         runtime.audit,
-        runtime.stores.clock,
+        stores.clock,
         listens_on=configuration["server.host"],
         credentials=configuration["server.auth"],
         origins=frozenset(configuration["server.origins"]),
+        session_key=StoredKey(stores.kv, stores.cipher, stores.clock),
     )
 
 

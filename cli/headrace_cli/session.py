@@ -8,7 +8,6 @@ import tempfile
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from datetime import timedelta
 from pathlib import Path
 from threading import Lock
 from typing import Any, NoReturn
@@ -18,7 +17,7 @@ from headrace_cli.display import Display
 from headrace_cli.errors import ProblemsError, UserError
 from headrace_cli.feed import Drawing, Feed
 from headrace_cli.interrupts import Interrupts
-from headrace_cli.local import LocalRuntime
+from headrace_cli.local import LocalOptions, LocalRuntime
 from headrace_cli.view import View
 from headrace_engine.adapters.local.lock import DataFolderLockedError
 from headrace_engine.engine import CheckFailedError, NoSuchFlowError, UnsupportedError
@@ -27,7 +26,6 @@ from headrace_engine.language import FlowError
 from headrace_engine.model.definition import FlowDefinition
 from headrace_engine.model.ids import new_id
 from headrace_engine.ports import LogLine, PortError
-from headrace_runners.process_groups import end_group
 
 _INTERRUPTED = 130
 """The exit code of a command that Ctrl-C ended (128 and the signal's number)."""
@@ -71,11 +69,22 @@ class Session:
         self.is_temporary = is_temporary
 
     def save(self, request: Request) -> FlowDefinition:
-        """Check and save the flow, and before it those of the folder. Raises UserError for what is not valid."""
+        """Check and save the flow, and before it those of the folder, and the templates beside it and in the folder.
+
+        Raises UserError for what is not valid.
+        """
         others = [] if request.flows is None else flow_files.find([request.flows])
+        for path in flow_files.templates_for(request.flow, request.flows):
+            self._save_template(path)
         for path in others:
             self._save(path)
         return self._save(request.flow)
+
+    def _save_template(self, path: Path) -> None:
+        try:
+            self._runtime.save_template(flow_files.read(path), file=flow_files.label(path))
+        except FlowError as error:
+            raise ProblemsError(error.problems) from None
 
     def _save(self, path: Path) -> FlowDefinition:
         source = flow_files.read(path)
@@ -83,6 +92,8 @@ class Session:
             return self._runtime.save_flow(source, file=flow_files.label(path))
         except FlowError as error:
             raise ProblemsError(error.problems) from None
+        except UnsupportedError as error:
+            raise UserError(f"{flow_files.label(path)}: {error}") from None
 
     def start(self, definition: FlowDefinition, request: Request, *, watched: bool) -> Started:
         """Create the execution, to be followed with a display when it is *watched*.
@@ -123,7 +134,7 @@ class Session:
             ending.acquire()
             try:
                 display.abandon()
-                self._end_processes()
+                self._runtime.end_code()
                 if self.is_temporary:
                     shutil.rmtree(self._folder, ignore_errors=True)
             finally:
@@ -147,15 +158,9 @@ class Session:
         """Return the execution's log."""
         return self._runtime.logs(started.execution_id)
 
-    def _end_processes(self) -> None:
-        """End the processes of scripts that still run: nobody else would."""
-        for claim in self._runtime.stores.claims.open():
-            if claim.process_group is not None and claim.process_started is not None:
-                end_group(claim.process_group, claim.process_started, timedelta(0))
-
 
 @contextmanager
-def session(data_dir: Path | None) -> Iterator[Session]:
+def session(data_dir: Path | None, options: LocalOptions | None = None) -> Iterator[Session]:
     """Open a runtime on *data_dir*, or on a folder that is gone afterwards.
 
     Raises UserError when another engine runs on the folder or it cannot be used.
@@ -165,7 +170,7 @@ def session(data_dir: Path | None) -> Iterator[Session]:
         # PortError includes DataFolderLockedError, which names the process.
         with _told():
             try:
-                runtime = LocalRuntime.open(folder)
+                runtime = LocalRuntime.open(folder, options=options)
             except DataFolderLockedError as locked:
                 if locked.address is not None:
                     raise HeldByServerError(locked.address) from None

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import replace
 from datetime import timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -42,6 +43,9 @@ if TYPE_CHECKING:
     type=click.Path(path_type=Path, dir_okay=False),
     help="Write the results to this file as JUnit XML, too.",
 )
+@click.option(
+    "--no-docker", is_flag=True, help="Run what names a container image as a process of this machine, with a warning."
+)
 @click.option("--no-color", is_flag=True, help="No colours; NO_COLOR in the environment does the same.")
 @click.pass_context
 def command(
@@ -51,6 +55,7 @@ def command(
     output: str,
     junit: Path | None,
     *,
+    no_docker: bool,
     no_color: bool,
 ) -> None:
     """Run the unit tests of flows.
@@ -71,7 +76,7 @@ def command(
     """
     suites = _load(paths, flows)
     to = standard_output(color=not no_color)
-    results = _run(suites, to if output == "pretty" else None)
+    results = _run(suites, to if output == "pretty" else None, docker=not no_docker)
     if output == "json":
         told = [result.as_json() for result in results]
         to.write_text(json.dumps(told, indent=2, ensure_ascii=False) + "\n")
@@ -96,11 +101,12 @@ def _load(paths: Sequence[Path], flows: Path | None) -> list[LoadedSuite]:
         raise UserError(str(error)) from None
 
 
-def _run(suites: Iterable[LoadedSuite], to: Output | None) -> list[SuiteResult]:
-    from headrace_engine.ports import PortError  # noqa: PLC0415 - not needed for --help
+def _run(suites: Iterable[LoadedSuite], to: Output | None, *, docker: bool) -> list[SuiteResult]:
+    from headrace_engine.plugin import CodePolicy  # noqa: PLC0415 - not needed for --help
+    from headrace_engine.ports import PortError  # noqa: PLC0415 - as above
     from headrace_engine.testing.flow_tests import Machine  # noqa: PLC0415 - as above
 
-    machine = Machine(os.environ, Path(".env"))
+    machine = Machine(os.environ, Path(".env"), code=replace(CodePolicy.of(os.environ), docker=docker))
     results = []
     for suite in suites:
         try:

@@ -26,7 +26,7 @@ class Finding:
 
     file: str
     flows: Sequence[str]
-    """The full names of the flows it holds; empty when it is not valid."""
+    """The full names of the flows it holds, or of the template; empty when it is not valid."""
     errors: Sequence[Problem]
     warnings: Sequence[Problem]
 
@@ -43,7 +43,7 @@ class Finding:
 @click.option("--no-color", is_flag=True, help="No colours; NO_COLOR in the environment does the same.")
 @click.pass_context
 def command(context: click.Context, paths: Sequence[Path], output: str, *, no_color: bool) -> None:
-    """Check flows without running them.
+    """Check flows, and templates (files named *.template.yaml), without running them.
 
     PATH is a file, a folder (all *.yaml and *.yml files below it) or - for standard input. Each problem is told with
     file, line, column and path. Exits 0 when every flow is valid, 2 otherwise; warnings change nothing.
@@ -52,7 +52,7 @@ def command(context: click.Context, paths: Sequence[Path], output: str, *, no_co
     Example:
       headrace validate examples/
     """
-    findings = [inspect(path) for path in flow_files.find(paths)]
+    findings = [inspect(path) for path in flow_files.find(paths, templates=True)]
     to = standard_output(color=not no_color)
     if output == "json":
         to.write_text(json.dumps([as_json(finding) for finding in findings], indent=2, ensure_ascii=False) + "\n")
@@ -64,9 +64,15 @@ def command(context: click.Context, paths: Sequence[Path], output: str, *, no_co
 
 def inspect(path: Path) -> Finding:
     """Read and check one file."""
-    from headrace_engine.language import check  # noqa: PLC0415 - takes its time; not needed for --help
+    from headrace_engine.language import FlowError, check, parse_template  # noqa: PLC0415 - not needed for --help
 
     file = flow_files.label(path)
+    if flow_files.is_template(path):
+        try:
+            template = parse_template(flow_files.read(path), file=file)
+        except FlowError as error:
+            return Finding(file, (), error.problems, ())
+        return Finding(file, [f"{template.namespace}.{template.id}"], (), ())
     found = check(flow_files.read(path), file=file)
     return Finding(file, [f"{flow.namespace}.{flow.id}" for flow in found.flows], found.errors, found.warnings)
 

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import secrets
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from datetime import timedelta
 
 from headrace_engine.authentication import USER_NAME
-from headrace_engine.identity import Grant
+from headrace_engine.identity import EVERYWHERE, Grant, Role
 from headrace_engine.model.ids import new_id
 from headrace_engine.passwords import FOR_PASSWORDS, FOR_TOKENS, LONGEST_PASSWORD, Cost, is_right, make_hash
 from headrace_engine.ports import Clock, Identity, NotFoundError, Token, User, UserChangedError
@@ -30,13 +30,25 @@ class NewToken:
 
 
 class Accounts:
-    """Changes users and tokens. *first* is the name of an admin who is not stored, and stands in no user's way."""
+    """Changes users and tokens. *first* is the name of an admin who is not stored, and stands in no user's way.
 
-    def __init__(self, identity: Identity, clock: Clock, *, first: str = "", cost: Cost = FOR_PASSWORDS) -> None:
+    Of a server that *is_open* until there is a user, the first one is an admin: there must be one afterwards.
+    """
+
+    def __init__(
+        self,
+        identity: Identity,
+        clock: Clock,
+        *,
+        first: str = "",
+        cost: Cost = FOR_PASSWORDS,
+        is_open: Callable[[], bool] = lambda: False,
+    ) -> None:
         self._identity = identity
         self._clock = clock
         self._first = first
         self._cost = cost
+        self._is_open = is_open
 
     def all(self) -> Sequence[User]:
         """Return the users, by name."""
@@ -55,6 +67,11 @@ class Accounts:
             raise AccountError(
                 f"`{name}` is no name for a user: letters, digits and . _ @ + -, the first one a letter or digit, "
                 "128 at most"
+            )
+        if self._is_open() and not (password and Grant(EVERYWHERE, Role.ADMIN) in grants):
+            raise AccountError(
+                "The first user of a server that is open is an admin everywhere, with a password: "
+                "from then on it asks everybody who they are"
             )
         user = User(name, new_id(), tuple(grants), self._hash(password) if password else "", created=self._clock.now())
         try:

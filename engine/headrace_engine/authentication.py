@@ -70,6 +70,15 @@ class FirstAdmin:
     """Whether this password is right even if a user of the name is stored; otherwise only that user's is."""
 
 
+@dataclass(frozen=True, slots=True)
+class Standing:
+    """What somebody may now who showed something before."""
+
+    grants: tuple[Grant, ...]
+    secret: str
+    """What is stored of the password or the token's secret that is right now: another one when that is changed."""
+
+
 class Authenticator:
     """Tells who asks by the ``Authorization`` header."""
 
@@ -95,15 +104,36 @@ class Authenticator:
         scheme, _, shown = authorization.strip().partition(" ")
         match scheme.lower():
             case "basic":
-                name, password = _basic(shown.strip())
-                # Where a program knows only basic auth, a token is taken as password, too.
-                if TOKEN.fullmatch(password):
-                    return self._by_token(password, client)
-                return self._by_password(name, password, client)
+                return self.entering(*_basic(shown.strip()), client)
             case "bearer":
                 return self._by_token(shown.strip(), client)
             case _:
                 raise NotAuthenticatedError
+
+    def entering(self, name: str, password: str, client: str) -> Principal:
+        """Return who has this name and password. Raises NotAuthenticatedError, TooManyFailuresError."""
+        if len(password.encode("utf-8", "surrogatepass")) > LONGEST_PASSWORD:
+            raise NotAuthenticatedError
+        # Where a program knows only basic auth, a token is taken as password, too.
+        if TOKEN.fullmatch(password):
+            return self._by_token(password, client)
+        return self._by_password(name, password, client)
+
+    def standing(self, name: str, token_id: str) -> Standing | None:
+        """Return what somebody may who showed a password before, or a token; None when that counts no longer."""
+        user = self._identity.user(name) if USER_NAME.fullmatch(name) else None
+        if token_id:
+            token = self._identity.token(token_id)
+            if token is None or user is None or token.user != name or not self._is_valid(token, user):
+                return None
+            return Standing(narrowed(user.grants, token.grants), token.secret)
+        first = self._first
+        if first is not None and first.name == name and (first.always or user is None):
+            password = first.password()
+            return Standing((Grant(EVERYWHERE, Role.ADMIN),), f"first {password}") if password else None
+        if user is None or user.disabled or not user.password:
+            return None
+        return Standing(user.grants, user.password)
 
     @cached_property
     def _nobody(self) -> str:
@@ -208,7 +238,7 @@ def _basic(shown: str) -> tuple[str, str]:
         name, colon, password = base64.b64decode(shown, validate=True).decode().partition(":")
     except (ValueError, binascii.Error):
         raise NotAuthenticatedError from None
-    if not colon or len(password.encode()) > LONGEST_PASSWORD:
+    if not colon:
         raise NotAuthenticatedError
     return name, password
 

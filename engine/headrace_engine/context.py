@@ -60,6 +60,11 @@ class Surroundings:
         return cls(envs, variables or {})
 
 
+_Root = Callable[["Variables"], Any]
+"""Returns what a root holds. Given the variables, so that none keeps hold of them: what a step leaves behind goes at
+once, and no state of the execution lives on until the garbage collector comes by."""
+
+
 class Variables(Mapping[str, Any]):
     """The roots of one task run's expressions (or, without a task run, of the execution's own)."""
 
@@ -78,23 +83,23 @@ class Variables(Mapping[str, Any]):
         self._inputs = inputs
         self._surroundings = surroundings
         self._cache: dict[str, Any] = {}
-        roots: dict[str, Callable[[], Any]] = {
-            "flow": self._flow,
-            "execution": self._execution,
-            "envs": lambda: surroundings.envs,
-            "globals": lambda: surroundings.variables,
-            "kestra": lambda: {"environment": surroundings.environment, "url": surroundings.url},
-            "outputs": lambda: OutputsView(state, load),
-            "tasks": lambda: TasksView(state),
+        roots: dict[str, _Root] = {
+            "flow": Variables._flow,
+            "execution": Variables._execution,
+            "envs": lambda _: surroundings.envs,
+            "globals": lambda _: surroundings.variables,
+            "kestra": lambda _: {"environment": surroundings.environment, "url": surroundings.url},
+            "outputs": lambda _: OutputsView(state, load),
+            "tasks": lambda _: TasksView(state),
         }
         if state.flow.definition.inputs:
-            roots["inputs"] = inputs
+            roots["inputs"] = lambda _: inputs()
         if state.variables:
-            roots["vars"] = lambda: state.variables
+            roots["vars"] = lambda _: state.variables
         if surroundings.files:
-            roots["files"] = lambda: surroundings.files
+            roots["files"] = lambda _: surroundings.files
         if state.labels:
-            roots["labels"] = self._labels
+            roots["labels"] = Variables._labels
         created = state.created
         if (
             created is not None
@@ -102,18 +107,18 @@ class Variables(Mapping[str, Any]):
             and (created.trigger.get("variables") or created.trigger_variables is not None)
         ):
             trigger = created.trigger["variables"]
-            roots["trigger"] = lambda: trigger_variables(created, load)
+            roots["trigger"] = lambda _: trigger_variables(created, load)
             if "date" in trigger:
-                roots["schedule"] = lambda: {"date": trigger["date"]}
+                roots["schedule"] = lambda _: {"date": trigger["date"]}
         if task_run is not None:
             self._add_task_run(roots, task_run)
         for name in state.variables:
-            roots.setdefault(name, lambda name=name: state.variables[name])  # type: ignore[misc]
+            roots.setdefault(name, lambda _, name=name: state.variables[name])  # type: ignore[misc]
         self._roots = roots
 
     def __getitem__(self, name: str) -> Any:
         if name not in self._cache:
-            self._cache[name] = self._roots[name]()
+            self._cache[name] = self._roots[name](self)
         return self._cache[name]
 
     def __iter__(self) -> Iterator[str]:
@@ -125,28 +130,28 @@ class Variables(Mapping[str, Any]):
     def __contains__(self, name: object) -> bool:
         return name in self._roots
 
-    def _add_task_run(self, roots: dict[str, Callable[[], Any]], task_run: TaskRun) -> None:
+    def _add_task_run(self, roots: dict[str, _Root], task_run: TaskRun) -> None:
         task = self._state.flow.tasks[task_run.task_id]
-        roots["task"] = lambda: {"id": task.id, "type": task.type}
-        roots["taskrun"] = self._taskrun
+        roots["task"] = lambda _: {"id": task.id, "type": task.type}
+        roots["taskrun"] = Variables._taskrun
         rounds = [each for each in (task_run, *self._state.ancestors(task_run)) if self._is_round(each)]
         if rounds:
-            roots["item"] = lambda: _item(rounds)
-            roots["outputs"] = lambda: RoundOutputs(self._state, self._load, rounds[0].path)
+            roots["item"] = lambda _: _item(rounds)
+            roots["outputs"] = lambda self: RoundOutputs(self._state, self._load, rounds[0].path)
         parents = self._parents(task_run)
         if parents:
-            roots["parents"] = lambda: parents
-            roots["parent"] = lambda: parents[0]
+            roots["parents"] = lambda _: parents
+            roots["parent"] = lambda _: parents[0]
         if task.kind in (Kind.DISPATCHED, Kind.WORKING_DIRECTORY):
-            roots["workingDir"] = lambda: WORKING_DIR_TOKEN
-            roots["outputDir"] = lambda: OUTPUT_DIR_TOKEN
+            roots["workingDir"] = lambda _: WORKING_DIR_TOKEN
+            roots["outputDir"] = lambda _: OUTPUT_DIR_TOKEN
         files = task.properties.get("outputFiles")
         if isinstance(files, list):
             # Where the task's code writes a file it will hand over, as Kestra's examples name it.
-            roots["outputFiles"] = lambda: {str(name): f"{WORKING_DIR_TOKEN}/{name}" for name in files}
+            roots["outputFiles"] = lambda _: {str(name): f"{WORKING_DIR_TOKEN}/{name}" for name in files}
         workspace = enclosing_working_directory(self._state, task_run)
         if workspace is not None:
-            roots["workerTaskrun"] = lambda: _present(id=workspace.id, value=workspace.value)
+            roots["workerTaskrun"] = lambda _: _present(id=workspace.id, value=workspace.value)
 
     def _is_round(self, task_run: TaskRun) -> bool:
         """True for what stands directly in a Loop (of Kestra 2.0): it carries the value of its round."""

@@ -21,20 +21,30 @@ from headrace_engine.core.state import ExecutionState
 from headrace_engine.core.task_run import TaskRun
 from headrace_engine.executor import Answerer, Executor, Ran
 from headrace_engine.expressions import ExpressionError, Expressions, truthy
-from headrace_engine.inputs import Render, read_inputs, typed_inputs, validate_inputs
-from headrace_engine.language import Registry, parse_flow
+from headrace_engine.inputs import FindUpload, InputError, Render, Upload, read_inputs, typed_inputs, validate_inputs
+from headrace_engine.language import FindTemplate, FlowError, Registry, parse_flow, parse_template
+from headrace_engine.language.task_reader import TEMPLATE
 from headrace_engine.listeners import Listeners
 from headrace_engine.model.attempt import Inline, Payload
-from headrace_engine.model.definition import Check, CheckBehavior, Concurrency, FlowDefinition, InputDefinition
+from headrace_engine.model.definition import (
+    Check,
+    CheckBehavior,
+    Concurrency,
+    FlowDefinition,
+    InputDefinition,
+    TemplateDefinition,
+)
 from headrace_engine.model.ids import new_id
-from headrace_engine.model.trigger import EVENTBRIDGE, OWN_BUS, S3, SCHEDULES
+from headrace_engine.model.trigger import DATED, EVENTBRIDGE, OWN_BUS, S3
 from headrace_engine.payloads import Payloads
 from headrace_engine.platform import PlatformServices
 from headrace_engine.plugin import NetworkPolicy, RunnableTask
 from headrace_engine.ports import (
+    FlowSource,
     Job,
     LogLine,
     MetricPoint,
+    NotFoundError,
     PortError,
     Subscription,
     SubscriptionRefusedError,
@@ -47,6 +57,7 @@ from headrace_engine.run_stores import execution_folder
 from headrace_engine.sealing import Mask
 from headrace_engine.services import Channels, Settings, Stores
 from headrace_engine.trigger_switch import rewrite
+from headrace_engine.uploads import UploadError, Uploads
 from headrace_engine.view import execution_view
 from headrace_engine.worker import Worker
 
@@ -70,6 +81,10 @@ class NoSuchExecutionError(ValueError):
     """There is no execution of that id."""
 
 
+Pins = tuple[tuple[str, str, int], ...]
+"""The templates that an execution begins with: namespace, id, revision."""
+
+
 class Engine:
     """What all runtimes share."""
 
@@ -84,17 +99,20 @@ class Engine:
         network: NetworkPolicy | None = None,
         answerer: Callable[[Engine], Answerer] = lambda engine: engine.preparer,
         refuse: Callable[[FlowDefinition], None] | None = None,
+        refuse_saving: Callable[[FlowDefinition], None] = lambda _definition: None,
         parse: Callable[..., FlowDefinition] = parse_flow,
         archive_workspaces: bool = False,
         others_change_flows: bool = False,
         subscriptions: Subscriptions | None = None,
+        granted: Callable[[Job], Mapping[str, str]] | None = None,
     ) -> None:
         """Take the ports.
 
         answerer makes what answers the executors' questions, of this engine's parts. refuse raises UnsupportedError
-        for a flow that must not be executed; `refuse_unsupported` when None. parse is parse_flow, or what remembers
-        for many engines what it returned. archive_workspaces is the worker's,
-        others_change_flows that of Listeners. Without subscriptions events need not be asked for: they come.
+        for a flow that must not be executed; `refuse_unsupported` when None; refuse_saving does for one that is not
+        even to be stored. parse is parse_flow, or what remembers for many engines what it returned.
+        archive_workspaces and granted are the worker's, others_change_flows that of Listeners. Without subscriptions
+        events need not be asked for: they come.
         """
         self.stores = stores
         self.settings = settings
@@ -102,6 +120,7 @@ class Engine:
         self._parse = parse
         self.expressions = Expressions()
         self.payloads = Payloads(stores.storage)
+        self.uploads = Uploads(stores.storage, stores.clock)
         self.platform = PlatformServices(self)
         self.worker = Worker(
             stores,
@@ -113,10 +132,9 @@ class Engine:
             network=network,
             platform=self.platform.of,
             archive_workspaces=archive_workspaces,
+            granted=granted,
         )
-        self._slots = SlotTaker(
-            stores, lambda created: self.flow_of(created.namespace, created.flow_id, created.flow_revision)
-        )
+        self._slots = SlotTaker(stores, self.flow_for)
         self.preparer: Preparer = Preparer(
             stores,
             settings,
@@ -131,7 +149,9 @@ class Engine:
         self.answerer = answerer(self)
         self.refuse = refuse or refuse_unsupported
         """Raises UnsupportedError for a flow that must not be executed."""
+        self._refuse_saving = refuse_saving
         self._flows: dict[tuple[str, str, int], FlowIndex] = {}
+        self._with_templates: dict[tuple[str, str, int, Pins], FlowIndex] = {}
         self._timers: Timers | None = None
         self._subscriptions = subscriptions
         self.listeners = Listeners(
@@ -163,7 +183,7 @@ class Engine:
             self.stores,
             channels,
             self.settings,
-            flow_of=self.flow_of,
+            flow_for=self.flow_for,
             preparer=self.answerer,
             payloads=self.payloads,
             run_light=self._run_light,
@@ -211,10 +231,14 @@ class Engine:
     # -- Flows --------------------------------------------------------------------------------------
 
     def save_flow(self, source: str, *, file: str | None = None) -> FlowDefinition:
-        """Check and store a flow; return it with its revision. Raises FlowError with all that is wrong."""
+        """Check and store a flow; return it with its revision.
+
+        Raises FlowError with all that is wrong; UnsupportedError for what can never run here.
+        """
         definition = self._parse(
             source, file=file, registry=self.registry, plugin_defaults=self.settings.plugin_defaults
         )
+        self._refuse_saving(definition)
         self._prepare_events(definition)
         self._mark_schedules(definition)
         saved = self.stores.flows.save(definition.namespace, definition.id, source, self.stores.clock.now())
@@ -244,19 +268,19 @@ class Engine:
             self._subscriptions.settle(namespace, flow_id, wanted)
 
     def _mark_schedules(self, definition: FlowDefinition) -> None:
-        """Have the sweep look at the schedules of a flow that is about to be saved, if nobody else does."""
+        """Have the sweep look at the dated triggers of a flow that is about to be saved, if nobody else does."""
         now = self.stores.clock.now()
 
         def due(record: TriggerRecord) -> TriggerRecord:
             return record if record.disabled else replace(record, due=now)
 
         for trigger in definition.triggers:
-            if trigger.type in SCHEDULES:
+            if trigger.type in DATED:
                 rewrite(self.stores.triggers, definition.namespace, definition.id, trigger.id, due)
 
     def _wake_schedules(self, definition: FlowDefinition) -> None:
-        """Have the schedules that a flow has now looked at, and those that it had before."""
-        now = {trigger.id for trigger in definition.triggers if trigger.type in SCHEDULES}
+        """Have the dated triggers that a flow has now looked at, and those that it had before."""
+        now = {trigger.id for trigger in definition.triggers if trigger.type in DATED}
         records = self.stores.triggers.list(definition.namespace, definition.id)
         had = {record.trigger_id for record in records if record.due is not None}
         for trigger_id in sorted(now | had):
@@ -270,6 +294,16 @@ class Engine:
             self._timers.wake_trigger(namespace, flow_id, trigger_id, self.stores.clock.now())
         except PortError:
             _log.warning("Nobody could be told of the trigger %s of %s.%s", trigger_id, namespace, flow_id)
+
+    @property
+    def timers(self) -> Timers | None:
+        """What wakes executions and triggers; None before there is an executor."""
+        return self._timers
+
+    @property
+    def subscriptions(self) -> Subscriptions | None:
+        """Which events are brought here; None where they need not be asked for."""
+        return self._subscriptions
 
     def delete_flow(self, namespace: str, flow_id: str) -> bool:
         """Mark a flow deleted and forget what its triggers remember; False when there was nothing to delete."""
@@ -300,6 +334,91 @@ class Engine:
             self._flows[key] = index(definition)
         return self._flows[key]
 
+    def flow_for(self, created: ExecutionCreated) -> FlowIndex:
+        """Return the flow as the execution runs it: the revision, with the templates, that it was created with."""
+        if not created.templates:
+            return self.flow_of(created.namespace, created.flow_id, created.flow_revision)
+        key = (created.namespace, created.flow_id, created.flow_revision, created.templates)
+        if key not in self._with_templates:
+            revisions = {(namespace, template_id): revision for namespace, template_id, revision in created.templates}
+
+            def pinned(namespace: str, template_id: str) -> str:
+                return self._template(namespace, template_id, revisions.get((namespace, template_id))).source
+
+            flow = self.flow_of(created.namespace, created.flow_id, created.flow_revision).definition
+            self._with_templates[key] = index(self._expanded(flow, self._source(flow), pinned))
+        return self._with_templates[key]
+
+    def pin(self, flow: FlowDefinition) -> Pins:
+        """Return the revisions of the templates that an execution of *flow* begins with: the latest.
+
+        Raises UnsupportedError for a template that is not there, for those that contain each other or bring an id
+        along that is taken, and for what must not be executed.
+        """
+        if not _takes_templates(flow):
+            return ()
+        return self._pin(flow, self._source(flow))
+
+    def missing_templates(self, flow: FlowDefinition, source: str) -> str | None:
+        """Return why no execution of a flow could begin as its templates are, if it is so."""
+        try:
+            if _takes_templates(flow) and not flow.disabled:
+                self._pin(flow, source)
+        except UnsupportedError as error:
+            return str(error)
+        return None
+
+    def _pin(self, flow: FlowDefinition, source: str) -> Pins:
+        pins: dict[tuple[str, str], int] = {}
+
+        def latest(namespace: str, template_id: str) -> str:
+            if namespace != flow.namespace and not self.settings.may_reach(flow.namespace, namespace):
+                raise ValueError(f"The namespace '{flow.namespace}' may not reach the namespace '{namespace}'.")
+            found = self._template(namespace, template_id, None)
+            pins[namespace, template_id] = found.revision
+            return found.source
+
+        try:
+            self.refuse(self._expanded(flow, source, latest))
+        except FlowError as error:
+            raise UnsupportedError("\n".join(map(str, error.problems))) from None
+        return tuple((*name, revision) for name, revision in pins.items())
+
+    def _template(self, namespace: str, template_id: str, revision: int | None) -> FlowSource:
+        found = self.stores.templates.get(namespace, template_id, revision)
+        if found is None or (revision is None and found.deleted):
+            raise ValueError(f"There is no template `{template_id}` in the namespace `{namespace}`.")
+        return found
+
+    def _source(self, flow: FlowDefinition) -> str:
+        stored = self.stores.flows.get(flow.namespace, flow.id, flow.revision)
+        if stored is None:
+            wanted = f"There is no flow `{flow.id}` in the namespace `{flow.namespace}`"
+            raise NoSuchFlowError(f"{wanted} with revision {flow.revision}")
+        return stored.source
+
+    def _expanded(self, flow: FlowDefinition, source: str, templates: FindTemplate) -> FlowDefinition:
+        """Return a flow with *templates* in it. Raises FlowError."""
+        return parse_flow(
+            source,
+            file=f"flow {flow.namespace}.{flow.id}",
+            revision=flow.revision,
+            registry=self.registry,
+            plugin_defaults=self.settings.plugin_defaults,
+            templates=templates,
+        )
+
+    # -- Templates ----------------------------------------------------------------------------------
+
+    def save_template(self, source: str, *, file: str | None = None) -> FlowSource:
+        """Check and store a template; return its revision. Raises FlowError with all that is wrong."""
+        definition = self.read_template(source, file=file)
+        return self.stores.templates.save(definition.namespace, definition.id, source, self.stores.clock.now())
+
+    def read_template(self, source: str, *, file: str | None = None) -> TemplateDefinition:
+        """Check a template. Raises FlowError with all that is wrong."""
+        return parse_template(source, file=file, registry=self.registry, plugin_defaults=self.settings.plugin_defaults)
+
     # -- Executions ---------------------------------------------------------------------------------
 
     def new_execution(
@@ -318,13 +437,16 @@ class Engine:
         """
         definition = self.flow_of(namespace, flow_id, revision).definition
         self.refuse(definition)
+        templates = self.pin(definition)
         execution_id = execution_id or new_id()
         given = dict(labels or {})
         given.setdefault(CORRELATION_LABEL, execution_id)
-        stored = self.read_flow_inputs(definition, execution_id, inputs or {})
+        taken: dict[str, str] = {}
+        stored = self.read_flow_inputs(definition, execution_id, inputs or {}, taken)
         failed = self.failed_checks(definition, execution_id, stored)
         blocking = [check for check in failed if check.behavior is CheckBehavior.BLOCK_EXECUTION]
         if blocking:
+            self._give_back(taken)
             raise CheckFailedError("\n".join(check.message for check in blocking))
         failing = [check.message for check in failed if check.behavior is CheckBehavior.FAIL_EXECUTION]
         return execution_id, ExecutionCreated(
@@ -335,6 +457,7 @@ class Engine:
             labels=(*definition.labels, *given.items()),
             variables=dict(definition.variables),
             refused="\n".join(failing) or None,
+            templates=templates,
         )
 
     def _latest_concurrency(self, namespace: str, flow_id: str) -> Concurrency | None:
@@ -392,8 +515,17 @@ class Engine:
             variables["vars"] = definition.variables
         return variables
 
-    def read_flow_inputs(self, definition: FlowDefinition, execution_id: str, given: Mapping[str, Any]) -> Payload:
-        """Return what an execution keeps of the inputs it was given. Raises InputError."""
+    def read_flow_inputs(
+        self,
+        definition: FlowDefinition,
+        execution_id: str,
+        given: Mapping[str, Any],
+        taken: dict[str, str] | None = None,
+    ) -> Payload:
+        """Return what an execution keeps of the inputs it was given. Raises InputError.
+
+        The uploads among them are the execution's own from now on; *taken* holds where they lie and where they lay.
+        """
         folder = execution_folder(definition.namespace, definition.id, execution_id)
         host = self.preparer.host_of(definition, execution_id, self.stores.clock.now())
         variables = self.variables_before(definition)
@@ -402,6 +534,8 @@ class Engine:
             given,
             lambda template, more: self.expressions.render_typed(template, {**variables, **more}, host),
             f"{folder}/inputs",
+            flow=definition,
+            taken={} if taken is None else taken,
         )
         payload, _ = self.payloads.make(stored, f"{folder}/_engine", self.settings.output_inline_limit)
         return payload
@@ -423,29 +557,57 @@ class Engine:
             given,
             lambda template, more: self.expressions.render_typed(template, ChainMap(dict(more), variables), host),  # type: ignore[arg-type]
             folder,
+            flow=definition,
+            taken={},
         )
 
     def _read(
-        self, definitions: Sequence[InputDefinition], given: Mapping[str, Any], render: Render, folder: str
+        self,
+        definitions: Sequence[InputDefinition],
+        given: Mapping[str, Any],
+        render: Render,
+        folder: str,
+        *,
+        flow: FlowDefinition,
+        taken: dict[str, str],
     ) -> dict[str, Any]:
         storage = self.stores.storage
 
-        def store_file(input_id: str, filename: str, content: bytes | BinaryIO | Path) -> str:
+        def store_file(input_id: str, filename: str, content: bytes | BinaryIO | Path | Upload) -> str:
             uri = f"{folder}/{input_id}/{filename}"
-            if isinstance(content, Path):
+            if isinstance(content, Upload):
+                try:
+                    storage.move(content.uri, uri)
+                except NotFoundError:
+                    raise UploadError("the upload is gone: it was used at the same time") from None
+                taken[uri] = content.uri
+            elif isinstance(content, Path):
                 with content.open("rb") as file:
                     storage.put(uri, file)
             else:
                 storage.put(uri, content)
             return uri
 
-        return read_inputs(
-            definitions,
-            given,
-            render=render,
-            store_file=store_file,
-            seal=lambda text: self.stores.cipher.seal(text.encode()),
-        )
+        try:
+            return read_inputs(
+                definitions,
+                given,
+                render=render,
+                store_file=store_file,
+                seal=lambda text: self.stores.cipher.seal(text.encode()),
+                find_upload=self._find_upload(flow),
+            )
+        except InputError:
+            self._give_back(taken)
+            raise
+
+    def _give_back(self, taken: Mapping[str, str]) -> None:
+        """Put uploads back that were taken in vain, to be given again with what is right."""
+        for uri, upload in taken.items():
+            self.stores.storage.move(uri, upload)
+
+    def _find_upload(self, flow: FlowDefinition) -> FindUpload:
+        return lambda uri: self.uploads.find(flow.namespace, flow.id, uri)
 
     def validate_flow_inputs(
         self, definition: FlowDefinition, given: Mapping[str, Any]
@@ -461,6 +623,7 @@ class Engine:
             definition.inputs,
             given,
             lambda template, more: self.expressions.render_typed(template, {**variables, **more}, host),
+            definition,
         )
         shown = _masked(answers, Mask(host.secrets_used)) if host.secrets_used else answers
         if any(answer["errors"] for answer in answers):
@@ -480,11 +643,12 @@ class Engine:
             state.flow.tasks[task_run.task_id].inputs,
             given,
             lambda template, more: self.expressions.render_typed(template, ChainMap(dict(more), variables), host),  # type: ignore[arg-type]
+            state.flow.definition,
         )
         return _masked(answers, Mask(host.secrets_used)) if host.secrets_used else answers
 
     def _validate(
-        self, definitions: Sequence[InputDefinition], given: Mapping[str, Any], render: Render
+        self, definitions: Sequence[InputDefinition], given: Mapping[str, Any], render: Render, flow: FlowDefinition
     ) -> list[dict[str, Any]]:
         return validate_inputs(
             definitions,
@@ -492,6 +656,7 @@ class Engine:
             render=render,
             store_file=lambda _input, name, _content: name,
             seal=lambda text: self.stores.cipher.seal(text.encode()),
+            find_upload=self._find_upload(flow),
         )
 
     def view(self, state: ExecutionState, shown: slice = slice(None)) -> dict[str, Any]:
@@ -517,6 +682,10 @@ def subscriptions_of(definition: FlowDefinition) -> tuple[Subscription, ...]:
         for each in definition.triggers
         if each.type == EVENTBRIDGE and not each.disabled and each.unsupported is None
     )
+
+
+def _takes_templates(flow: FlowDefinition) -> bool:
+    return any(task.type == TEMPLATE and not task.disabled for task in flow.walk())
 
 
 def refuse_unsupported(definition: FlowDefinition) -> None:

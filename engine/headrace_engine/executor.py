@@ -25,6 +25,7 @@ from typing import Protocol, TypeVar
 
 import msgspec
 
+from headrace_engine.callers import caller_of
 from headrace_engine.concurrency import SlotKeeper
 from headrace_engine.core.codec import encode_entry, encode_message, encode_state
 from headrace_engine.core.commands import (
@@ -55,7 +56,6 @@ from headrace_engine.core.events import (
     TaskRunMoved,
 )
 from headrace_engine.core.evolve import evolve
-from headrace_engine.core.flow import FlowIndex
 from headrace_engine.core.fold import begin_entry, item_id, mark_issued
 from headrace_engine.core.messages import (
     Answer,
@@ -76,7 +76,7 @@ from headrace_engine.core.messages import (
 from headrace_engine.core.outstanding import commands_of, outstanding
 from headrace_engine.core.restart import can_restart
 from headrace_engine.core.state import ExecutionState, Items
-from headrace_engine.known import Known, left_behind, read_journal
+from headrace_engine.known import FlowFor, Known, left_behind, read_journal
 from headrace_engine.model.attempt import AttemptResult
 from headrace_engine.model.definition import FlowDefinition, Kind
 from headrace_engine.model.ids import new_id
@@ -104,6 +104,10 @@ _HELD_EXECUTIONS = 1024
 _HELD_TASK_RUNS = 20_000
 """States held in memory, least recently used first to go: a journal is read again in milliseconds."""
 _LIGHT_THREADS = 16
+_LIGHTS_OPEN = 2 * _LIGHT_THREADS
+"""So many light attempts of one execution are open here at once, about to run or running. The others of a wide loop
+are begun as these end: they hold no lease meanwhile, and whoever stops here (yield_at) waits for few.
+"""
 _LINES_WAIT = timedelta(seconds=1)
 """How long log lines may wait for those of later steps to be copied with them."""
 _LINES_TOGETHER = 200
@@ -124,8 +128,6 @@ class Ran:
 RunLight = Callable[[Job, timedelta], Ran]
 """Runs a light attempt here and now and returns how it ended; never raises."""
 Record = TypeVar("Record", LogRecord, MetricRecord)
-FlowOf = Callable[[str, str, int], FlowIndex]
-"""Returns a flow's revision, compiled."""
 
 
 class Answerer(Protocol):
@@ -173,7 +175,7 @@ class Executor:
         channels: Channels,
         settings: Settings,
         *,
-        flow_of: FlowOf,
+        flow_for: FlowFor,
         preparer: Answerer,
         payloads: Payloads,
         run_light: RunLight,
@@ -194,7 +196,7 @@ class Executor:
         self._stores = stores
         self._channels = channels
         self._settings = settings
-        self._flow_of = flow_of
+        self._flow_for = flow_for
         self._preparer = preparer
         self._payloads = payloads
         self._run_light = run_light
@@ -225,16 +227,17 @@ class Executor:
 
     def _load(self, execution_id: str, created: ExecutionCreated | None = None) -> Known | None:
         """Return what is known of the execution; *created* makes the empty state of one that does not exist yet."""
+        return self._held_or_read(execution_id, created)[0]
+
+    def _held_or_read(self, execution_id: str, created: ExecutionCreated | None) -> tuple[Known | None, bool]:
+        """Return the same as _load, and whether it was read from the journal for this."""
         with self._held_lock:
             if execution_id in self._held:
                 self._held.move_to_end(execution_id)
-                return self._held[execution_id]
+                return self._held[execution_id], False
         known = read_journal(self._stores.journal, execution_id, self._flow_for, created)
         # What has not begun is not held: whoever creates it the next time may do it with a later revision of the flow.
-        return self._hold(known) if known is not None and known.state.exists else known
-
-    def _flow_for(self, created: ExecutionCreated) -> FlowIndex:
-        return self._flow_of(created.namespace, created.flow_id, created.flow_revision)
+        return self._hold(known) if known is not None and known.state.exists else known, True
 
     def _hold(self, known: Known) -> Known:
         state = known.state
@@ -272,14 +275,16 @@ class Executor:
         """
         create = next((message for message in messages if isinstance(message, Create)), None)
         created = next((each.created for each in messages if isinstance(each, Create | Kill) and each.created), None)
-        known = self._load(execution_id, created)
+        known, is_fresh = self._held_or_read(execution_id, created)
         if known is None:
             # Whoever sends to an execution has its id from its journal, or sends along what creates it: it was purged.
             _log.warning("Messages for execution %s, which has no journal, are dropped", execution_id)
             return
         if any(isinstance(message, Poke) for message in messages):
-            known = self._newer(known) or known
+            known = known if is_fresh else self._newer(known) or known
+            is_fresh = True
             self._issue(known.state, outstanding(known.state))
+            known = self._hold(known.issued()) if known.state.exists else known
             if known.state.exists:  # what changed without a change of state: labels, the next timer
                 self._stores.executions.put(summary(known.state))
                 if known.state.state is State.QUEUED:
@@ -307,7 +312,7 @@ class Executor:
             elif is_later or state.state is not State.RETRIED:  # else the execution that took over replies
                 # Whoever started it asks again: the reply may have been lost.
                 self._reply(state, Reply(reply_to, state.state))
-        self._advance(known, messages, created, yield_at)
+        self._advance(known, messages, created, yield_at, is_fresh=is_fresh)
 
     def _give_back_slot(self, state: ExecutionState) -> None:
         """Give back the slot of an execution that has ended, or left it: the next in the queue gets it.
@@ -328,8 +333,13 @@ class Executor:
         messages: Iterable[Message],
         created: ExecutionCreated | None,
         yield_at: datetime | None,
+        *,
+        is_fresh: bool,
     ) -> None:
-        """Step until nothing is left to do here; then make sure that what was decided before is out, too."""
+        """Step until nothing is left to do here; then make sure that what was decided before is out, too.
+
+        is_fresh: *known* was read since the messages came, and whoever sent them knows no more.
+        """
         execution_id = known.state.id
         running: set[Future[AttemptReported]] = set()
         said: dict[tuple[str, int], Ran] = {}
@@ -346,7 +356,11 @@ class Executor:
                 begun = True
                 try:
                     known, lights, stale = self._step(
-                        known, waiting, 0 if yields else self._settings.questions_per_step, said
+                        known,
+                        waiting,
+                        0 if yields else self._settings.questions_per_step,
+                        _LIGHTS_OPEN - len(running),
+                        said,
                     )
                 except SeqTakenError:
                     # Another executor was here. The light tasks that run here are still ours, and so is what they give.
@@ -356,7 +370,8 @@ class Executor:
                     waiting += self._orphaned_leases(known.state, ours)
                     refused = True
                     continue
-                if stale and known is before and (newer := self._newer(known)) is not None:
+                is_old, is_fresh = not is_fresh, False
+                if stale and known is before and is_old and (newer := self._newer(known)) is not None:
                     # What is held here was old: perhaps the message applies after all.
                     known = newer
                     waiting += self._orphaned_leases(known.state, ours)
@@ -373,23 +388,28 @@ class Executor:
                     waiting.append(self._report(state, lights[0], said))
                     continue
                 running |= {self._light_pool.submit(self._report, state, light, said) for light in lights}
-                if next_question(state) is not None and not yields:
-                    continue
-                if not running:
+                goes_on = next_question(state) is not None and not yields
+                if not (running or goes_on):
                     if next_question(state) is not None:
                         self._channels.mailbox.send(execution_id, encode_message(Poke()))
                     self._keep_lines(known)
                     return
-                known, done, running = self._wait(known, running)
+                known, done, running = self._ended(known, running, goes_on=goes_on)
                 waiting += [future.result() for future in done]
         finally:
             # After an error, too: whoever comes next takes leases of this executor for abandoned.
             wait(running)
 
-    def _wait(
-        self, known: Known, running: set[Future[AttemptReported]]
+    def _ended(
+        self, known: Known, running: set[Future[AttemptReported]], *, goes_on: bool
     ) -> tuple[Known, set[Future[AttemptReported]], set[Future[AttemptReported]]]:
-        """Wait for a light task to end; lines that wait do so for a while. Return those that ended, and the others."""
+        """Return the light tasks that ended, which share the next entry, and the others.
+
+        Where there is nothing else to do, or no room for more, wait for one; lines that wait do so for a while.
+        """
+        if goes_on and len(running) < _LIGHTS_OPEN:
+            done = {future for future in running if future.done()}
+            return known, done, running - done
         done, left = wait(running, _LINES_WAIT.total_seconds() if known.unkept else None, return_when=FIRST_COMPLETED)
         if not done:
             known = self._keep_lines(known)
@@ -434,12 +454,13 @@ class Executor:
                     self._channels.timers.wake(state.id, message.key, timer[0])
 
     def _step(
-        self, known: Known, messages: Iterable[Message], questions: int, said: dict[tuple[str, int], Ran]
+        self, known: Known, messages: Iterable[Message], questions: int, room: int, said: dict[tuple[str, int], Ran]
     ) -> tuple[Known, list[StartAttempt], bool]:
         """Decide, answering so many *questions* at most, and write one entry and issue its commands.
 
-        The entry takes up what attempts whose reports it takes have *said*. Return what is known after it, the light
-        tasks to run, and whether a message had been applied before.
+        No more is answered once *room* light attempts have begun. The entry takes up what attempts whose reports it
+        takes have *said*. Return what is known after it, the light tasks to run, and whether a message had been
+        applied before.
         """
         clock, before = self._stores.clock, known.state
         at = clock.now()
@@ -456,7 +477,7 @@ class Executor:
                 step.metrics += said[key].metrics
                 taken.append(key)
             stale |= not events
-        self._answer_questions(step, questions)
+        self._answer_questions(step, questions, room)
         if not step.events:
             return known, [], stale
         draft = self._issue_earlier(known, step.state)
@@ -510,9 +531,9 @@ class Executor:
             return known
         return replace(known, snapshot_seq=state.seq, snapshot_size=len(data), grown=0)
 
-    def _answer_questions(self, step: _Step, limit: int) -> None:
+    def _answer_questions(self, step: _Step, limit: int, room: int) -> None:
         settings, clock = self._settings, self._stores.clock
-        while step.questions < limit and step.size < settings.bytes_per_step:
+        while step.questions < limit and step.size < settings.bytes_per_step and room > 0:
             question = next_question(step.state)
             if question is None:
                 return
@@ -527,6 +548,7 @@ class Executor:
             answer = prepared.answer
             if isinstance(answer, JobReady) and answer.kind is Kind.LIGHT:
                 answer = replace(answer, owner=self.owner)
+                room -= 1
             self._decide(step, answer, now)
 
     def _decide(self, step: _Step, what: Message | Answer, now: datetime) -> Sequence[Event]:
@@ -836,6 +858,7 @@ def summary(state: ExecutionState) -> ExecutionSummary:
     if created is None:
         raise ValueError(f"Execution {state.id} has no entries yet")
     ended = state.state.is_terminal
+    caller = caller_of(created)
     return ExecutionSummary(
         id=state.id,
         namespace=created.namespace,
@@ -849,6 +872,7 @@ def summary(state: ExecutionState) -> ExecutionSummary:
         labels=dict(reversed(state.labels)),
         parent_id=created.parent_id,
         trigger_id=created.trigger.get("id") if created.trigger is not None else None,
+        caller_id=caller[0] if caller is not None else None,
     )
 
 

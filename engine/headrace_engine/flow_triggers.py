@@ -31,7 +31,7 @@ from headrace_engine.listeners import Listener
 from headrace_engine.model.attempt import Inline, Payload
 from headrace_engine.model.definition import FlowDefinition
 from headrace_engine.model.ids import derived_id, id_for_key
-from headrace_engine.model.trigger import FLOW_TRIGGER, SCHEDULES, ConditionDefinition, Gathering, TriggerDefinition
+from headrace_engine.model.trigger import DATED, FLOW_TRIGGER, ConditionDefinition, Gathering, TriggerDefinition
 from headrace_engine.ports import Mailbox, NotFoundError, PortError, StateChange, TriggerChangedError, TriggerRecord
 from headrace_engine.run_stores import execution_folder
 from headrace_engine.sealing import ENCRYPTED, Mask, is_sealed
@@ -97,7 +97,7 @@ class FlowTriggers:
         for trigger in flow.triggers:
             if (
                 trigger.id == change.trigger_id
-                and trigger.type not in SCHEDULES  # whoever looks at its dates sees to it
+                and trigger.type not in DATED  # whoever looks at its dates sees to it
                 and change.state in trigger.stop_after
                 and heard.trigger_type == trigger.type  # else a Subflow task of the same id
             ):
@@ -356,6 +356,7 @@ class _Hearing:
             variables=dict(flow.variables),
             trigger={"id": self.trigger.id, "type": FLOW_TRIGGER, "variables": self.trigger_variables()},
             refused=refused,
+            templates=self.engine.pin(flow) if refused is None else (),
             chain=self.change.chain + 1,
             trigger_outputs=trigger_outputs,
         )

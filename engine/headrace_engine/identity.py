@@ -82,6 +82,8 @@ class Kind(StrEnum):
     """Not at all: a server for this machine alone, to which everybody on it is its owner."""
     PASSWORD = "password"  # noqa: S105 - a word
     TOKEN = "token"  # noqa: S105 - a word
+    SESSION = "session"
+    """By a password or a token, a while ago, with this browser."""
     JWT = "jwt"
     IAM = "iam"
     NONE = "none"
@@ -98,7 +100,7 @@ class Principal:
     kind: Kind
     grants: tuple[Grant, ...]
     token: str = ""
-    """The id of the token that was shown, if one was."""
+    """The id of the token that was shown, if one was; also when a session was begun with it."""
 
     def role_in(self, namespace: str) -> Role:
         """Return the highest role granted for the namespace (`EVERYWHERE`: for all of them); OPEN without any."""

@@ -19,7 +19,9 @@ from headrace_engine.core.messages import Abort, Create, Message, Poke, TimerFir
 from headrace_engine.engine import Engine
 from headrace_engine.executor import Executor
 from headrace_engine.flow_triggers import FlowTriggers
-from headrace_engine.ports import AttemptId, Job, PortError, PurgedError, StateChange
+from headrace_engine.ports import AttemptId, Job, PortError, PurgedError, Queues, StateChange
+from headrace_engine.prepare import job_of
+from headrace_engine.retention import Retention
 from headrace_engine.schedules import Schedules
 from headrace_engine.services import Channels
 
@@ -35,15 +37,23 @@ _MARK_KEPT = timedelta(days=14)
 class Invocations:
     """An engine's work, an invocation at a time. One for each process."""
 
-    def __init__(self, engine: Engine, channels: Channels, executor: Executor, vet: Vet = accept) -> None:
-        """Take the engine; vet is that of Attempts."""
+    def __init__(
+        self,
+        engine: Engine,
+        channels: Channels,
+        executor: Executor,
+        vet: Vet = accept,
+        queues: Queues | None = None,
+    ) -> None:
+        """Take the engine; vet is that of Attempts, and *queues* those whose messages start executions."""
         self._engine = engine
         self._stores = engine.stores
         self._channels = channels
         self._executor = executor
         self._attempts = Attempts(engine.stores.claims, engine.stores.clock, channels.mailbox, vet)
         self._flow_triggers = FlowTriggers(engine, executor, channels.mailbox)
-        self._schedules = Schedules(engine, channels)
+        self._schedules = Schedules(engine, channels, queues=queues)
+        self._retention = Retention(engine)
 
     def advance(self, execution_id: str, messages: Sequence[bytes], *, yield_at: datetime | None = None) -> None:
         """Take an execution as far as its messages allow; they may be acknowledged when this returns.
@@ -67,6 +77,17 @@ class Invocations:
         """Have an execution send its attempts to workers again: one was turned away before it was claimed."""
         self._channels.mailbox.send(execution_id, encode_message(Poke()))
 
+    def start_later(self, attempt: AttemptId) -> None:
+        """Start an attempt that could not be when it was to be, if it is still to."""
+        self._executor.forget(attempt.execution_id)
+        state = self._executor.load(attempt.execution_id)
+        task_run = state.task_runs.get(attempt.task_run_id) if state is not None else None
+        found = task_run.open_attempt if task_run is not None else None
+        if state is None or found is None or found.number != attempt.number or found.job is None:
+            return
+        payload = self._engine.payloads.load(found.job)
+        self._channels.dispatch.start(job_of(state, attempt.task_run_id, attempt.number, payload))
+
     def ring(self, execution_id: str, key: str) -> None:
         """Tell an execution that a timer may be due."""
         self._channels.mailbox.send(execution_id, encode_message(TimerFired(key)))
@@ -80,13 +101,22 @@ class Invocations:
         """Start what a trigger calls for, whose alarm for *due* rang."""
         self._schedules.look(namespace, flow_id, trigger_id, rung=due)
 
-    def sweep(self) -> int:
-        """Poke the executions that should have gone on by now, and look at the schedules; return how many."""
+    def sweep(self, until: datetime | None = None) -> int:
+        """Poke the executions that should have gone on by now, and look at the schedules; return how many.
+
+        What is kept no longer is removed, as far as there is time *until* then.
+        """
         count = 0
         for summary in self._stores.executions.due(self._stores.clock.now()):
             self._channels.mailbox.send(summary.id, encode_message(Poke()))
             count += 1
-        return count + self._schedules.sweep()
+        count += self._schedules.sweep()
+        clock = self._stores.clock
+        try:
+            self._retention.sweep(lambda: until is None or clock.now() < until)
+        except PortError:
+            _log.exception("What is kept no longer could not be removed; the next sweep goes on")
+        return count
 
     def dead_letter(self, execution_id: str, message: bytes) -> None:
         """Try a message that could not be handled once more; when that fails too, end its execution, visibly.

@@ -30,9 +30,9 @@ class Known:
     grown: int = 0
     """The bytes of the entries after it."""
 
-    def after(self, stored: JournalEntry) -> Known:
-        """Return what is known with the next entry, somebody else's. Raises FormatError."""
-        entry = decode_entry(stored.data)
+    def after(self, stored: JournalEntry, entry: Entry | None = None) -> Known:
+        """Return what is known with the next entry, somebody else's, decoded or not. Raises FormatError."""
+        entry = entry or decode_entry(stored.data)
         state = apply_entry(self.state, entry)
         kept = entry.issued_through if entry.kept_through is None else entry.kept_through
         unkept = tuple(each for each in (*self.unkept, entry) if each.seq > kept and (each.logs or each.metrics))
@@ -66,13 +66,16 @@ def read_journal(
     # What is to be created has no snapshot, and seldom entries.
     known = _from_snapshot(journal, execution_id, flow_for) if created is None else None
     entries = journal.entries(execution_id, after=known.state.seq if known is not None else -1)
+    first = None
     if known is None:
-        first = decode_entry(entries[0].data).events[0] if entries else created
-        if not isinstance(first, ExecutionCreated):
+        first = decode_entry(entries[0].data) if entries else None
+        begins = first.events[0] if first is not None else created
+        if not isinstance(begins, ExecutionCreated):
             return None
-        known = Known(empty(execution_id, flow_for(first)))
+        known = Known(empty(execution_id, flow_for(begins)))
     for stored in entries:
-        known = known.after(stored)
+        known = known.after(stored, first)
+        first = None
     return known
 
 

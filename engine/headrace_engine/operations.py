@@ -195,8 +195,8 @@ class Operations:
     ) -> tuple[str, Create]:
         execution_id = self._make_id()
         created = self._follower(state, execution_id, revision, inputs)
-        flow = self._engine.flow_of(created.namespace, created.flow_id, created.flow_revision)
-        same = flow if created.flow_revision != state.flow.definition.revision else state.flow
+        is_same = state.created is not None and _runs(created) == _runs(state.created)
+        same = state.flow if is_same else self._engine.flow_for(created)
         try:
             task_runs, moved = copies(state, found, execution_id, same)
         except NothingToRestartError as error:
@@ -223,6 +223,8 @@ class Operations:
             reply_to=None,
         )
         definition = self._engine.flow_of(created.namespace, created.flow_id, follower.flow_revision).definition
+        if revision:
+            follower = replace(follower, templates=self._engine.pin(definition))
         if inputs is not None:
             follower = replace(follower, inputs=self._engine.read_flow_inputs(definition, execution_id, inputs))
         return replace(follower, variables=dict(definition.variables) if revision else created.variables)
@@ -238,3 +240,7 @@ class Operations:
             return find()
         except NothingToRestartError as error:
             raise UnprocessableError(f"Illegal argument: {error}") from None
+
+
+def _runs(created: ExecutionCreated) -> tuple[int, object]:
+    return created.flow_revision, created.templates

@@ -10,14 +10,13 @@ from typing import TYPE_CHECKING, Any
 from headrace_engine.concurrency import SlotKeeper
 from headrace_engine.core.codec import encode_message
 from headrace_engine.core.events import ExecutionCreated
-from headrace_engine.core.flow import FlowIndex
 from headrace_engine.core.messages import Kill, Message
 from headrace_engine.core.state import ExecutionState
 from headrace_engine.known import read_journal, started_by
 from headrace_engine.language import FlowError
 from headrace_engine.model.search import ExecutionQuery
 from headrace_engine.model.state import State
-from headrace_engine.model.trigger import SCHEDULES
+from headrace_engine.model.trigger import DATED
 from headrace_engine.operations import Operations
 from headrace_engine.plugin import FoundExecution, FoundLine, Purged, TaskFailure
 from headrace_engine.ports import ExecutionSummary, Level, Mailbox
@@ -73,10 +72,7 @@ class PlatformServices:
         if self._seen is not None:
             return self._seen(execution_id)
 
-        def flow_for(created: ExecutionCreated) -> FlowIndex:
-            return self.engine.flow_of(created.namespace, created.flow_id, created.flow_revision)
-
-        known = read_journal(self.stores.journal, execution_id, flow_for)
+        known = read_journal(self.stores.journal, execution_id, self.engine.flow_for)
         return known.state if known is not None else None
 
     def give_back_slot(self, purged: ExecutionSummary) -> None:
@@ -120,16 +116,18 @@ class RunPlatform:
             if not after:
                 return
 
-    def resume(self, execution_id: str, inputs: Mapping[str, Any] | None = None) -> None:
+    def resume(self, execution_id: str, inputs: Mapping[str, Any] | None = None, *, again: bool = False) -> None:
         """See plugin.Platform."""
         state = self._existing(execution_id)
+        if again and state.state is not State.PAUSED:
+            return
         try:
             message = Operations(self._services.engine).resume(state, inputs or {})
         except ValueError as error:
             raise TaskFailure(str(error)) from None
         self._services.send(execution_id, message)
 
-    def kill(self, execution_id: str, *, cascade: bool = True) -> None:
+    def kill(self, execution_id: str, *, cascade: bool = True, again: bool = False) -> None:
         """See plugin.Platform."""
         asked_for = self._asked_for(execution_id)
         if asked_for is not None:  # what creates it may come later than this
@@ -137,6 +135,8 @@ class RunPlatform:
             self._services.send(execution_id, Kill(asked_for, cascade))
             return
         state = self._existing(execution_id)
+        if again and state.state in (State.KILLING, State.KILLED):
+            return
         try:
             message = Operations(self._services.engine).kill(state, cascade=cascade)
         except ValueError as error:
@@ -224,7 +224,7 @@ class RunPlatform:
         if trigger is None:
             raise TaskFailure(f"There is no trigger `{trigger_id}` in the flow `{flow_id}` of `{namespace}`")
         change = None
-        if trigger.type in SCHEDULES:
+        if trigger.type in DATED:
             change = partial(switched, now=self._stores.clock.now(), disabled=not enabled)
         switch_trigger(self._stores.triggers, namespace, flow_id, trigger_id, disabled=not enabled, change=change)
         if enabled:

@@ -155,6 +155,10 @@ class TaskFailure(Exception):  # noqa: N818 - an outcome of the task, said in it
         self.outputs = outputs
 
 
+class AttemptLostError(Exception):
+    """What ran the attempt's code went away with it: the attempt is lost, not failed (DESIGN §3.6)."""
+
+
 class TaskLogger(Protocol):
     """Log lines of one attempt, in order."""
 
@@ -253,6 +257,9 @@ class Files(Protocol):
     def open(self, uri: str) -> BinaryIO:
         """Open a ``kestra:///`` or ``nsfile://`` URI for reading. Raises TaskFailure when absent or not allowed."""
 
+    def readable(self, uri: str) -> str:
+        """Return the ``kestra:///`` URI of what *uri* names. Raises TaskFailure when it may not be read."""
+
     def size(self, uri: str) -> int: ...
     def exists(self, uri: str) -> bool: ...
     def delete(self, uri: str) -> bool:
@@ -331,11 +338,17 @@ class Platform(Protocol):
         namespace matches it and everything below it.
         """
 
-    def resume(self, execution_id: str, inputs: Mapping[str, Any] | None = None) -> None:
-        """Have a paused execution go on, with the inputs that its Pause asks for."""
+    def resume(self, execution_id: str, inputs: Mapping[str, Any] | None = None, *, again: bool = False) -> None:
+        """Have a paused execution go on, with the inputs that its Pause asks for.
 
-    def kill(self, execution_id: str, *, cascade: bool = True) -> None:
-        """Have an execution killed, and with *cascade* those it has started."""
+        again: it may have been done before; one that is not paused any more is left as it is.
+        """
+
+    def kill(self, execution_id: str, *, cascade: bool = True, again: bool = False) -> None:
+        """Have an execution killed, and with *cascade* those it has started.
+
+        again: it may have been done before; one that is killed is left as it is.
+        """
 
     def purge(
         self,
@@ -377,8 +390,45 @@ class NetworkPolicy:
     """Names refused whatever they resolve to: the platform's own endpoints."""
 
 
+class PackageShare(Protocol):
+    """Where machines share the packages they have installed, each set as an archive under its key."""
+
+    def fetch(self, key: str, archive: Path) -> bool:
+        """Write what is kept under *key* to *archive*; False when there is nothing, or it cannot be had."""
+
+    def keep(self, key: str, archive: Path) -> None:
+        """Keep *archive* under *key*; what fails is nobody's loss."""
+
+
+@dataclass(frozen=True, slots=True)
+class CodePolicy:
+    """Where people's code may run on this machine, and how what outlives the engine is found again."""
+
+    docker: bool = True
+    """False: what asks for a container runs as a process, with a warning in its log."""
+    volumes: bool = False
+    """Whether a task may mount folders of the machine that its Docker engine runs on."""
+    owner: str = ""
+    """What containers are labelled with; the next start of this engine ends those it finds with it."""
+    note_engine: Callable[[str], None] = lambda _url: None
+    """Keeps where a Docker engine is about to be used, for the next start to look there."""
+    packages: Path | None = None
+    """Where packages are kept that scripts ask for; in the user's cache when None."""
+    share: PackageShare | None = None
+    """Where those of other machines are."""
+
+    @classmethod
+    def of(cls, environment: Mapping[str, str]) -> CodePolicy:
+        """Return what *environment* says."""
+        return cls(volumes=environment.get("HEADRACE_DOCKER_VOLUMES", "").lower() == "true")
+
+
 class RunContext(InlineContext, Protocol):
     """What a light or dispatched task may use besides: files, the KV store, a working directory."""
+
+    @property
+    def repeats(self) -> bool:
+        """True when the attempt before this one was lost: what it did may be done already."""
 
     @property
     def files(self) -> Files: ...
@@ -401,11 +451,26 @@ class RunContext(InlineContext, Protocol):
     def network(self) -> NetworkPolicy:
         """What an HTTP task may connect to."""
 
+    @property
+    def code(self) -> CodePolicy:
+        """Where people's code may run."""
+
     def encrypt(self, text: str) -> dict[str, str]:
         """Return *text* in the shape of an encrypted output (reference §12). Raises TaskFailure without a key."""
 
     @property
     def timeout(self) -> timedelta | None: ...
+
+    @property
+    def placement(self) -> Mapping[str, Any]:
+        """Where the platform has the attempt run, and why; empty where there was nothing to choose."""
+
+    def granted(self) -> Mapping[str, str]:
+        """Return the environment variables with which people's code uses the rights that the platform gives it.
+
+        Those are the temporary credentials of the attempt's role; empty without one. Raises TaskFailure when they
+        cannot be had.
+        """
 
     @property
     def stopping(self) -> bool:

@@ -12,7 +12,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import date, datetime, timedelta
 from enum import StrEnum
-from typing import Any, BinaryIO, Protocol
+from typing import Any, BinaryIO, Protocol, runtime_checkable
 
 from headrace_engine.identity import Grant
 from headrace_engine.model.search import EVERY, NEWEST, ExecutionQuery, Order, is_within
@@ -23,7 +23,11 @@ class PortError(Exception):
     """A store or service did not do what was asked; trying again may help."""
 
 
-class NotFoundError(PortError):
+class ContentError(PortError):
+    """The store works, and what it holds, or was given, stands against what was asked: trying again changes nothing."""
+
+
+class NotFoundError(ContentError):
     """What was asked for is not there."""
 
 
@@ -48,7 +52,7 @@ class JournalEntry:
     data: bytes
 
 
-class SeqTakenError(PortError):
+class SeqTakenError(ContentError):
     """Another entry stands under this seq; holds the one that does."""
 
     def __init__(self, stored: JournalEntry) -> None:
@@ -56,7 +60,7 @@ class SeqTakenError(PortError):
         self.stored = stored
 
 
-class PurgedError(PortError):
+class PurgedError(ContentError):
     """The execution was purged; its tombstone refuses entries."""
 
 
@@ -163,7 +167,10 @@ class ExecutionSummary:
     """When the sweeper must poke the execution if nothing else did; None when it ended or waits for a person."""
     labels: Mapping[str, str] = field(default_factory=dict)
     parent_id: str | None = None
+    """The execution that it replays or follows."""
     trigger_id: str | None = None
+    caller_id: str | None = None
+    """The execution that started it, or what it replays or follows; see `caller_of`."""
 
 
 COUNTED = 10_000
@@ -259,7 +266,7 @@ class TriggerRecord:
     """What the engine remembers, encoded."""
 
 
-class TriggerChangedError(PortError):
+class TriggerChangedError(ContentError):
     """The record was written by somebody else meanwhile; holds what stands now (None: it was deleted)."""
 
     def __init__(self, given: TriggerRecord, stored: TriggerRecord | None) -> None:
@@ -306,7 +313,7 @@ class KVEntry:
     expires: datetime | None = None
 
 
-class KeyExistsError(PortError):
+class KeyExistsError(ContentError):
     """put with overwrite=False found the key."""
 
 
@@ -323,8 +330,11 @@ class KV(Protocol):
         now: datetime,
         ttl: timedelta | None = None,
         overwrite: bool = True,
+        durable: bool = True,
     ) -> None:
         """Store a value, keeping the first creation date.
+
+        With *durable* false a crash in the next moment may lose it: everybody sees it at once, nobody waits for it.
 
         Raises KeyExistsError when overwrite is false and the key exists. An entry expires at *now* + *ttl*, that
         instant included; for put an expired one does not exist: it neither refuses a new value nor lends it its
@@ -338,6 +348,12 @@ class KV(Protocol):
     def list(self, namespace: str, prefix: str = "") -> Sequence[KVEntry]:
         """Return the entries of exactly this namespace whose key has *prefix*, by key."""
 
+    def forget(self, namespace: str, now: datetime, *, at_most: int) -> int:
+        """Remove entries of exactly this namespace that have expired, *at_most* so many; return how many.
+
+        What removes them by itself may return 0.
+        """
+
 
 # -- Mailbox, timers, bus, dispatch -----------------------------------------------------------------
 
@@ -350,6 +366,14 @@ class Mailbox(Protocol):
 
         Locally that holds while the process lives; what it leaves undone is recovered from the journal.
         """
+
+
+@runtime_checkable
+class Alarms(Protocol):
+    """Timers that can tell what is set."""
+
+    def is_set(self, namespace: str, flow_id: str, trigger_id: str, due: datetime) -> bool | None:
+        """Return whether a trigger will be woken when it is due; None when that cannot be told."""
 
 
 class Timers(Protocol):
@@ -423,6 +447,8 @@ class Job:
     """The task run id of the WorkingDirectory the attempt shares its directory with."""
     cache: str | None = None
     """Where the outputs of a success are kept for later attempts like it."""
+    repeats: bool = False
+    """The attempt before this one was lost: what it did may be done already."""
 
 
 class Dispatch(Protocol):
@@ -464,7 +490,7 @@ class Claim:
     closed: datetime | None = None
 
 
-class ClaimTakenError(PortError):
+class ClaimTakenError(ContentError):
     """The attempt has a claim already; holds it."""
 
     def __init__(self, claim: Claim) -> None:
@@ -568,6 +594,16 @@ class StoredFile:
     uri: str
     size: int
     modified: datetime
+
+
+@dataclass(frozen=True, slots=True)
+class Upload:
+    """Where a large file goes, in parts: PUT each to its address, then complete the upload with their tags."""
+
+    id: str
+    addresses: Sequence[str]
+    part: int
+    """Bytes of each part but the last."""
 
 
 class Storage(Protocol):
@@ -775,7 +811,10 @@ class Cipher(Protocol):
         """Return text from which only this cipher's key gets *plain* back; authenticated."""
 
     def open(self, sealed: str) -> bytes:
-        """Return what was sealed. Raises PortError when it was changed or sealed with another key."""
+        """Return what was sealed. Raises PortError when it was changed or sealed with another key.
+
+        ContentError where that is certain: what keeps the key may only say that it is out of reach.
+        """
 
 
 # -- Identity and audit -----------------------------------------------------------------------------
@@ -813,7 +852,7 @@ class Token:
     """What it is narrowed to; empty: whatever its user may."""
 
 
-class UserChangedError(PortError):
+class UserChangedError(ContentError):
     """The user was written by somebody else meanwhile, or deleted, or was there before; nothing changed."""
 
     def __init__(self, name: str) -> None:
@@ -921,6 +960,16 @@ class SubscriptionRefusedError(ValueError):
     """The events that a trigger wants cannot be had; the message tells its author why, and what can be done."""
 
 
+@dataclass(frozen=True, slots=True)
+class Drift:
+    """Something about the events of a trigger that is not as its flow wants it."""
+
+    trigger_id: str
+    problem: str
+    can_repair: bool = True
+    """Whether `prepare` and `settle` put it right."""
+
+
 class Subscriptions(Protocol):
     """Which events are brought here. A flow's are changed in two steps, so that none is missed between them."""
 
@@ -932,6 +981,14 @@ class Subscriptions(Protocol):
 
     def settle(self, namespace: str, flow_id: str, wanted: Sequence[Subscription]) -> None:
         """Have no other events brought for the flow than *wanted*."""
+
+    def examine(
+        self, namespace: str, flow_id: str, wanted: Sequence[Subscription], buckets: Mapping[str, str]
+    ) -> Sequence[Drift]:
+        """Return what is not as the flow wants it; nothing is changed."""
+
+    def flows(self) -> Sequence[tuple[str, str]]:
+        """Return namespace and id of the flows that events are brought for."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -958,3 +1015,42 @@ class Buckets(Protocol):
 
     def delete(self, file: BucketFile) -> None:
         """Remove a file; nothing happens when it is gone."""
+
+
+@dataclass(frozen=True, slots=True)
+class QueueAddress:
+    """A queue of somebody else, and what opens it; what is empty is this process's own."""
+
+    url: str
+    region: str = ""
+    endpoint: str = ""
+    access_key: str = field(default="", repr=False)
+    secret_key: str = field(default="", repr=False)
+    session_token: str = field(default="", repr=False)
+
+
+@dataclass(frozen=True, slots=True)
+class QueueMessage:
+    """A message that was received and not deleted yet."""
+
+    id: str
+    body: str
+    receipt: str
+    """What deletes it, for as long as it is hidden from others."""
+    group: str | None = None
+    deduplication: str | None = None
+
+
+class Queues(Protocol):
+    """Queues of others, whose messages start executions."""
+
+    def receive(
+        self, queue: QueueAddress, *, at_most: int, wait: timedelta, hidden: timedelta
+    ) -> Sequence[QueueMessage]:
+        """Return up to *at_most* messages (ten at most), none when none comes within *wait*.
+
+        Nobody else receives them while they are *hidden*; what is not deleted by then comes again.
+        """
+
+    def delete(self, queue: QueueAddress, messages: Sequence[QueueMessage]) -> None:
+        """Remove messages that were received; one that could not be removed comes again."""

@@ -13,6 +13,7 @@ from collections import ChainMap, OrderedDict
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
+from functools import partial
 from typing import Any
 
 from pydantic import ValidationError
@@ -47,6 +48,7 @@ from headrace_engine.host import StepHost
 from headrace_engine.inputs import OutputError, read_outputs, typed_inputs
 from headrace_engine.language.nodes import plain
 from headrace_engine.language.problems import FlowError
+from headrace_engine.language.task_reader import TEMPLATE
 from headrace_engine.language.yaml_reader import read_documents
 from headrace_engine.model.attempt import AttemptResult, Inline, Payload
 from headrace_engine.model.definition import Concurrency, FlowDefinition, Kind, LimitBehavior, TaskDefinition
@@ -307,7 +309,7 @@ class _TaskRunStep:
         self.payloads = preparer._payloads
         self.host = preparer.host(state, now)
         self.host.errors_in_hand = lambda: errors_of(state, lines)
-        self.host.make_resume_key = self.resume_key
+        self.host.make_resume_key = partial(_resume_key, self.stores, state, task_run, now)
         self.variables = preparer.variables(state, task_run, self.host)
         self.spec_secrets: frozenset[str] = frozenset()
         """TemplatedTask: the secrets that its spec used."""
@@ -322,10 +324,6 @@ class _TaskRunStep:
 
     def typed(self, template: str) -> Any:
         return self.expressions.render_typed(template, self.variables, self.host)
-
-    def resume_key(self, asked: Mapping[str, Any]) -> str:
-        link, valid = new_link(self.state, self.run, asked)
-        return ResumeLinks(self.stores.kv, self.stores.clock).put(link, valid, self.now)
 
     def prepare(self) -> Prepared:
         try:
@@ -399,6 +397,8 @@ class _TaskRunStep:
                 return self.subflow()
             case Kind.ITEMS:
                 return self.items()
+            case Kind.SEQUENTIAL if task.type == TEMPLATE:
+                return self.template()
             case _:
                 return Prepared(Opened(run_id))
 
@@ -409,6 +409,15 @@ class _TaskRunStep:
             raise UnplannableError(f"No case of the Switch matches the value `{value}`, and it has no `defaults`")
         outputs = Inline({"value": value, "defaults": is_default})
         return Prepared(Opened(self.run.id, "defaults" if is_default else f"cases.{value}", outputs=outputs))
+
+    def template(self) -> Prepared:
+        """The tasks of a template read what they are given as `parent.outputs.args`."""
+        args = self.expressions.render_value_typed(self.task.properties.get("args"), self.variables, self.host)
+        if not args:
+            return Prepared(Opened(self.run.id))
+        folder, limit = self.preparer.folder(self.state), self.settings.output_inline_limit
+        outputs, size = self.payloads.make({"args": args}, folder, limit)
+        return Prepared(Opened(self.run.id, outputs=outputs), size=size)
 
     def values(self) -> tuple[str, ...]:
         """Return ForEach's values as distinct texts, in order (reference §3.1)."""
@@ -873,7 +882,15 @@ def job_of(state: ExecutionState, task_run_id: str, number: int, body: Mapping[s
         log_level=task.log_level,
         workspace=body["workspace"],
         cache=body.get("cache"),
+        repeats=task_run.lost > 0,
     )
+
+
+def _resume_key(
+    stores: Stores, state: ExecutionState, task_run: TaskRun, now: datetime, asked: Mapping[str, Any]
+) -> str:
+    link, valid = new_link(state, task_run, asked)
+    return ResumeLinks(stores.kv, stores.clock).put(link, valid, now)
 
 
 def errors_of(state: ExecutionState, lines: Sequence[LogRecord]) -> list[dict[str, Any]]:

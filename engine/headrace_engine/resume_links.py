@@ -173,14 +173,6 @@ class ResumeLinks:
         return decided
 
 
-def forget_expired(kv: KV, now: datetime) -> int:
-    """Remove the links that no longer count, from a store that does not do so by itself; return how many."""
-    gone = [entry.key for entry in kv.list(NAMESPACE) if entry.expires is not None and entry.expires <= now]
-    for key in gone:
-        kv.delete(NAMESPACE, key)
-    return len(gone)
-
-
 def key_hash(key: str) -> str:
     """Return what the store knows of a key."""
     return hashlib.sha256(key.encode("utf-8", "replace")).hexdigest()

@@ -24,11 +24,21 @@ from pydantic import ValidationError
 
 from headrace_engine.model.attempt import AttemptResult, ExecutionChange, Inline, Payload, Stored
 from headrace_engine.model.state import State
-from headrace_engine.plugin import NetworkPolicy, Platform, RunnableTask, TaskFailure, TaskOutputs, format_duration
+from headrace_engine.plugin import (
+    AttemptLostError,
+    CodePolicy,
+    NetworkPolicy,
+    Platform,
+    RunnableTask,
+    TaskFailure,
+    TaskOutputs,
+    format_duration,
+)
 from headrace_engine.ports import (
     KV,
     Cipher,
     Clock,
+    ContentError,
     Job,
     Level,
     LogLine,
@@ -47,8 +57,11 @@ INLINE_LIMIT = 32 * 1024
 """Bytes of JSON above which outputs go to internal storage (DESIGN §3.10)."""
 
 _LONGEST_MESSAGE = 32 * 1024
+_CREDENTIALS = ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY", "AWS_SESSION_TOKEN")
 
 HandOver = Callable[[Sequence[LogLine], Sequence[MetricPoint]], None]
+Act = Callable[[RunnableTask], TaskOutputs | None]
+"""Does something with a task, and returns what of its outputs came of that."""
 RenderTemplate = Callable[[str, Mapping[str, Any]], str]
 """Renders a text with these variables."""
 
@@ -114,7 +127,6 @@ class InlineTaskContext:
         self.now = now
         self.variables: Mapping[str, Any] = variables or {}
         self.mask = Mask(secrets)
-        self.log = _Logger(self._log)
         self.lines: list[LogLine] = []
         self.points: list[MetricPoint] = []
         self.state: State | None = None
@@ -123,6 +135,11 @@ class InlineTaskContext:
         self._template_variables = template_variables or {}
         self._render = render
         self._min_rank = Level(log_level).rank if log_level else 0
+
+    @property
+    def log(self) -> _Logger:
+        """What the task says. Made when asked for: kept, it would keep the context from going when the attempt does."""
+        return _Logger(self._log)
 
     @classmethod
     def of_job(cls, job: Job, **others: Any) -> InlineTaskContext:
@@ -226,19 +243,25 @@ class WorkerContext(InlineTaskContext):
         workspace: Path | None = None,
         temporary_root: Path | None = None,
         network: NetworkPolicy | None = None,
+        code: CodePolicy | None = None,
         file_policy: FilePolicy | None = None,
         platform: Platform | None = None,
         can_encrypt: bool = True,
         may_reach: Callable[[str], bool] = lambda _namespace: True,
         on_process_group: Callable[[int], None] | None = None,
         hand_over: HandOver | None = None,
+        placement: Mapping[str, Any] | None = None,
+        environment: Callable[[], Mapping[str, str]] | None = None,
+        batch: str = "",
     ) -> None:
         """Take the job and the ports.
 
         workspace is the directory shared inside a WorkingDirectory; without it the attempt gets one of its own
         below temporary_root. on_process_group is told the process group of the attempt before its code starts;
         when it raises, nothing starts. hand_over is given the log lines and metrics that are not stored when the
-        attempt is over; without it they are.
+        attempt is over; without it they are. placement says where the attempt runs; environment returns the variables
+        of `granted`. batch tells the log lines and metrics of this context from
+        those of others of the same attempt.
         """
         super().__init__(
             **_identity(job),
@@ -248,7 +271,9 @@ class WorkerContext(InlineTaskContext):
             render=render,
         )
         self.timeout = job.timeout
+        self.repeats = job.repeats
         self.network = network or NetworkPolicy()
+        self.code = code or CodePolicy()
         self.cipher = cipher
         self.clock = clock
         self.files = RunFiles(
@@ -267,7 +292,8 @@ class WorkerContext(InlineTaskContext):
         self._variables_open = False
         self._kv = kv
         self._metrics = metrics
-        self._stream = LogStream(logs, self.execution_id, f"{self.task_run_id}/{self.attempt}")
+        self._batch = f"{self.task_run_id}/{self.attempt}" + (f"/{batch}" if batch else "")
+        self._stream = LogStream(logs, self.execution_id, self._batch)
         self._workspace = workspace
         self._own_workspace: Path | None = None
         self._temporary_root = temporary_root
@@ -276,6 +302,9 @@ class WorkerContext(InlineTaskContext):
         self._may_reach = may_reach
         self._on_process_group = on_process_group
         self._hand_over = hand_over
+        self.placement = placement or {}
+        self._environment = environment
+        self._given: Mapping[str, str] | None = None
         self._stopping = threading.Event()
         self._callbacks: list[Callable[[], None]] = []
         self._lock = threading.Lock()
@@ -337,6 +366,14 @@ class WorkerContext(InlineTaskContext):
             raise TaskFailure("Nothing can be encrypted without a key: set `kestra.encryption.secret-key`")
         return {"type": ENCRYPTED, "value": self.cipher.seal(text.encode())}
 
+    def granted(self) -> Mapping[str, str]:
+        if self._environment is None:
+            return {}
+        if self._given is None:
+            self._given = self._environment()
+            self.mask.add(value for name, value in self._given.items() if name in _CREDENTIALS)
+        return self._given
+
     def record_process_group(self, process_group: int) -> None:
         if self._on_process_group is not None:
             self._on_process_group(process_group)
@@ -356,7 +393,7 @@ class WorkerContext(InlineTaskContext):
         self._stream.close()
         if self.points:
             with suppress(PortError):  # metrics are worth less than the result of the attempt
-                self._metrics.append(self.execution_id, f"{self.task_run_id}/{self.attempt}", self.points)
+                self._metrics.append(self.execution_id, self._batch, self.points)
             self.points = []
         if self._own_workspace is not None:
             shutil.rmtree(self._own_workspace, ignore_errors=True)
@@ -391,20 +428,23 @@ def run_attempt(
     *,
     lease: timedelta | None = None,
     inline_limit: int = INLINE_LIMIT,
+    act: Act | None = None,
+    started: datetime | None = None,
 ) -> AttemptResult:
     """Run a light or dispatched task and close the context.
 
-    lease is the time an executor gives a light task; it ends an attempt like ``timeout`` does.
+    lease is the time an executor gives a light task; it ends an attempt like ``timeout`` does. act concludes a task
+    that was carried out elsewhere, from *started* on, where its timeout was watched.
     """
-    started = context.clock.now()
+    started = started or context.clock.now()
     limit = min((each for each in (job.timeout, lease) if each is not None), default=None)
     watchdog = None
-    if limit is not None:
+    if limit is not None and act is None:
         watchdog = threading.Timer(limit.total_seconds(), context.stop, (State.FAILED,))
         watchdog.daemon = True
         watchdog.start()
     try:
-        state, outputs, error = _run_job(task_class, job, context)
+        state, outputs, error = act_on_job(task_class, job, context, act)
         if context.stop_reason is not None:
             state = context.stop_reason
             by_lease = job.timeout is None or (lease is not None and lease < job.timeout)
@@ -417,7 +457,8 @@ def run_attempt(
             with suppress(PortError):  # not worth the result
                 context.files.put_task_cache(job.cache, outputs)
     except PortError as problem:
-        state, payload, error = State.FAILED, None, f"The outputs could not be stored: {problem}"
+        state, error = _store_failed(task_class, problem), f"The outputs could not be stored: {problem}"
+        payload = None
     finally:
         if watchdog is not None:
             watchdog.cancel()
@@ -425,36 +466,54 @@ def run_attempt(
     return AttemptResult(state, started, context.clock.now(), payload, error, context.change)
 
 
-def _run_job(
-    task_class: type[RunnableTask], job: Job, context: WorkerContext
+def act_on_job(
+    task_class: type[RunnableTask], job: Job, context: WorkerContext, act: Act | None = None
 ) -> tuple[State, dict[str, Any] | None, str | None]:
+    """Open the job's secrets and run its task, or *act* on it; return state, outputs and the message of a failure."""
     try:
         properties, secrets = open_sealed(job.properties, context.cipher)
     except PortError as problem:
-        return State.FAILED, None, f"A secret of the task could not be opened: {problem}"
+        return _store_failed(task_class, problem), None, f"A secret of the task could not be opened: {problem}"
     context.mask.add(secrets)
     if secrets:
         properties = coerce_properties(task_class, properties)
-    return _run(task_class, properties, context)
+    return _run(task_class, properties, context, act)
 
 
 def _run(
-    task_class: type[RunnableTask], properties: Mapping[str, Any], context: InlineTaskContext
+    task_class: type[RunnableTask],
+    properties: Mapping[str, Any],
+    context: InlineTaskContext,
+    act: Act | None = None,
 ) -> tuple[State, dict[str, Any] | None, str | None]:
     """Run the task; return the state, outputs as JSON holds them, and the message of a failure."""
     try:
         _complete(task_class)
         task = task_class.model_validate(properties)
-        outputs = task.run(context)
+        outputs = act(task) if act is not None else task.run(context)
         return context.state or State.SUCCESS, _plain(outputs), None
+    except AttemptLostError as lost:
+        return State.RESUBMITTED, None, context.mask(str(lost))
     except TaskFailure as failure:
         return State.FAILED, _plain(failure.outputs), _report(context, str(failure))
     except ValidationError as problem:
         return State.FAILED, None, _report(context, validation_text(problem))
     except Exception as problem:  # noqa: BLE001 - whatever people's code raises fails their task run, not us
-        error = _report(context, f"{type(problem).__name__}: {problem}" if str(problem) else type(problem).__name__)
+        error = f"{type(problem).__name__}: {problem}" if str(problem) else type(problem).__name__
+        if isinstance(problem, PortError) and _store_failed(task_class, problem) is State.RESUBMITTED:
+            return State.RESUBMITTED, None, context.mask(error)
+        error = _report(context, error)
         context.log.debug("".join(traceback.format_exception(problem)).rstrip())
         return State.FAILED, None, error
+
+
+def _store_failed(task_class: type[RunnableTask], problem: PortError) -> State:
+    """Return how an attempt ends that a store let down: lost, if the next one may do better (DESIGN §3.6).
+
+    Not where people's code has run: it would run again.
+    """
+    is_lost = not isinstance(problem, ContentError) and not task_class.RUNS_CODE
+    return State.RESUBMITTED if is_lost else State.FAILED
 
 
 _completing = threading.Lock()

@@ -14,9 +14,10 @@ from pathlib import Path
 from typing import Any, BinaryIO
 from urllib.parse import unquote, urlsplit
 
+from headrace_engine.file_versions import FileVersions
 from headrace_engine.plugin import TaskFailure, format_duration, parse_duration
-from headrace_engine.ports import KV, Clock, KeyExistsError, KVEntry, NotFoundError, Storage
-from headrace_engine.services import Settings
+from headrace_engine.ports import KV, Clock, Job, KeyExistsError, KVEntry, NotFoundError, Storage
+from headrace_engine.services import Settings, Stores
 
 SCHEME = "kestra://"
 
@@ -59,6 +60,21 @@ def file_policy(settings: Settings, namespace: str) -> FilePolicy:
     return FilePolicy(reaches, reaches)
 
 
+def run_files(stores: Stores, settings: Settings, job: Job) -> RunFiles:
+    """Return what the attempt that runs *job* sees of internal storage."""
+    return RunFiles(
+        stores.storage,
+        stores.clock,
+        namespace=job.namespace,
+        flow_id=job.flow_id,
+        execution_id=job.attempt.execution_id,
+        task_id=job.task_id,
+        task_run_id=job.attempt.task_run_id,
+        attempt=job.attempt.number,
+        policy=file_policy(settings, job.namespace),
+    )
+
+
 class RunFiles:
     """Internal storage for one attempt; implements plugin.Files."""
 
@@ -87,6 +103,16 @@ class RunFiles:
         self._engine_file = f"{self._execution}/_outputs/{task_run_id}-{attempt}.json"
         self._names: dict[str, int] = {}
         """The names used, to the number that the next one like it gets."""
+
+    @property
+    def folder(self) -> str:
+        """The URI of the folder with this attempt's own files."""
+        return self._folder
+
+    @property
+    def engine_file(self) -> str:
+        """The URI of the file for the attempt's outputs where they are large."""
+        return self._engine_file
 
     def put(self, name: str, content: bytes | BinaryIO | Path) -> str:
         """Store a file of this attempt; a name used before gets a number."""
@@ -131,6 +157,7 @@ class RunFiles:
             namespace, is_namespace_file = _owner(target)
             if not is_namespace_file or namespace is None or not self._policy.may_write(namespace):
                 raise TaskFailure(f"Unable to delete the file '{uri}' as it didn't belong to the current execution")
+            return FileVersions(self._storage).delete(target)
         return self._storage.delete(target)
 
     def purge_execution(self) -> list[str]:
@@ -144,16 +171,21 @@ class RunFiles:
         return sorted(stored.uri[len(root) + 1 :] for stored in self._storage.list(root))
 
     def put_namespace_file(self, namespace: str, path: str, content: bytes | BinaryIO | Path) -> str:
-        """Store a namespace file."""
+        """Store a namespace file; what it replaces is an earlier revision then."""
         self._check_namespace(namespace, self._policy.may_write, "write")
         uri = _namespace_file(namespace, path)
-        self._store(uri, content)
+        versions = FileVersions(self._storage)
+        if isinstance(content, Path):
+            with content.open("rb") as stream:
+                versions.put(uri, stream)
+        else:
+            versions.put(uri, content)
         return uri
 
     def delete_namespace_file(self, namespace: str, path: str) -> bool:
-        """Remove a namespace file."""
+        """Remove a namespace file with all its revisions."""
         self._check_namespace(namespace, self._policy.may_write, "write")
-        return self._storage.delete(_namespace_file(namespace, path))
+        return FileVersions(self._storage).delete(_namespace_file(namespace, path))
 
     def open_cache(self, key: str | None = None, max_age: timedelta | None = None) -> BinaryIO | None:
         """Open the task's cache unless it is older than *max_age*."""
@@ -255,7 +287,10 @@ def purge_files(storage: Storage, folder: str, *, everything: bool = False) -> l
 
 
 def _owner(uri: str) -> tuple[str | None, bool]:
-    """Return the namespace a storage URI belongs to and whether it is a namespace file; (None, False) if neither."""
+    """Return the namespace a storage URI belongs to and whether it is a namespace file; (None, False) if neither.
+
+    An upload that no execution has yet (`headrace_engine.uploads`) is neither.
+    """
     parts = uri.removeprefix("kestra:///").split("/")
     if "_files" in parts[1:-1]:
         return ".".join(parts[: parts.index("_files")]), True

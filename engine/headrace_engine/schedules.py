@@ -17,6 +17,7 @@ look. An alarm whose date has been dealt with sets no other, so that one that wa
 from __future__ import annotations
 
 import logging
+import re
 from collections.abc import Callable, Container
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
@@ -35,13 +36,15 @@ from headrace_engine.core.schedule.evaluate import (
     neighbours,
     no_longer_runs,
 )
-from headrace_engine.core.schedule.trigger import Backfill, ScheduleTrigger, Start, TriggerState, execution_id
+from headrace_engine.core.schedule.trigger import Backfill, Start, TriggerState, execution_id
 from headrace_engine.engine import CORRELATION_LABEL, CheckFailedError, Engine, UnsupportedError
 from headrace_engine.flow_triggers import FROM_LABEL
 from headrace_engine.inputs import InputError
+from headrace_engine.model.ids import id_for_key
 from headrace_engine.model.state import State
-from headrace_engine.model.trigger import SCHEDULES
-from headrace_engine.ports import PortError, StateChange, TriggerChangedError, TriggerRecord
+from headrace_engine.model.trigger import DATED, POLLED, SCHEDULES
+from headrace_engine.polling import Look, Polls
+from headrace_engine.ports import PortError, Queues, StateChange, TriggerChangedError, TriggerRecord
 from headrace_engine.run_stores import execution_folder
 from headrace_engine.schedule_reading import (
     FlowSchedule,
@@ -57,6 +60,8 @@ from headrace_engine.trigger_switch import TRIES
 
 _log = logging.getLogger(__name__)
 
+_MENTIONS_ONE = re.compile(r"Schedule|\.http\.Trigger|\.sqs\.")
+"""What the source of every flow with a trigger that must be looked at holds; the others need not be read."""
 ASKED = 250
 """How many dates one look asks the store for, whether they have an execution; the rest is for the next look."""
 _BACKSTOP = timedelta(minutes=10)
@@ -88,12 +93,17 @@ class Schedules:
         engine: Engine,
         channels: Channels,
         on_start: Callable[[str], None] = lambda _execution_id: None,
+        queues: Queues | None = None,
     ) -> None:
-        """Take what it works with; on_start is told every execution it starts, again when it is started again."""
+        """Take what it works with; on_start is told every execution it starts, again when it is started again.
+
+        Triggers that poll are looked at, too; they read *queues*.
+        """
         self._engine = engine
         self._stores = engine.stores
         self._channels = channels
         self._on_start = on_start
+        self.polls = Polls(engine, channels, queues, on_start)
 
     def look(
         self, namespace: str, flow_id: str, trigger_id: str, *, rung: datetime | None = None, anew: bool = False
@@ -122,7 +132,7 @@ class Schedules:
     def set_going(self) -> None:
         """Look at all schedules there are: the alarms that were set before were lost with the process."""
         for source in self._stores.flows.list():
-            if "Schedule" not in source.source:
+            if not _MENTIONS_ONE.search(source.source):
                 continue
             try:
                 flow = self._engine.flow_of(source.namespace, source.id, source.revision).definition
@@ -130,7 +140,7 @@ class Schedules:
                 _log.exception("The triggers of %s.%s cannot be read", source.namespace, source.id)
                 continue
             for trigger in flow.triggers:
-                if trigger.type in SCHEDULES:
+                if trigger.type in DATED:
                     self._look_kindly(Key(flow.namespace, flow.id, trigger.id), anew=True)
 
     def _look_kindly(self, key: Key, *, anew: bool = False) -> None:
@@ -160,12 +170,7 @@ class Schedules:
     def _created(self, schedule: FlowSchedule, backfill: Backfill | None, start: Start) -> ExecutionCreated:
         """Return the first event of an execution; one that cannot be as its trigger says is FAILED (reference §8.1)."""
         engine, flow, definition = self._engine, schedule.flow, schedule.definition
-        date = schedule.local(start.date)
-        near = neighbours(schedule.trigger, date)
-        variables = {"date": iso(date)}
-        for name, other in (("next", near.next), ("previous", near.previous)):
-            if other is not None:
-                variables[name] = iso(schedule.local(other))
+        variables = variables_at(schedule, start.date)
         host = engine.preparer.host_of(flow, start.execution_id, self._stores.clock.now())
         renderer = Renderer(engine, flow, host, variables)
         labels: dict[str, str] = {}
@@ -243,8 +248,11 @@ class _Look:
         """Do what *record* calls for; False when it is to be read again. Raises TriggerChangedError."""
         now = self.stores.clock.now()
         found = found_trigger(self.schedules.engine, self.key.namespace, self.key.flow_id, self.key.trigger_id)
-        if found is None or (found[1].type not in SCHEDULES and is_schedules(record)):
+        if found is None or (found[1].type not in DATED and is_schedules(record)):
             self.forget(record, now)
+            return True
+        if found[1].type in POLLED:
+            self.schedules.polls.decided(*found, record, Look(self.rung, self.anew, self.ended))
             return True
         if found[1].type not in SCHEDULES:
             return True
@@ -255,11 +263,43 @@ class _Look:
             self.put(record, replace(record, due=now + _BACKSTOP))
             return True
         state = self.looked_after(schedule, state_in(record, now), now)
-        existing = Existing(self.stores, schedule.trigger)
+        self.store(schedule, record, self.evaluated(schedule, state, now), now)
+        return True
+
+    def evaluated(self, schedule: FlowSchedule, state: TriggerState, now: datetime) -> Decision:
+        """Return what a schedule calls for; a date whose key has had its execution calls for none."""
+        existing = Existing(self.schedules.engine, schedule)
         asks = state.backfill is not None and state.backfill.missing_only
         decision = evaluate(schedule.trigger, state, now, existing=existing, effort=ASKED if asks else EFFORT)
-        self.store(schedule, record, decision, now)
-        return True
+        if schedule.definition.idempotency_key is None:
+            return decision
+        for _ in range(ASKED):
+            starts = self.keyed(schedule, decision.starts)
+            if starts or not decision.starts:
+                started = decision.state.started if not decision.starts else starts
+                return replace(decision, state=replace(decision.state, started=started), starts=starts)
+            state = decision.state
+            for start in decision.starts:
+                state = no_longer_runs(state, start.execution_id, now)
+            decision = evaluate(schedule.trigger, state, now, existing=existing, effort=ASKED)
+        for start in decision.starts:
+            state = no_longer_runs(state, start.execution_id, now)
+        return Decision(state, wake=now)
+
+    def keyed(self, schedule: FlowSchedule, starts: tuple[Start, ...]) -> tuple[Start, ...]:
+        """Return the executions to start, by the ids that follow from their keys; those that have begun left out."""
+        kept: dict[str, Start] = {}
+        for start in starts:
+            try:
+                made = id_by_key(self.schedules.engine, schedule, start.date)
+            except ConditionFailed as error:
+                kept[start.execution_id] = replace(start, error=start.error or str(error))
+                continue
+            if made is None:
+                kept[start.execution_id] = start
+            elif made not in kept and not has_begun(self.stores, made):
+                kept[made] = replace(start, execution_id=made)
+        return tuple(kept.values())
 
     def store(self, schedule: FlowSchedule, record: TriggerRecord, decision: Decision, now: datetime) -> None:
         """Set the alarm, store the decision and start what it calls for. Raises TriggerChangedError."""
@@ -348,13 +388,48 @@ class _Look:
 class Existing(Container[datetime]):
     """The dates of a trigger that have an execution, or had one."""
 
-    def __init__(self, stores: Stores, trigger: ScheduleTrigger) -> None:
-        self._stores = stores
-        self._trigger = trigger
+    def __init__(self, engine: Engine, schedule: FlowSchedule) -> None:
+        self._engine = engine
+        self._schedule = schedule
 
     def __contains__(self, date: object) -> bool:
         if not isinstance(date, datetime):
             return False
-        trigger = self._trigger
-        made = execution_id(trigger.namespace, trigger.flow_id, trigger.id, date)
-        return self._stores.executions.get(made) is not None or self._stores.journal.is_purged(made)
+        trigger = self._schedule.trigger
+        try:
+            made = id_by_key(self._engine, self._schedule, date)
+        except ConditionFailed:
+            made = None
+        return has_begun(
+            self._engine.stores, made or execution_id(trigger.namespace, trigger.flow_id, trigger.id, date)
+        )
+
+
+def has_begun(stores: Stores, made: str) -> bool:
+    """Return whether there is an execution of that id, or was one."""
+    return stores.executions.get(made) is not None or stores.journal.is_purged(made)
+
+
+def variables_at(schedule: FlowSchedule, date: datetime) -> dict[str, str]:
+    """Return `trigger` in expressions, for a date."""
+    local = schedule.local(date)
+    near = neighbours(schedule.trigger, local)
+    variables = {"date": iso(local)}
+    for name, other in (("next", near.next), ("previous", near.previous)):
+        if other is not None:
+            variables[name] = iso(schedule.local(other))
+    return variables
+
+
+def id_by_key(engine: Engine, schedule: FlowSchedule, date: datetime) -> str | None:
+    """Return the id that the trigger's `idempotencyKey` gives a date; None without one, or a blank one.
+
+    Raises ConditionFailed when it cannot be rendered.
+    """
+    template = schedule.definition.idempotency_key
+    if template is None:
+        return None
+    flow = schedule.flow
+    host = engine.preparer.host_of(flow, "", engine.stores.clock.now())
+    key = Renderer(engine, flow, host, variables_at(schedule, date)).text(template).strip()
+    return id_for_key(flow.namespace, flow.id, schedule.definition.id, key) if key else None

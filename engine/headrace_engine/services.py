@@ -4,9 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
+from datetime import timedelta
 from typing import Any
 
 from headrace_engine.context import Surroundings
+from headrace_engine.deletion import Deletes
+from headrace_engine.plugin import CodePolicy
 from headrace_engine.ports import (
     KV,
     Bus,
@@ -35,6 +38,8 @@ class Stores:
     clock: Clock
     journal: Journal
     flows: Flows
+    templates: Flows
+    """A store of its own, with the promises of flows."""
     executions: Executions
     kv: KV
     slots: Slots
@@ -86,7 +91,13 @@ class Settings:
     version: all)."""
     kills_at_once: int = 200
     """How many executions that nobody waits for a kill reaches before it sends itself on to the next."""
-    api_deletes: bool = True
-    """Whether the API deletes executions; not where its host may not write what they leave."""
+    deletes: Deletes | None = None
+    """Who deletes executions for the API, where its host may not write what they leave; None: it does so itself."""
+    realtime_pause: timedelta = timedelta(minutes=1)
+    """Between two looks into a queue whose messages start executions as they come."""
+    queue_wait: timedelta = timedelta(seconds=1)
+    """How long a look into a queue waits for the first message."""
+    code: CodePolicy = field(default_factory=CodePolicy)
+    """Where people's code may run."""
     http: Callable[[Mapping[str, Any]], Any] | None = None
     """What the expression function http() calls; None refuses it."""

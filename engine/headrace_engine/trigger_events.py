@@ -15,7 +15,7 @@ from headrace_engine.context import TENANT
 from headrace_engine.core.conditions import ConditionFailed, Context, all_hold
 from headrace_engine.core.events import ExecutionCreated
 from headrace_engine.engine import CORRELATION_LABEL, Engine
-from headrace_engine.expressions import ExpressionError
+from headrace_engine.expressions import ExpressionError, truthy
 from headrace_engine.flow_triggers import FROM_LABEL
 from headrace_engine.model.attempt import Inline, Payload
 from headrace_engine.model.definition import FlowDefinition
@@ -102,11 +102,31 @@ class TriggerEvent:
             trigger={"id": trigger.id, "type": trigger.type, "variables": kept},
             trigger_variables=None if isinstance(told, Inline) else told,
             refused=refused,
+            templates=engine.pin(flow) if refused is None else (),
         )
 
     def masked(self, error: Exception) -> str:
         """Return what *error* says, without the secrets that were rendered."""
-        return Mask(self._host.secrets_used)(str(error))
+        return self.mask(str(error))
+
+    def mask(self, text: str) -> str:
+        """Return *text* without the secrets that were rendered."""
+        return Mask(self._host.secrets_used)(text)
+
+    def rendered(self, value: dict[str, Any]) -> dict[str, Any]:
+        """Return a map with every text in it rendered, secrets in clear. Raises ConditionFailed."""
+        try:
+            rendered: dict[str, Any] = self._engine.expressions.deep(value, self.render, 0)
+        except (ConditionFailed, ExpressionError) as error:
+            raise ConditionFailed(self.masked(error)) from None
+        return rendered
+
+    def holds(self, condition: str, more: Mapping[str, Any]) -> bool:
+        """Return whether an expression holds, with *more* variables. Raises ConditionFailed."""
+        try:
+            return truthy(self._engine.expressions.render(condition, {**self._variables, **more}, self._host))
+        except ExpressionError as error:
+            raise ConditionFailed(self.masked(ExpressionError(f"`{condition}` cannot be rendered: {error}"))) from None
 
     def render(self, template: str) -> str:
         """Return *template* rendered. Raises ConditionFailed."""

@@ -18,7 +18,7 @@ from headrace_engine.core.schedule.trigger import TriggerState
 from headrace_engine.engine import Engine
 from headrace_engine.model.definition import FlowDefinition
 from headrace_engine.model.ids import new_id
-from headrace_engine.model.trigger import SCHEDULES, TriggerDefinition
+from headrace_engine.model.trigger import DATED, SCHEDULES, TriggerDefinition
 from headrace_engine.operations import IllegalStateError, UnprocessableError
 from headrace_engine.ports import NotFoundError, TriggerRecord
 from headrace_engine.schedule_reading import FlowSchedule, UnreadableSchedule, found_trigger, read_schedule
@@ -80,7 +80,7 @@ class TriggerOperations:
     def set_disabled(self, name: TriggerName, *, disabled: bool) -> TriggerRecord:
         """Switch a trigger off, or on."""
         change: Callable[[TriggerRecord], TriggerRecord]
-        if self.found(name)[1].type in SCHEDULES:
+        if self.found(name)[1].type in DATED:
             change = partial(switched, now=self._engine.stores.clock.now(), disabled=disabled)
         else:
             change = partial(replace, disabled=disabled)
@@ -119,7 +119,7 @@ class TriggerOperations:
         backfill = begun.backfill
         if backfill is None or backfill.next is None or backfill.next > backfill.end:
             return Preview((), None)
-        existing = Existing(stores, schedule.trigger) if asked.missing_only else frozenset[datetime]()
+        existing = Existing(self._engine, schedule) if asked.missing_only else frozenset[datetime]()
         dates, more = preview(
             schedule.trigger,
             backfill.next,
@@ -147,20 +147,20 @@ class TriggerOperations:
         return self._moved(name, ended)
 
     def unlock(self, name: TriggerName) -> TriggerRecord:
-        """Have a schedule wait no longer for the execution that it waits for. Raises IllegalStateError."""
+        """Have a trigger wait no longer for the execution that it waits for. Raises IllegalStateError."""
 
         def freed(state: TriggerState, now: datetime) -> TriggerState:
             if not state.started:
                 raise IllegalStateError(f"Illegal state: the trigger {name} is not locked")
             return unlocked(state, now)
 
-        if self.found(name)[1].type not in SCHEDULES:
+        if self.found(name)[1].type not in DATED:
             raise IllegalStateError(f"Illegal state: the trigger {name} is not locked")
         return self._moved(name, freed)
 
     def restart(self, name: TriggerName) -> TriggerRecord:
         """Have a trigger looked at anew, waiting for nothing."""
-        if self.found(name)[1].type in SCHEDULES:
+        if self.found(name)[1].type in DATED:
             return self._moved(name, unlocked)
         self._engine.wake_trigger(name.namespace, name.flow_id, name.trigger_id)
         return self._engine.stores.triggers.get(name.namespace, name.flow_id, name.trigger_id)
@@ -172,7 +172,7 @@ class TriggerOperations:
         found = found_trigger(self._engine, name.namespace, name.flow_id, name.trigger_id)
         if found is None and not record.version:
             raise NotFoundError(f"Trigger {name}")
-        if found is not None and found[1].type in SCHEDULES:
+        if found is not None and found[1].type in DATED:
             # Not removed and made again: whoever is cut off between the two would leave a schedule without dates.
             now = self._engine.stores.clock.now()
             self._changed(name, lambda kept: with_state(kept, TriggerState(), now, now))

@@ -11,16 +11,19 @@ from typing import Final
 _LISTED = """
 OPEN in namespace
     GET POST PUT    /executions/webhook/{namespace}/{flow_id}/{key}
+    PUT             /uploads/{key}
 
 VIEWER in namespace
     GET             /executions/flows/{namespace}/{flow_id}
     GET             /executions/namespaces/{namespace}/flows
     GET             /executions/{execution_id}
+    GET             /executions/{execution_id}/dependencies
     GET             /executions/{execution_id}/file
     GET             /executions/{execution_id}/file/metas
     GET             /executions/{execution_id}/file/preview
     GET             /executions/{execution_id}/flow
     GET             /executions/{execution_id}/follow
+    GET             /executions/{execution_id}/follow-dependencies
     GET             /executions/{execution_id}/graph
     GET             /flows/{namespace}
     GET             /flows/{namespace}/{flow_id}
@@ -42,11 +45,16 @@ VIEWER in namespace
     GET             /namespaces/{namespace}/files
     GET             /namespaces/{namespace}/files/directory
     GET             /namespaces/{namespace}/files/export
+    GET             /namespaces/{namespace}/files/revisions
     GET             /namespaces/{namespace}/files/search
     GET             /namespaces/{namespace}/files/stats
     GET             /namespaces/{namespace}/kv
     GET             /namespaces/{namespace}/kv/inheritance
     GET             /namespaces/{namespace}/kv/{key}
+    GET             /namespaces/{namespace}/retention
+    GET             /outputs/{execution_id}
+    GET             /outputs/{execution_id}/{task_run_id}
+    GET             /templates/{namespace}/{template_id}
     GET             /triggers/{namespace}/{flow_id}
 
 VIEWER in any
@@ -85,7 +93,11 @@ VIEWER in any
     POST            /stats/executions/daily/group-by-flow
     POST            /stats/executions/daily/group-by-namespace
     POST            /stats/executions/latest/group-by-flow
+    POST            /stats/logs/daily
     POST            /stats/summary
+    GET             /templates/distinct-namespaces
+    GET             /templates/search
+    POST            /templates/validate
     POST            /triggers/backfill/preview
     GET             /triggers/export
     GET             /triggers/export/by-query/csv
@@ -96,6 +108,7 @@ EDITOR in namespace
     POST            /executions/{execution_id}/eval
     POST            /executions/{execution_id}/eval/{task_run_id}
     POST            /executions/{namespace}/{flow_id}
+    POST            /executions/{namespace}/{flow_id}/uploads
     POST            /executions/{namespace}/{flow_id}/validate
     POST            /flows/{namespace}
     PUT DELETE      /flows/{namespace}/{flow_id}
@@ -104,6 +117,7 @@ EDITOR in namespace
     POST            /namespaces/{namespace}/files/directory
     DELETE          /namespaces/{namespace}/kv
     PUT DELETE      /namespaces/{namespace}/kv/{key}
+    PUT DELETE      /templates/{namespace}/{template_id}
 
 EDITOR in any
     POST            /flows
@@ -115,6 +129,8 @@ EDITOR in any
     POST            /flows/enable/by-ids
     POST            /flows/enable/by-query
     POST            /flows/import
+    POST            /triggers/dates
+    POST            /templates
 
 EDITOR in all
     POST            /events
@@ -131,6 +147,7 @@ OPERATOR in namespace
     POST            /executions/{execution_id}/replay-with-inputs
     POST            /executions/{execution_id}/restart
     POST            /executions/{execution_id}/resume
+    POST            /executions/{execution_id}/resume-from-breakpoint
     POST            /executions/{execution_id}/resume/validate
     POST            /executions/{execution_id}/state
     POST            /executions/{execution_id}/unqueue
@@ -179,11 +196,15 @@ OPERATOR in any
     POST            /triggers/unlock/by-triggers
 
 ADMIN in namespace
+    PUT DELETE      /namespaces/{namespace}/retention
     GET             /namespaces/{namespace}/inherited-secrets
     GET             /namespaces/{namespace}/secrets
 
 ADMIN in all
     GET             /audit/search
+    GET             /doctor
+    POST            /doctor/repair
+    GET PUT         /retention
     GET POST        /users
     GET PUT DELETE  /users/{name}
     GET POST        /users/{name}/tokens

@@ -329,3 +329,66 @@ def test_executions_are_counted_by_day(api: ExecutionsClient) -> None:
     year = json.dumps({"startDate": "2020-01-01"})
     assert api.refused(api.ask("POST", "/stats/executions/daily", year), 422)
     assert isinstance(api.stream("GET", "/stats/executions/daily"), Response)
+
+
+def test_log_lines_are_counted_by_day_and_level(api: ExecutionsClient) -> None:
+    hello = api.started("company.team.hello")
+    now = api.runtime.clock.now()
+    later = now + timedelta(days=1)
+    api.stores.logs.append(
+        hello,
+        "more",
+        [
+            LogLine(hello, "company.team", "hello", at, Level.WARN, f"row {number}")
+            for number, at in enumerate((now, later, later))
+        ],
+    )
+    api.stores.logs.append("x", "0", [LogLine("x", "company.ops", "failing", later, Level.ERROR, "row")])
+    api.runtime.clock.set(later)
+    span = {"startDate": (now - timedelta(days=1)).isoformat(), "endDate": later.isoformat()}
+
+    def asked(**more: Any) -> dict[str, dict[str, int]]:
+        days = api.ok(api.ask("POST", "/stats/logs/daily", json.dumps({**span, **more})))
+        assert all(each["groupBy"] == "DAY" for each in days)
+        return {each["timestamp"][8:10]: {k: v for k, v in each["counts"].items() if v} for each in days}
+
+    counted = {"31": {}, "01": {"INFO": 1, "WARN": 1}, "02": {"WARN": 2, "ERROR": 1}}
+    assert asked() == counted
+    assert asked(logLevel="WARN", flowId="hello") == {"31": {}, "01": {"WARN": 1}, "02": {"WARN": 2}}
+    assert asked(q="row 2")["02"] == {"WARN": 1}
+    assert asked(namespace="company.ops")["02"] == {"ERROR": 1}
+    api.become("viewer@company.ops")
+    assert asked() == {"31": {}, "01": {}, "02": {"ERROR": 1}}
+    assert api.refused(api.ask("POST", "/stats/logs/daily", '{"startDate": "2020-01-01"}'), 422)
+
+
+def test_many_log_lines_are_counted_where_they_are(api: ExecutionsClient) -> None:
+    hello = api.started("company.team.hello")
+    now = api.runtime.clock.now()
+    lines = [LogLine(hello, "company.team", "hello", now, Level.DEBUG, "row") for _ in range(10_001)]
+    api.stores.logs.append(hello, "more", lines)
+    span = {"startDate": (now - timedelta(days=1)).isoformat(), "endDate": now.isoformat()}
+    days = api.ok(api.ask("POST", "/stats/logs/daily", json.dumps(span)))
+    assert [sum(each["counts"].values()) for each in days] == [0, 10_002]
+    assert days[1]["counts"]["DEBUG"] == 10_001
+
+
+# -- Outputs ------------------------------------------------------------------------------------------
+
+
+def test_outputs_are_had_without_the_execution_around_them(api: ExecutionsClient) -> None:
+    failing = api.started("company.ops.failing", mode="good")
+    found = api.get(f"/outputs/{failing}")
+    assert [(each["taskId"], each["outputs"]) for each in found] == [
+        ("first", {"value": "good"}),
+        ("check", None),
+        ("last", {"value": "end"}),
+    ]
+    assert api.get(f"/outputs/{failing}/{found[2]['taskRunId']}") == found[2]
+    page = api.ask("GET", f"/outputs/{failing}?taskRunOffset=1&taskRunSize=1")
+    assert json.loads(page.body) == [found[1]]
+    beyond = f"/api/v1/main/outputs/{failing}?taskRunOffset=2&taskRunSize=1"
+    assert page.headers["link"] == f'<{beyond}>; rel="next"'
+    assert "link" not in api.ask("GET", f"/outputs/{failing}?taskRunOffset=2&taskRunSize=1").headers
+    assert api.refused(api.ask("GET", f"/outputs/{failing}/nobody"), 404) == "Not Found: TaskRun nobody"
+    assert api.ask("GET", "/outputs/nobody").status == 404

@@ -63,7 +63,7 @@ def test_an_execution_that_is_to_begin_later_waits(api: ExecutionsClient) -> Non
     ("query", "status", "message"),
     [
         ("kind=TEST", 422, "every execution is of the kind NORMAL"),
-        ("breakpoints=log", 422, "breakpoints are not supported"),
+        ("breakpoints=log", 422, "Illegal argument: there are no breakpoints"),
         ("labels=system.x:1", 422, "System labels can only be set by Kestra itself"),
         ("scheduleDate=tomorrow", 400, "`scheduleDate` is an ISO instant"),
         ("revision=99999999999", 400, "there are not so many revisions"),
@@ -114,8 +114,14 @@ def test_executions_are_found_by_every_filter(api: ExecutionsClient) -> None:
     assert api.found("labels=team:red&labels=team:blue") == []
     assert api.found("q=ops+FAIL") == [replayed, failed]
     assert api.found(f"q={paused[:8]}") == [paused]
-    assert api.found("childFilter=CHILD") == [replayed]
-    assert api.found(f"triggerExecutionId={failed}") == [replayed]
+    assert api.found("childFilter=MAIN") == [replayed, failed, paused, hello]
+    assert api.found("childFilter=CHILD") == []
+    assert api.found(f"triggerExecutionId={failed}") == []
+    listed = api.get("/executions/search?size=100")["results"]
+    assert {each["id"]: each["parentId"] for each in listed} == {
+        **dict.fromkeys((failed, paused, hello)),
+        replayed: failed,
+    }
     start = api.get(f"/executions/{paused}")["state"]["startDate"]
     assert api.found(f"startDate={start}&endDate={start}") == [paused]
     api.runtime.clock.set(api.runtime.clock.now() + timedelta(hours=2))
@@ -331,7 +337,12 @@ def test_an_execution_is_replayed_from_a_task_and_with_other_inputs(api: Executi
     assert api.get(f"/executions/{other['id']}")["inputs"] == {"mode": "good"}
     assert api.refused(api.ask("POST", f"/executions/{execution_id}/replay?taskRunId=nobody"), 422)
     paused = api.started("company.team.hello")
-    assert api.ask("POST", f"/executions/{paused}/replay?breakpoints=x").status == 422
+    refusal = api.refused(api.ask("POST", f"/executions/{paused}/resume-from-breakpoint"), 409)
+    assert refusal == "Illegal state: execution is at no breakpoint, it is in state SUCCESS; there are none"
+    for replay in ("replay", "replay-with-inputs"):
+        assert api.refused(api.ask("POST", f"/executions/{paused}/{replay}?breakpoints=x"), 422) == (
+            "Illegal argument: there are no breakpoints"
+        )
 
 
 def test_a_task_runs_state_and_an_end_state_are_set_by_hand(api: ExecutionsClient) -> None:
@@ -413,6 +424,17 @@ def test_a_deleted_execution_leaves_nothing_unless_told(api: ExecutionsClient) -
     assert api.ask("DELETE", f"/executions/{second}").status == 404
 
 
+@pytest.mark.parametrize("how", ["by-ids", "by-query"])
+def test_a_deletion_that_was_interrupted_can_be_repeated(api: ExecutionsClient, how: str) -> None:
+    """Lists are told last; until they are, they have what is not there any more."""
+    execution_id = api.started("company.team.hello")
+    api.stores.journal.purge(execution_id)
+    assert api.found() == [execution_id]
+    query, body = ("", [execution_id]) if how == "by-ids" else ("?flowId=hello", None)
+    assert api.ok(api.ask("DELETE", f"/executions/{how}{query}", json.dumps(body)))["count"] == 1
+    assert api.found() == []
+
+
 def test_an_execution_that_goes_on_is_killed_before_it_is_deleted(api: ExecutionsClient) -> None:
     execution_id = api.started("company.team.paused")
     assert api.ask("DELETE", f"/executions/{execution_id}").status == 204
@@ -454,6 +476,18 @@ def test_where_one_cannot_be_asked_nothing_is_done(api: ExecutionsClient) -> Non
     assert api.current(paused) == "PAUSED"
     assert api.ask("POST", "/executions/pause/by-ids", json.dumps([paused])).status == 400
     assert api.ask("POST", "/executions/resume/by-ids", '"x"').status == 422
+
+
+def test_the_state_of_a_query_says_which_are_taken_out_of_the_queue_and_not_what_they_become(
+    api: ExecutionsClient,
+) -> None:
+    _, second, third = (api.started("company.ops.limited") for _ in range(3))
+    unqueue = "/executions/unqueue/by-query?flowId=limited&state=QUEUED"
+    assert api.ok(api.ask("POST", unqueue))["count"] == 2
+    assert [api.current(each) for each in (second, third)] == ["PAUSED", "PAUSED"]
+    fourth = api.started("company.ops.limited")
+    assert api.ok(api.ask("POST", "/executions/unqueue/by-ids?state=CANCELLED", json.dumps([fourth])))["count"] == 1
+    assert api.current(fourth) == "CANCELLED"
 
 
 def test_many_are_asked_by_a_query(api: ExecutionsClient) -> None:

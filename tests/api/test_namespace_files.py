@@ -11,6 +11,7 @@ from urllib.parse import quote
 import pytest
 
 from api.client import ApiClient, log_flow, unzipped, zip_of
+from headrace_engine.file_versions import KEPT
 
 FILES = "/namespaces/company.team/files"
 
@@ -46,6 +47,54 @@ def test_a_file_is_read_back_as_it_was_sent(api: ApiClient) -> None:
     assert api.stores.storage.open("kestra:///company/team/_files/scripts/größe 1.py").read() == bytes(range(256))
     put(api, "scripts/größe 1.py", b"new")
     assert read(api, "scripts/größe 1.py") == b"new"
+
+
+def revisions(api: ApiClient, path: str) -> list[int]:
+    return [each["revision"] for each in api.get(f"{FILES}/revisions?path={quote(path)}")]
+
+
+def at(api: ApiClient, path: str, revision: int) -> bytes:
+    response = api.ask("GET", f"{FILES}?path={quote(path)}&revision={revision}")
+    assert response.status == 200
+    return response.body
+
+
+def test_what_is_written_over_is_an_earlier_revision(api: ApiClient) -> None:
+    put(api, "a/größe.py", b"one")
+    assert revisions(api, "a/größe.py") == [1]
+    put(api, "/a/größe.py", b"two")
+    put(api, "x.zip", filename="x.zip", content=zip_of({"a/größe.py": b"three"}))
+    assert revisions(api, "a/größe.py") == [1, 2, 3]
+    assert [at(api, "a/größe.py", revision) for revision in (1, 2, 3)] == [b"one", b"two", b"three"]
+    assert read(api, "a/größe.py") == b"three"
+    assert paths(api) == ["/a/größe.py"]
+    assert unzipped(api.ask("GET", f"{FILES}/export").body) == {"a/größe.py": "three"}
+    for wrong, status in (("a/größe.py&revision=4", 404), ("a/größe.py&revision=0", 400), ("b&revision=1", 404)):
+        assert api.ask("GET", f"{FILES}?path={wrong}").status == status, wrong
+    assert api.ask("GET", f"{FILES}/revisions?path=a").status == 404
+    assert api.ask("GET", f"{FILES}/revisions").status == 400
+
+
+def test_revisions_go_with_their_file(api: ApiClient) -> None:
+    for content in (b"one", b"two"):
+        put(api, "a/b.py", content)
+    put(api, "a/c.py")
+    api.ok(api.ask("PUT", f"{FILES}?from=a&to=d"))
+    assert (revisions(api, "d/b.py"), at(api, "d/b.py", 1)) == ([1, 2], b"one")
+    assert api.ask("DELETE", f"{FILES}?path=d/b.py").status == 204
+    put(api, "d/b.py", b"another")
+    assert revisions(api, "d/b.py") == [1]
+    put(api, "d/b.py", b"more")
+    assert api.ask("DELETE", f"{FILES}?path=d").status == 204
+    assert api.stores.storage.list("kestra:///company") == []
+
+
+def test_the_oldest_revisions_go_first(api: ApiClient) -> None:
+    for number in range(1, KEPT + 4):
+        put(api, "a.py", b"%d" % number)
+    assert revisions(api, "a.py") == list(range(3, KEPT + 4))
+    assert at(api, "a.py", 3) == b"3"
+    assert api.ask("GET", f"{FILES}?path=a.py&revision=2").status == 404
 
 
 def test_a_folder_lists_what_lies_in_it(api: ApiClient) -> None:
@@ -233,9 +282,6 @@ def test_files_belong_to_who_may_see_the_namespace(api: ApiClient) -> None:
         assert api.ask("GET", FILES + target).status == 403, target
 
 
-def test_earlier_versions_are_not_kept_and_nobody_is_told_otherwise(api: ApiClient) -> None:
-    put(api, "a.txt")
-    assert "are not kept" in api.refused(api.ask("GET", f"{FILES}?path=a.txt&revision=1"), 422)
-    assert api.ask("GET", f"{FILES}/revisions?path=a.txt").status == 404
+def test_a_file_comes_as_a_form(api: ApiClient) -> None:
     assert api.ask("POST", f"{FILES}?path=a.txt", "{}", content_type="application/json").status == 415
     assert "is sent, as `fileContent`" in api.refused(api.ask("POST", f"{FILES}?path=a.txt"), 422)

@@ -66,5 +66,8 @@ def test_errors_are_documented_and_good_answers_have_a_type(api: ApiClient, docu
     assert flow["200"]["content"]["application/json"]["schema"] == {"$ref": "#/components/schemas/FlowView"}
     bulk = document["paths"]["/flows/delete/by-ids"]["delete"]["responses"]["400"]["content"]["application/json"]
     assert {each["$ref"].rpartition("/")[2] for each in bulk["schema"]["anyOf"]} == {"Invalids", "Error"}
+    for path in ("/executions/{execution_id}/follow", "/logs/{execution_id}/follow"):
+        events = document["paths"][path]["get"]["responses"]["200"]["content"]["text/event-stream"]
+        assert events["schema"] == {"$ref": "#/components/schemas/ServerEvent"}, path
     undocumented = [route.path for route in api.api.routes if route.returns == (Returns(200, Any),)]
     assert undocumented == []

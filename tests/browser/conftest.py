@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import shutil
 from collections.abc import Iterator
 from pathlib import Path
@@ -22,6 +23,23 @@ FLOWS = Path(__file__).parent / "flows"
 def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     """Return the address of a server that has the flows of this folder."""
     with local_server(tmp_path_factory.mktemp("server") / "data", "--flows", FLOWS) as started:
+        yield started.address
+
+
+@pytest.fixture(scope="module")
+def small_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    """Return the address of one that takes no large requests."""
+    environment = {**os.environ, "HEADRACE_SERVER_LARGEST_BODY": "100000"}
+    data = tmp_path_factory.mktemp("small") / "data"
+    with local_server(data, "--flows", FLOWS, environment=environment) as started:
+        yield started.address
+
+
+@pytest.fixture(scope="module")
+def closed_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    """Return the address of one that asks who somebody is."""
+    data = tmp_path_factory.mktemp("closed") / "data"
+    with local_server(data, "--flows", FLOWS, "--auth", "me:sesame opens") as started:
         yield started.address
 
 

@@ -16,12 +16,13 @@ class Tab:
         self.page = context.new_page()
         self.server = server
         self.complaints: list[str] = []
+        self.expects: tuple[str, ...] = ("422",)
+        """What the browser tells that a page says, too: the status of an answer."""
         self.page.on("console", self._hear)
         self.page.on("pageerror", lambda error: self.complaints.append(str(error)))
 
     def _hear(self, message: Any) -> None:
-        # That a form was refused with 422 is what its page says.
-        if message.type in ("error", "warning") and "422" not in message.text:
+        if message.type in ("error", "warning") and not any(each in message.text for each in self.expects):
             self.complaints.append(message.text)
 
     def open(self, path: str) -> None:
@@ -136,3 +137,69 @@ def test_another_site_gets_nothing_done(chromium: Any, server: str) -> None:
     state = httpx.get(f"{server}/api/v1/main/executions/{made['id']}").json()["state"]["current"]
     assert state == "PAUSED"
     context.close()
+
+
+def test_large_files_go_ahead_of_their_form(tab: Tab, small_server: str) -> None:
+    """Where scripts run, to where the server says; without, the page says what goes."""
+    page, scripts = tab.page, tab.scripts  # type: ignore[attr-defined]
+    page.goto(f"{small_server}/forms/shop/weigh")
+    large = {"name": "big one.csv", "mimeType": "text/csv", "buffer": b"0123456789" * 200_000}
+    more = {"name": "other.csv", "mimeType": "text/csv", "buffer": b"0123456789"}
+    told = "All files together may have 87.5 kB"
+    if not scripts:
+        assert told in page.locator("main").inner_text()
+        page.locator("#field-data").set_input_files(files=[more])
+    else:
+        assert told not in page.locator("main").inner_text()
+        page.locator("#field-data").set_input_files(files=[large])
+        page.locator("#field-more").set_input_files(files=[large, more])
+        page.get_by_label("who").fill("ann")
+    page.get_by_role("button", name="Execute").click()
+    if scripts:
+        # What went ahead need not go again when something else has to be put right.
+        assert "match the pattern" in page.locator("#field-who-error").inner_text()
+        assert page.locator("#field-data-other").input_value().startswith("kestra:///_uploads/shop/weigh/")
+        page.get_by_label("who").fill("Ann")
+        page.get_by_role("button", name="Execute").click()
+    page.wait_for_url("**/executions/*")
+    execution_id = page.url.rpartition("/")[2]
+    with httpx.stream("GET", f"{small_server}/api/v1/main/executions/{execution_id}/follow", timeout=60) as events:
+        assert any("event: end" in line for line in events.iter_lines())
+    size = 2_000_000 if scripts else 10
+    assert task_outputs(small_server, execution_id, "size")["size"] == size
+    execution = httpx.get(f"{small_server}/api/v1/main/executions/{execution_id}").json()
+    names = [uri.rpartition("/")[2] for uri in execution["inputs"]["more"] or ()]
+    assert names == (["big one.csv", "other.csv"] if scripts else [])
+
+
+def test_somebody_signs_in_works_and_signs_out(tab: Tab, closed_server: str) -> None:
+    """No window of the browser asks: the page does. Scripts, files and events come with the session."""
+    page = tab.page
+    tab.expects = ("401",)
+    page.goto(f"{closed_server}/forms/shop/weigh")
+    assert page.url.startswith(f"{closed_server}/login")
+    page.get_by_label("Name").fill("me")
+    page.get_by_label("Password").fill("a guess")
+    page.get_by_role("button", name="Sign in").click()
+    assert "Nobody is known" in page.locator("main").inner_text()
+    page.get_by_label("Name").fill("me")
+    page.get_by_label("Password").fill("sesame opens")
+    page.get_by_role("button", name="Sign in").click()
+    page.wait_for_url("**/forms/shop/weigh")
+    assert "me" in page.locator("header").inner_text()
+    (session,) = [each for each in page.context.cookies() if each["name"] == "headrace-session"]
+    assert (session["httpOnly"], session["sameSite"]) == (True, "Lax")
+    page.locator("#field-data").set_input_files(files=[{"name": "a.csv", "mimeType": "text/csv", "buffer": b"12345"}])
+    page.get_by_role("button", name="Execute").click()
+    page.wait_for_url("**/executions/*")
+    if tab.scripts:  # type: ignore[attr-defined]
+        page.locator("[role=status]", has_text="SUCCESS").wait_for()
+    execution = page.url
+    page.get_by_role("link", name="Sign out").click()
+    page.get_by_role("button", name="Sign out").click()
+    page.wait_for_url("**/login")
+    page.goto(execution)
+    assert "/login?to=" in page.url
+    page.context.add_cookies([session])
+    page.goto(execution)
+    assert "/login?to=" in page.url, "the session is over wherever its cookie is"

@@ -69,6 +69,30 @@ def test_a_folder_is_applied_once_and_then_there_is_nothing_to_do(remote: Remote
     assert "Nothing to do" in remote("apply", folder).stderr
 
 
+def test_dates_that_hang_on_the_server_are_told_by_it(remote: Remote, tmp_path: Path) -> None:
+    folder = tmp_path / "flows"
+    folder.mkdir()
+    (folder / "told.yaml").write_text("""id: told
+namespace: gate.told
+tasks:
+  - {id: log, type: io.kestra.plugin.core.log.Log, message: x}
+triggers:
+  - id: listed
+    type: io.kestra.plugin.core.trigger.ScheduleOnDates
+    dates: "{{ kv('dates') }}"
+    timezone: Europe/Paris
+  - {id: never, type: io.kestra.plugin.core.trigger.Schedule, cron: "0 0 30 2 *"}
+  - {id: off, type: io.kestra.plugin.core.trigger.Schedule, cron: "0 0 * * *", disabled: true}
+""")
+    found = plan(remote, folder)["steps"][0]["schedules"]
+    assert (found[0].get("dates"), found[0]["note"][:37]) == (None, "Its dates cannot be rendered: The key")
+    remote("kv", "set", "gate.told", "dates", '["2999-01-01T00:00:00Z", "2020-01-01T00:00:00Z"]')
+    found = plan(remote, folder)["steps"][0]["schedules"]
+    assert found[0] == {"id": "listed", "dates": ["2999-01-01T01:00:00+01:00"]}
+    assert found[1] == {"id": "never"}
+    assert found[2] == {"id": "off", "note": "is disabled"}
+
+
 def test_a_plan_says_what_a_change_means(remote: Remote, tmp_path: Path) -> None:
     folder = tmp_path / "flows"
     write(folder, "gate.two")

@@ -3,14 +3,21 @@
 from __future__ import annotations
 
 from datetime import UTC, datetime
+from typing import TYPE_CHECKING, Any, cast
 
 import pytest
 
-from headrace_cli.remote.changes import Edge, changes, differences, edges
-from headrace_cli.remote.next_dates import schedules
+from headrace_cli.remote.changes import Edge, Schedule, changes, differences, edges
+from headrace_cli.remote.client import RefusedError
+from headrace_cli.remote.desired import Flow
+from headrace_cli.remote.names import FlowName
+from headrace_cli.remote.next_dates import next_dates, schedules
 from headrace_engine.api.graph import flow_graph
 from headrace_engine.language import parse_flow
 from headrace_engine.language.source import written
+
+if TYPE_CHECKING:
+    from headrace_cli.remote.client import Remote
 
 NOW = datetime(2026, 3, 27, 12, tzinfo=UTC)
 HEAD = "id: x\nnamespace: demo\ntasks:\n  - {id: a, type: io.kestra.plugin.core.debug.Return, format: x}\n"
@@ -49,9 +56,47 @@ SCHEDULE = "{id: t, type: io.kestra.plugin.core.trigger.Schedule, cron: '30 2 * 
     ],
 )  # fmt: skip
 def test_the_next_dates_are_those_that_will_start_it(trigger: str, dates: list[str], note: str) -> None:
-    (found,) = schedules(f"{HEAD}triggers:\n  - {trigger}\n", NOW)
+    (found,) = schedules(f"{HEAD}triggers:\n  - {trigger}\n", NOW) or ()
     assert [date.removeprefix("2026-") for date in found.dates] == dates
     assert found.note == note
+
+
+class Server:
+    """A server that knows the dates of one schedule, or refuses to tell them."""
+
+    def __init__(self, *, refuses: bool = False) -> None:
+        self.asked: list[str] = []
+        self._refuses = refuses
+
+    def send(self, method: str, path: str, content: str) -> Any:
+        self.asked.append(f"{method} {path} {content.splitlines()[0]}")
+        if self._refuses:
+            raise RefusedError("Not Found", 404)
+        return [{"triggerId": "t", "dates": ["2026-04-01T00:00:00Z"]}]
+
+
+SERVERS_PLUGIN = f"{HEAD.replace('core.debug.Return', 'core.debug.OfTheServer')}triggers:\n  - {SCHEDULE}}}\n"
+
+
+@pytest.mark.parametrize(
+    "source", [SERVERS_PLUGIN, f"{HEAD}triggers:\n  - {SCHEDULE}, when: \"{{{{ kv('on') }}}}\"}}\n"]
+)
+def test_the_server_is_asked_for_the_dates_that_it_alone_can_tell(source: str) -> None:
+    flow = Flow(FlowName("demo", "x"), source, written(source))
+    server = Server()
+    (told,) = next_dates(cast("Remote", server), flow, NOW)
+    assert told == Schedule("t", ("2026-04-01T00:00:00Z",))
+    assert server.asked == ["POST /triggers/dates id: x"]
+    here = schedules(source, NOW)
+    assert next_dates(cast("Remote", Server(refuses=True)), flow, NOW) == (here or ())
+
+
+def test_a_server_is_not_asked_for_what_can_be_told_here() -> None:
+    server = Server()
+    for triggers in (f"triggers:\n  - {SCHEDULE}}}\n", ""):
+        flow = Flow(FlowName("demo", "x"), HEAD + triggers, written(HEAD + triggers))
+        assert next_dates(cast("Remote", server), flow, NOW) == schedules(flow.source, NOW)
+    assert server.asked == []
 
 
 BEFORE = """id: x

@@ -3,7 +3,11 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Iterable
+import threading
+from collections.abc import Callable, Iterable, Iterator
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+from typing import ClassVar
 
 import httpx
 import pytest
@@ -142,3 +146,72 @@ def test_credentials_of_the_file_are_for_its_own_server(tmp_path) -> None:
     assert whom(None, None, "a:b", {**home, "HEADRACE_TOKEN": "x"}).credentials == {"HEADRACE_SERVER_AUTH": "a:b"}
     assert whom(None, None, None, {**home, "HEADRACE_TOKEN": "x"}).credentials == {"HEADRACE_TOKEN": "x"}
     assert whom(None, None, None, {"XDG_CONFIG_HOME": "/none"}).address == "http://127.0.0.1:8080"
+
+
+class Bucket(BaseHTTPRequestHandler):
+    """Takes what is put, as S3 does: whoever shows credentials beside an address is refused."""
+
+    taken: ClassVar[dict[str, bytes]] = {}
+
+    def do_PUT(self) -> None:
+        content = self.rfile.read(int(self.headers["content-length"]))
+        is_right = self.headers["authorization"] is None and self.path.startswith("/bucket/")
+        if is_right:
+            self.taken[self.path] = content
+        self.send_response(200 if is_right else 400)
+        self.end_headers()
+
+    def log_message(self, *_: object) -> None:
+        """Say nothing."""
+
+
+@pytest.fixture
+def bucket() -> Iterator[str]:
+    with ThreadingHTTPServer(("127.0.0.1", 0), Bucket) as server:
+        threading.Thread(target=server.serve_forever, daemon=True).start()
+        yield f"http://127.0.0.1:{server.server_port}"
+        server.shutdown()
+
+
+def test_large_files_go_past_a_server_that_says_where(bucket: str, tmp_path: Path) -> None:
+    large, small = tmp_path / "large.csv", tmp_path / "small.csv"
+    large.write_bytes(b"x" * 4_000_000)
+    small.write_bytes(b"y")
+    asked: list[str] = []
+    place = "bucket"
+
+    def answer(request: httpx.Request) -> httpx.Response:
+        content = request.read()
+        asked.append(request.url.path.removeprefix("/api/v1/main/executions/"))
+        if request.url.path.endswith("/uploads"):
+            wish = json.loads(content)
+            url = f"{bucket}/{place}/{wish['name']}?signed"
+            return httpx.Response(200, json={"uri": f"kestra:///_uploads/{wish['name']}", "method": "PUT", "url": url})
+        return httpx.Response(200, json={"got": content.decode()})
+
+    remote = asking(answer, auth=("ann", "secret"))
+    said = remote.submit("/executions/a/b", {"data": large}, lambda: "a/b")["got"]
+    assert ("filename" in said, len(asked)) == (True, 1), "no more than everybody takes"
+    asked.clear()
+    said = remote.submit("/executions/x/resume", {"data": large, "more": small, "n": 1}, lambda: "a/b")["got"]
+    assert "kestra:///_uploads/large.csv" in said
+    assert "kestra:///_uploads/small.csv" in said
+    assert asked == ["a/b/uploads", "a/b/uploads", "a/b/uploads", "x/resume"]
+    assert Bucket.taken == {"/bucket/large.csv?signed": b"x" * 4_000_000, "/bucket/small.csv?signed": b"y"}
+    place = "elsewhere"
+    with pytest.raises(UserError, match=r"large.csv could not be uploaded: 127.0.0.1:\d+ answers 400"):
+        remote.submit("/executions/a/b", {"data": large, "more": small}, lambda: "a/b")
+
+
+def test_a_server_without_uploads_is_sent_large_files(tmp_path: Path) -> None:
+    large = tmp_path / "large.csv"
+    large.write_bytes(b"x" * 4_000_001)
+    asked: list[httpx.Request] = []
+    answers = [httpx.Response(404, json={"message": "Not Found"}), httpx.Response(200, json={"id": "e"})]
+    assert asking(answering(answers, asked)).submit("/executions/a/b", {"data": large}, lambda: "a/b") == {"id": "e"}
+
+
+def test_a_request_that_is_too_large_without_files_is_refused() -> None:
+    refusal = httpx.Response(413, json={"message": "too large"})
+    with pytest.raises(RefusedError, match="too large"):
+        asking(lambda _: refusal).submit("/executions/a/b", {"text": "x"}, lambda: "a/b")

@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import json
+import os
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import pytest
 from click.testing import Result
+
+from local_server import local_server
 
 Remote = Callable[..., Result]
 
@@ -127,3 +130,25 @@ def test_what_runs_is_killed_paused_and_resumed(remote: Remote) -> None:
     assert "reason" in remote("execution", "resume", waiting, code=2).stderr
     assert remote("execution", "resume", waiting, "-i", "reason=fine").stderr == f"{waiting} goes on.\n"
     assert "log: fine" in remote("execution", "follow", waiting).stdout
+
+
+def test_a_file_that_is_larger_than_a_request_may_be_is_uploaded_first(remote: Remote, tmp_path: Path) -> None:
+    file = tmp_path / "large.txt"
+    file.write_text("0123456789" * 200_000)
+    with local_server(tmp_path / "data", environment={**os.environ, "HEADRACE_SERVER_LARGEST_BODY": "100000"}) as small:
+        server = ("--server", small.address)
+        remote("flow", "save", "-", *server, stdin=FLOWS)
+        made = remote("execution", "create", "hall.team.greet", *server, "-i", "name=Ann", "-f", f"data=@{file}")
+        ended = json.loads(remote("execution", "follow", made.stdout.strip(), "-q", "-o", "json", *server).stdout)
+        assert ended["outputs"]["read"] == "0123456789" * 200_000
+        assert ended["inputs"]["data"].endswith("/inputs/data/large.txt")
+        source = tmp_path / "greet.yaml"
+        source.write_text(FLOWS.partition("---")[0])
+        folder = ("--data-dir", tmp_path / "data")
+        ran = remote("run", source, *folder, "-i", "name=Cid", "--input-file", f"data=@{file}", "--output", "json")
+        assert json.loads(ran.stdout)["outputs"]["read"] == "0123456789" * 200_000
+        again = remote("execution", "replay", ended["id"], *server, "-i", "name=Bob", "-f", f"data=@{file}")
+        assert (
+            json.loads(remote("execution", "get", again.stdout.strip(), "-o", "json", *server).stdout)["inputs"]["name"]
+            == "Bob"
+        )

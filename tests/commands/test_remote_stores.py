@@ -53,6 +53,15 @@ def test_files_are_uploaded_listed_downloaded_and_removed(remote: Remote, tmp_pa
     remote("namespace", "download", "store.files", "lib/sub/two.zip", "--to", tmp_path / "back")
     assert (tmp_path / "back").read_bytes() == b"PK\x03\x04 is no archive"
     assert remote("namespace", "download", "store.files", "lib/one.py").stdout == "print(1)"
+    (folder / "one.py").write_text("print(2)")
+    remote("namespace", "upload", "store.files", folder / "one.py", "--to", "lib")
+    assert remote("namespace", "revisions", "store.files", "lib/one.py").stdout.split() == ["REVISION", "1", "2"]
+    listed = json.loads(remote("namespace", "revisions", "store.files", "lib/one.py", "-o", "json").stdout)
+    assert listed == [{"revision": 1}, {"revision": 2}]
+    assert remote("namespace", "download", "store.files", "lib/one.py", "--revision", "1").stdout == "print(1)"
+    assert remote("namespace", "download", "store.files", "lib/one.py").stdout == "print(2)"
+    told = remote("namespace", "download", "store.files", "lib/one.py", "--revision", "3", code=2)
+    assert "lib/one.py with revision 3" in told.stderr
     remote("namespace", "remove", "store.files", "lib/sub")
     assert remote("namespace", "files", "store.files").stdout == "lib/one.py\n"
     assert "Not Found" in remote("namespace", "download", "store.files", "lib/none", code=2).stderr
@@ -104,3 +113,20 @@ def test_log_lines_are_searched(remote: Remote) -> None:
     assert len(json.loads(remote("logs", "--namespace", "store.logs", "--limit", "1", "-o", "json").stdout)) == 1
     assert remote("logs", "--flow", "store.logs.daily", "--level", "ERROR").stdout == ""
     assert remote("logs", "--flow", "store.logs.daily", "--until", "2020-01-01T00:00:00Z").stdout == ""
+
+
+def test_how_long_things_are_kept_is_set_and_forgotten(remote: Remote) -> None:
+    set_ = remote("namespace", "retention", "store.kept", "--executions", "P90D", "--logs", "P14D").stdout
+    rows = [row.split() for row in set_.splitlines()[1:]]
+    assert rows == [["executions", "P90D", "store.kept"], ["logs", "P14D", "store.kept"], ["files", "FOREVER", "-"]]
+    remote("namespace", "retention", "store.kept", "--files", "P1D")
+    below = json.loads(remote("namespace", "retention", "store.kept.below", "-o", "json").stdout)
+    assert {name: each["length"] for name, each in below["holds"].items()} == {
+        "executions": "P90D",
+        "logs": "P14D",
+        "files": "P1D",
+    }
+    assert "either" in remote("namespace", "retention", "store.kept", "--inherit", "--logs", "P1D", code=2).stderr
+    assert "no length of time" in remote("namespace", "retention", "store.kept", "--logs", "soon", code=2).stderr
+    gone = remote("namespace", "retention", "store.kept", "--inherit").stdout
+    assert [row.split()[1] for row in gone.splitlines()[1:]] == ["FOREVER"] * 3

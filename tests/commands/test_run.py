@@ -132,8 +132,8 @@ def test_what_a_person_got_wrong_is_one_line_and_exits_2(
 
 
 def test_what_this_version_does_not_run_is_refused(headrace: Headrace, flow: Write) -> None:
-    template = "{id: old, type: io.kestra.plugin.core.flow.Template, namespace: demo, templateId: t}"
-    result = headrace("run", flow(f"tasks:\n  - {template}\n"))
+    approval = "{id: old, type: io.kestra.plugin.core.flow.Approval}"
+    result = headrace("run", flow(f"tasks:\n  - {approval}\n"))
     assert (result.exit_code, result.stdout) == (2, "")
     assert result.stderr.startswith("Error: task `old`: ")
 
@@ -219,3 +219,88 @@ triggers:
     assert result.exit_code == 0
     told = [line for line in masked(result.stdout).splitlines() if "trigger" in line]
     assert told == ["A trigger started demo.second: SUCCESS (ID)", "A trigger started demo.third: PAUSED (ID)"]
+
+
+TEMPLATE = """
+id: shared
+namespace: demo
+tasks:
+  - {id: say, type: io.kestra.plugin.core.debug.Return, format: "Hello {{ parent.outputs.args.name }}"}
+"""
+USES_TEMPLATE = """
+tasks:
+  - {id: used, type: io.kestra.plugin.core.flow.Template, namespace: demo, templateId: shared, args: {name: Ada}}
+outputs:
+  - {id: said, type: STRING, value: "{{ outputs.say.value }}"}
+"""
+
+
+@pytest.mark.parametrize("place", ["shared.template.yaml", "others/deep/shared.template.yml"])
+def test_templates_are_found_beside_the_flow_and_in_the_folder(
+    headrace: Headrace, flow: Write, tmp_path: Path, place: str
+) -> None:
+    path = flow(USES_TEMPLATE, "uses-template")
+    file = path.parent / place
+    file.parent.mkdir(parents=True, exist_ok=True)
+    folder = ["--flows", path.parent / "others"] if place.startswith("others") else []
+    refused = headrace("run", path, "-q")
+    assert "There is no template `shared` in the namespace `demo`." in refused.stderr
+    file.write_text(TEMPLATE)
+    result = headrace("run", path, "-o", "json", *folder, "--data-dir", tmp_path / "data")
+    assert (result.exit_code, json.loads(result.stdout)["outputs"]) == (0, {"said": "Hello Ada"})
+
+
+def test_a_template_that_is_not_valid_is_told_of(headrace: Headrace, flow: Write) -> None:
+    path = flow(USES_TEMPLATE, "uses-template")
+    (path.parent / "shared.template.yaml").write_text(TEMPLATE.replace("format", "fromat"))
+    result = headrace("run", path, "-q")
+    assert result.exit_code != 0
+    assert "shared.template.yaml:5:" in result.stderr
+    assert "Did you mean `format`?" in result.stderr
+    assert headrace("validate", path.parent).exit_code == 2
+    (path.parent / "shared.template.yaml").write_text(TEMPLATE)
+    checked = headrace("validate", path.parent)
+    assert (checked.exit_code, "(demo.shared)" in checked.stdout) == (0, True)
+
+
+CONFIGURED = """
+tasks:
+  - {id: log, type: io.kestra.plugin.core.log.Log, message: "{{ globals.region }} {{ envs.name }} {{ secret('WORD') }}"}
+inputs: [{id: sealed, type: SECRET, defaults: hush}]
+"""
+
+
+@pytest.fixture
+def configured(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """Have a configuration in the current folder, and return that."""
+    (tmp_path / "secrets.env").write_text("SECRET_WORD=c2VzYW1lLW9wZW4=\n")
+    (tmp_path / "headrace.yaml").write_text(
+        "variables: {globals: {region: eu}, envVarsPrefix: [MY_]}\n"
+        "plugins: {defaults: [{type: io.kestra.plugin.core.log.Log, values: {level: WARN}}]}\n"
+        "secrets: {dotenv: secrets.env}\n"
+        "storage: {path: files}\n"
+        "dataDir: theirs\n"
+        f"encryption: {{secretKey: {'A' * 43}=}}\n"
+        "server: {port: 1}\n"
+    )
+    monkeypatch.setenv("MY_NAME", "me")
+    monkeypatch.chdir(tmp_path)
+    return tmp_path
+
+
+def test_what_is_configured_counts_as_for_a_server(headrace: Headrace, flow: Write, configured: Path) -> None:
+    done = headrace("run", flow(CONFIGURED), "--no-color")
+    assert done.exit_code == 0, done.output
+    assert re.search(r"WARN .*eu me \*{8}", done.output), done.output
+    assert not [each for name in ("files", "theirs") if (each := configured / name).exists()]
+    kept = headrace("run", flow(CONFIGURED), "--data-dir", configured / "data", "--quiet")
+    assert kept.exit_code == 0, kept.output
+    assert not (configured / "data" / "cipher.key").exists()
+    assert not (configured / "data" / "storage").exists()
+
+
+def test_another_configuration_may_be_named_and_is_checked(headrace: Headrace, flow: Write, configured: Path) -> None:
+    (configured / "other.yaml").write_text("variables: {globals: {region: us}}\nserver: {prot: 1}\n")
+    refused = headrace("run", flow(CONFIGURED), "--config", configured / "other.yaml")
+    assert refused.exit_code == 2
+    assert "other.yaml:2" in refused.stderr

@@ -123,6 +123,15 @@ def test_flows_are_taken_from_the_folder_that_is_named(headrace: Headrace, tmp_p
     assert '"released"' in result.output
 
 
+def test_templates_are_taken_from_files_too(headrace: Headrace, tmp_path: Path) -> None:
+    (tmp_path / "used.template.yaml").write_text(FLOW)  # of the same name as the flow
+    task = "  - {id: used, type: io.kestra.plugin.core.flow.Template, namespace: demo, templateId: x}\n"
+    (tmp_path / "x.yaml").write_text("id: x\nnamespace: demo\ntasks:\n" + task)
+    (tmp_path / "s.yaml").write_text(CASES)
+    result = headrace("test", tmp_path)
+    assert result.exit_code == 0, result.output
+
+
 def test_suites_in_a_folder_of_flows_are_no_flows(headrace: Headrace, tmp_path: Path) -> None:
     assert headrace("validate", project(tmp_path)).output == f"{tmp_path}/x.yaml: OK (demo.x)\n"
     assert headrace("run", tmp_path / "x.yaml", "--flows", tmp_path).exit_code == 0

@@ -46,8 +46,8 @@ def test_what_a_run_would_refuse_is_told_at_its_place(headrace: Headrace, flow: 
         "workerGroup: {key: big}\n"
         "tasks:\n"
         "  - {id: a, type: io.kestra.plugin.core.log.Log, message: x, logToFile: true}\n"
-        "  - {id: b, type: io.kestra.plugin.scripts.r.Script, script: x}\n"
-        "  - {id: c, type: io.kestra.plugin.scripts.r.Script, script: x, disabled: true}\n"
+        "  - {id: b, type: io.kestra.plugin.scripts.groovy.Script, script: x}\n"
+        "  - {id: c, type: io.kestra.plugin.scripts.groovy.Script, script: x, disabled: true}\n"
         "  - id: d\n"
         "    type: io.kestra.plugin.core.flow.Parallel\n"
         "    failFast: true\n"
@@ -60,7 +60,7 @@ def test_what_a_run_would_refuse_is_told_at_its_place(headrace: Headrace, flow: 
     assert places == [
         f"{file}:3:1: warning: workerGroup: `workerGroup`",
         f"{file}:5:62: warning: tasks[0].logToFile: `logToFile`",
-        f"{file}:6:19: warning: tasks[1].type: `io.kestra.plugin.scripts.r.Script`",
+        f"{file}:6:19: warning: tasks[1].type: `io.kestra.plugin.scripts.groovy.Script`",
         f"{file}:9:11: warning: tasks[3].type: `failFast: true`",
     ]
     assert ok == f"{file}: OK (demo.x)"

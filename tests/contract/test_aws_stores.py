@@ -12,7 +12,7 @@ from aws.resources import Aws, make
 from headrace_engine.adapters.aws.audit import DynamoAudit
 from headrace_engine.adapters.aws.claims import DynamoClaims
 from headrace_engine.adapters.aws.executions import DynamoExecutions
-from headrace_engine.adapters.aws.flows import DynamoFlows
+from headrace_engine.adapters.aws.flows import DynamoFlows, DynamoTemplates
 from headrace_engine.adapters.aws.identity import DynamoIdentity
 from headrace_engine.adapters.aws.journal import DynamoJournal
 from headrace_engine.adapters.aws.kv import DynamoKV
@@ -46,6 +46,7 @@ from headrace_engine.testing.contract import (
     MetricsContract,
     SlotsContract,
     StorageContract,
+    TemplatesContract,
     TriggersContract,
 )
 
@@ -86,6 +87,16 @@ class JournalSuite(JournalContract):
 class FlowsSuite(FlowsContract):
     @pytest.fixture
     def flows(self, aws: Aws) -> Flows:
+        return DynamoFlows(aws.table, aws.overflow)
+
+
+class TemplatesSuite(TemplatesContract):
+    @pytest.fixture
+    def flows(self, aws: Aws) -> Flows:
+        return DynamoTemplates(aws.table, aws.overflow)
+
+    @pytest.fixture
+    def beside(self, aws: Aws) -> Flows:
         return DynamoFlows(aws.table, aws.overflow)
 
 
@@ -171,6 +182,9 @@ class TestJournal(InMoto, JournalSuite): ...
 class TestFlows(InMoto, FlowsSuite): ...
 
 
+class TestTemplates(InMoto, TemplatesSuite): ...
+
+
 class TestExecutions(InMoto, ExecutionsSuite): ...
 
 
@@ -205,6 +219,9 @@ class TestJournalUnderThreads(InMinistack, JournalSuite): ...
 
 
 class TestFlowsUnderThreads(InMinistack, FlowsSuite): ...
+
+
+class TestTemplatesUnderThreads(InMinistack, TemplatesSuite): ...
 
 
 class TestExecutionsUnderThreads(InMinistack, ExecutionsSuite): ...

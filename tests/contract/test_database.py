@@ -11,6 +11,7 @@ import sys
 import threading
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 
@@ -18,10 +19,14 @@ import pytest
 
 from headrace_engine.adapters.local.database import Database, NewerDatabaseError
 from headrace_engine.adapters.local.executions import SqliteExecutions
+from headrace_engine.adapters.local.instants import to_number
 from headrace_engine.adapters.local.journal import SqliteJournal
+from headrace_engine.adapters.local.schema import MIGRATIONS
+from headrace_engine.model.search import Condition, ExecutionQuery, Operation
 from headrace_engine.ports import JournalEntry, PortError, PurgedError, SeqTakenError
 from headrace_engine.testing.contract.executions import summary
 from headrace_engine.testing.contract.journal import entry
+from headrace_engine.testing.contract.support import START
 
 NUMBERS = "CREATE TABLE numbers (n INTEGER PRIMARY KEY)"
 
@@ -348,6 +353,24 @@ def test_migrations_run_once_and_forward(tmp_path: Path) -> None:
         with Database(path, migrations=[NUMBERS, second]) as database:
             assert database.rows("SELECT n, name FROM numbers") == [(1, "old")]
             assert database.row("PRAGMA user_version") == (2,)
+
+
+def test_summaries_of_an_older_file_are_read_and_have_no_caller(tmp_path: Path) -> None:
+    path = tmp_path / "test.db"
+    before = next(n for n, each in enumerate(MIGRATIONS) if "ADD COLUMN caller_id" in each)
+    with Database(path, migrations=MIGRATIONS[:before]) as database:
+        columns = "id, namespace, flow_id, flow_revision, state, seq, start, labels, parent_id, trigger_id"
+        row = ("x", "ns", "f", 1, "RUNNING", 0, to_number(START), "{}", "replayed", "daily")
+        insert_old = f"INSERT INTO executions ({columns}) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)"  # noqa: S608
+        database.write(lambda writer: writer.execute(insert_old, row))
+    with Database(path) as database:
+        executions = SqliteExecutions(database)
+        old = replace(summary("x"), parent_id="replayed", trigger_id="daily")
+        assert list(executions.search(ExecutionQuery(is_child=False)).found) == [old]
+        newer = replace(old, seq=1, caller_id="caller")
+        executions.put(newer)
+        of_caller = (Condition("callerId", Operation.EQUALS, ("caller",)),)
+        assert list(executions.search(ExecutionQuery(is_child=True, conditions=of_caller)).found) == [newer]
 
 
 def test_a_migration_that_fails_leaves_the_file_as_it_was(tmp_path: Path) -> None:

@@ -14,7 +14,7 @@ from headrace_engine.adapters.local.claims import SqliteClaims
 from headrace_engine.adapters.local.clock import SystemClock
 from headrace_engine.adapters.local.database import Database
 from headrace_engine.adapters.local.executions import SqliteExecutions
-from headrace_engine.adapters.local.flows import SqliteFlows
+from headrace_engine.adapters.local.flows import SqliteFlows, SqliteTemplates
 from headrace_engine.adapters.local.journal import SqliteJournal
 from headrace_engine.adapters.local.kv import SqliteKV
 from headrace_engine.adapters.local.logs import SqliteLogs, SqliteMetrics
@@ -50,6 +50,7 @@ from headrace_engine.testing.contract import (
     SecretsContract,
     SlotsContract,
     StorageContract,
+    TemplatesContract,
     TriggersContract,
 )
 from headrace_engine.testing.contract.secrets import SECRETS
@@ -70,6 +71,16 @@ class TestJournal(JournalContract):
 class TestFlows(FlowsContract):
     @pytest.fixture
     def flows(self, database: Database) -> Flows:
+        return SqliteFlows(database)
+
+
+class TestTemplates(TemplatesContract):
+    @pytest.fixture
+    def flows(self, database: Database) -> Flows:
+        return SqliteTemplates(database)
+
+    @pytest.fixture
+    def beside(self, database: Database) -> Flows:
         return SqliteFlows(database)
 
 

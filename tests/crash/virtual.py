@@ -197,7 +197,7 @@ class Drama:
         outcomes: dict[str, Any] = {}
         stores = self.world.stores
         found = stores.executions.search(limit=100).found
-        started = sorted(found, key=lambda each: (each.start, each.parent_id is not None))
+        started = sorted(found, key=lambda each: (each.start, (each.parent_id or each.caller_id) is not None))
         with self.runtime(self.world) as reader:
             for each in started:
                 came = reader.outcome(each.id)

@@ -19,13 +19,15 @@ from headrace_engine.view import duration
 FOLDER = Path(__file__).resolve().parent
 ANYTHING = "…"
 
-_GIVEN = {"inputs", "uploads", "labels", "now", "secrets", "environment", "kv", "files", "flows", "runs", "kill"}
+_GIVEN = {
+    "inputs", "uploads", "labels", "now", "secrets", "environment", "kv", "files", "flows", "templates", "runs", "kill",
+}  # fmt: skip
 _OUTCOME = {"history", "error", "attempt", "revision", "labels", "variables", "tasks", "outputs", "log", "duration"}
 _EXPECTED = {"state", "follower", "executions", "refused", *_OUTCOME}
 _FOLLOWER = {"inputs", *_EXPECTED}
 _OTHER = {"inputs", *_OUTCOME}
 VERBS = {
-    "save", "execute", "kill", "pause", "resume", "restart", "restart-on", "replay", "change", "force-run", "unqueue",
+    "save", "save-template", "execute", "kill", "pause", "resume", "restart", "restart-on", "replay", "change", "force-run", "unqueue",
 }  # fmt: skip
 _STEP = {"after", "cascade", "inputs", "labels", "to", "by", "task", "value", "revision", "refused"}
 _TASK_RUN = {"in", "value", "iteration", "history", "attempts", "outputs", "error", "starts", "duration"}
@@ -236,7 +238,8 @@ def _task_run(run: Mapping[str, Any], places: Mapping[str, str]) -> dict[str, An
     if len(attempts) > 1:
         told["attempts"] = [attempt["state"]["current"] for attempt in attempts]
     if run["outputs"] is not None:
-        told["outputs"] = run["outputs"]
+        # Where a script ran is another place in each runtime.
+        told["outputs"] = {name: value for name, value in run["outputs"].items() if name != "taskRunner"}
     if run["error"] is not None:
         told["error"] = run["error"]
     starts = [datetime.fromisoformat(attempt["state"]["startDate"]) for attempt in attempts]

@@ -14,7 +14,7 @@ from typing import Any
 import yaml
 
 from flows.corpus import Actual, FlowCase, outcome
-from flows.steps import REFUSALS, Course
+from flows.steps import REFUSALS, Course, Runtime
 from headrace_cli.local import LocalRuntime
 from headrace_engine.plugin import parse_duration
 from headrace_engine.ports import LogLine
@@ -58,7 +58,7 @@ def run_virtually(
     with make(
         now=now, secrets=given.get("secrets"), environment={"PATH": os.environ["PATH"], **given.get("environment", {})}
     ) as runtime:
-        _save_flows(case, runtime.save_flow)
+        _save_flows(case, runtime)
         _preset(runtime.stores, given, flow["namespace"])
         before: list[str] = []
         for _ in range(given.get("runs", 1)):
@@ -105,7 +105,7 @@ def run_locally(case: FlowCase, folder: Path) -> dict[str, Any]:
         environment[f"SECRET_{key}"] = base64.b64encode(secret.encode()).decode()
     with closing(LocalRuntime.open(folder / "data", environment=environment)) as runtime:
         runtime.keep_triggered()
-        _save_flows(case, runtime.save_flow)
+        _save_flows(case, runtime)
         _preset(runtime.stores, given, flow["namespace"])
         before: list[str] = []
         for _ in range(given.get("runs", 1)):
@@ -184,10 +184,12 @@ def _actual(
     return actual(execution_id, chain[1:], [actual(other, (), ()) for other in others])
 
 
-def _save_flows(case: FlowCase, save: Callable[[str], object]) -> None:
+def _save_flows(case: FlowCase, runtime: Runtime) -> None:
+    for source in case.given.get("templates", ()):
+        runtime.save_template(source)
     for source in case.given.get("flows", ()):
-        save(source)
-    save(case.source)
+        runtime.save_flow(source)
+    runtime.save_flow(case.source)
 
 
 def _preset(stores: Stores, given: Mapping[str, Any], namespace: str) -> None:

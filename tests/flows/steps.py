@@ -39,6 +39,8 @@ class Runtime(Protocol):
 
     def save_flow(self, source: str) -> object: ...
 
+    def save_template(self, source: str) -> object: ...
+
     def create(
         self,
         namespace: str,
@@ -85,6 +87,8 @@ class Course:
         runtime = self._runtime
         if "save" in step:
             runtime.save_flow(step["save"])
+        elif "save-template" in step:
+            runtime.save_template(step["save-template"])
         elif "execute" in step:
             flow_id = self._flow_id if step["execute"] == IT else step["execute"]
             self._executed[flow_id] = runtime.create(

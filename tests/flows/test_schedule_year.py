@@ -22,9 +22,17 @@ SECOND = timedelta(seconds=1)
 
 Down = list[tuple[datetime, datetime]]
 CHANGES = [
-    (datetime(2026, 3, 29, 0, 50, tzinfo=UTC), datetime(2026, 3, 29, 2, 10, tzinfo=UTC)),  # Paris leaves out an hour
-    (datetime(2026, 11, 1, 5, 20, tzinfo=UTC), datetime(2026, 11, 1, 6, 50, tzinfo=UTC)),  # New York has one twice
+    (datetime(2026, month, day, hour, minute, tzinfo=UTC), datetime(2026, month, day, until, minute + 50, tzinfo=UTC))
+    for month, day, hour, minute, until in (
+        (3, 8, 6, 5, 7),  # New York leaves out an hour
+        (3, 29, 0, 5, 1),  # Paris, too
+        (4, 4, 14, 5, 15),  # Lord Howe Island has half an hour twice
+        (10, 3, 15, 5, 16),  # and leaves it out
+        (10, 25, 0, 5, 1),  # Paris has an hour twice
+        (11, 1, 5, 5, 6),  # New York, too
+    )
 ]
+"""When clocks change, and nobody is there."""
 
 
 def flow(name: str, cron: str, zone: str, more: str = "") -> str:
@@ -37,8 +45,8 @@ triggers:
 """
 
 
-def downtimes(seed: int, start: datetime = START, length: timedelta = YEAR) -> Down:
-    """Return when no engine is there: a few hours, now and then days; over two changes of the clocks, too."""
+def downtimes(seed: int, start: datetime = START, length: timedelta = YEAR, *, over_changes: bool = True) -> Down:
+    """Return when no engine is there: a few hours, now and then days; over all changes of the clocks, or over none."""
     draw = random.Random(seed)
     found: Down = []
     at = start
@@ -51,7 +59,7 @@ def downtimes(seed: int, start: datetime = START, length: timedelta = YEAR) -> D
         at += down
     changes = [change for change in CHANGES if start < change[0] and change[1] < start + length]
     apart = [each for each in found if not any(each[0] <= end and begin <= each[1] for begin, end in changes)]
-    return sorted([*apart, *changes])
+    return sorted([*apart, *changes] if over_changes else apart)
 
 
 def pass_the_time(
@@ -112,6 +120,18 @@ def by_the_wall(at: time, zone: str) -> list[datetime]:
     return found
 
 
+def changes_of_clocks() -> list[datetime]:
+    """Return when, to the hour, the clocks of PLACES change."""
+    hours = [START + number * HOUR for number in range(365 * 24)]
+    zones = [ZoneInfo(zone) for _, zone, _ in PLACES.values()]
+    return [
+        hour + SECOND
+        for hour in hours
+        for zone in zones
+        if hour.astimezone(zone).utcoffset() != (hour - HOUR).astimezone(zone).utcoffset()
+    ]
+
+
 PLACES = {
     "paris": ("30 2 * * *", "Europe/Paris", time(2, 30)),
     "new-york": ("30 1 * * *", "America/New_York", time(1, 30)),
@@ -119,9 +139,11 @@ PLACES = {
 }
 
 
-def test_a_year_of_dates_is_run_once_each_across_restarts_and_missed_hours() -> None:
-    down = downtimes(7)
+@pytest.mark.parametrize("over_changes", [True, False], ids=["down when clocks change", "up when clocks change"])
+def test_a_year_of_dates_is_run_once_each_across_restarts_and_missed_hours(over_changes: bool) -> None:
+    down = downtimes(7, over_changes=over_changes)
     assert len(down) > 20
+    assert all(any(begin < at < end for begin, end in down) is over_changes for at in changes_of_clocks())
     ran = pass_the_time([flow(name, cron, zone) for name, (cron, zone, _) in PLACES.items()], down)
     assert ran == {name: by_the_wall(at, zone) for name, (_, zone, at) in PLACES.items()}
     assert ran == {name: arithmetic(cron, zone) for name, (cron, zone, _) in PLACES.items()}

@@ -17,8 +17,10 @@ from headrace_engine.ports import StateChange
 from headrace_engine.run_stores import RunKV
 from headrace_engine.schedules import Schedules
 from headrace_engine.testing.runtime import START, Outcome, VirtualRuntime, World
+from headrace_engine.trigger_operations import AskedBackfill, TriggerName, TriggerOperations
 
 TASKS = Registry.load()
+NAME = TriggerName("demo", "f", "t")
 CORE = "io.kestra.plugin.core."
 HOUR = timedelta(hours=1)
 LOG = f"{{id: log, type: {CORE}log.Log, message: hi}}"
@@ -491,3 +493,44 @@ def test_where_schedules_do_not_fire_a_flow_with_one_is_only_saved() -> None:
         runtime.save_flow(flow())
         runtime.settle()
         assert dates(runtime) == []
+
+
+# -- Keys ------------------------------------------------------------------------------------------
+
+BY_DAY = """cron: "0 */6 * * *", idempotencyKey: "{{ trigger.date | date('yyyy-MM-dd') }}\""""
+
+
+def test_dates_with_the_same_key_start_one_execution(runtime: VirtualRuntime) -> None:
+    runtime.save_flow(flow(BY_DAY))
+    pass_(runtime, 49 * HOUR)
+    assert dates(runtime) == [6, 24, 48]
+
+
+@pytest.mark.parametrize("more", ["", ", allowConcurrent: true"])
+def test_a_backfill_runs_no_key_twice(runtime: VirtualRuntime, more: str) -> None:
+    runtime.save_flow(flow(BY_DAY + more))
+    pass_(runtime, 25 * HOUR)
+    asked = AskedBackfill(START - 24 * HOUR, START + 24 * HOUR)
+    TriggerOperations(runtime.engine).start_backfill(NAME, asked)
+    pass_(runtime, HOUR)
+    assert dates(runtime) == [-24, 6, 24]
+
+
+def test_a_backfill_of_missing_dates_knows_what_has_the_key(runtime: VirtualRuntime) -> None:
+    runtime.save_flow(flow(BY_DAY))
+    pass_(runtime, 25 * HOUR)
+    asked = AskedBackfill(START - 24 * HOUR, START + 24 * HOUR, missing_only=True)
+    preview = TriggerOperations(runtime.engine).preview(NAME, asked)
+    assert [(date - START) / HOUR for date in preview.dates] == [-24, -18, -12, -6]
+
+
+def test_a_key_that_cannot_be_rendered_makes_an_execution_that_fails(runtime: VirtualRuntime) -> None:
+    runtime.save_flow(flow('cron: "0 * * * *", idempotencyKey: "{{ nobody.knows }}"'))
+    pass_(runtime, 1.5 * HOUR)
+    assert the_one(runtime).state == "FAILED"
+
+
+def test_a_date_of_a_key_waits_for_its_execution_as_any_does(runtime: VirtualRuntime) -> None:
+    runtime.save_flow(flow('cron: "0 * * * *", idempotencyKey: "{{ trigger.date }}"', SLEEP))
+    pass_(runtime, 4.6 * HOUR)
+    assert [outcome.view["state"]["startDate"][11:16] for outcome in outcomes(runtime)] == ["01:00", "02:30", "04:00"]

@@ -12,7 +12,6 @@ from botocore.exceptions import ClientError
 
 from crash.cloud_scenes import tasks
 from headrace_engine.adapters.aws.events import read_event
-from headrace_engine.engine import UnsupportedError
 from headrace_engine.testing.requests import item_size
 from headrace_functions.testing.aws import by_moto
 from headrace_functions.testing.cloud import Cloud
@@ -206,24 +205,6 @@ def test_executions_are_purged_by_the_function_that_may() -> None:
         cloud.kill(done)  # a message that comes late finds the tombstone
         cloud.settle()
         assert not cloud.crashes
-
-
-def test_a_flow_that_needs_node_is_refused_when_it_is_to_run() -> None:
-    flow = """
-id: javascript
-namespace: flows
-tasks:
-  - {id: hello, type: io.kestra.plugin.scripts.node.Script, script: "console.log(1)"}
-  - {id: unused, type: io.kestra.plugin.scripts.node.Commands, commands: [node x.js], disabled: true}
-"""
-    with Cloud() as cloud:
-        cloud.save_flow(flow)
-        with pytest.raises(UnsupportedError) as refused:
-            cloud.create("flows", "javascript")
-    assert str(refused.value) == (
-        "task `hello`: io.kestra.plugin.scripts.node.Script does not run on AWS yet: scripts run in Lambda's image for "
-        "Python, which has no Node.js; use a shell or Python script, or run this flow on a server of your own"
-    )
 
 
 def test_the_archive_of_a_working_directory_goes_with_it() -> None:

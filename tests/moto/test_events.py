@@ -118,3 +118,33 @@ def test_a_webhook_behind_api_gateway(cloud: Cloud) -> None:
     (message,) = said(cloud)
     assert message.startswith("xxx")
     assert cloud.request("POST", path + "2", b"{}").status_code == 404
+
+
+def test_the_doctor_finds_what_somebody_removed_and_puts_it_back(cloud: Cloud) -> None:
+    cloud.save_flow(on_event())
+    cloud.save_flow(
+        "id: nightly\nnamespace: flows\ntasks: [{id: log, type: io.kestra.plugin.core.log.Log, message: hi}]\n"
+        "triggers: [{id: at, type: io.kestra.plugin.core.trigger.Schedule, cron: '0 3 * * *'}]\n"
+    )
+    cloud.settle(None)
+    assert cloud.request("GET", "/api/v1/main/doctor").json() == {"results": [], "total": 0, "left": 0}
+    environment = cloud.person.environment
+    (rule,) = observer("events").list_rules(EventBusName=environment.bus, NamePrefix=environment.rule_prefix)["Rules"]
+    observer("events").disable_rule(Name=rule["Name"], EventBusName=environment.bus)
+    group = {"GroupName": environment.schedule_group}
+    (alarm,) = observer("scheduler").list_schedules(**group)["Schedules"]
+    observer("scheduler").delete_schedule(**group, Name=alarm["Name"])
+    found = cloud.request("GET", "/api/v1/main/doctor").json()
+    assert [(each["part"], each["triggerId"], each["canRepair"]) for each in found["results"]] == [
+        ("ALARM", "at", True),
+        ("RULE", "heard", True),
+    ]
+    told = cloud.request("POST", "/api/v1/main/doctor/repair").json()
+    assert [each["repaired"] for each in told["results"]] == [True, True]
+    assert told["left"] == 0
+    cloud.settle(None)
+    assert cloud.request("GET", "/api/v1/main/doctor").json()["total"] == 0
+    assert [each["Name"] for each in observer("scheduler").list_schedules(**group)["Schedules"]] == [alarm["Name"]]
+    cloud.put_event("shop", {"total": 20})
+    cloud.settle(None)
+    assert len(cloud.stores.executions.search().found) == 1

@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import re
-from urllib.parse import urlsplit
+from urllib.parse import urlencode, urlsplit
+
+import httpx
 
 from headrace_engine.resume_links import NAMESPACE
-from headrace_functions.testing.cloud import Cloud
+from headrace_functions.callers import FIRST_ADMIN
+from headrace_functions.testing.cloud import PASSWORD, Cloud
 
 FLOW = """
 id: approval
@@ -53,3 +56,37 @@ def test_flows_have_their_page_there_too() -> None:
         refused = cloud.request("GET", "/flows", headers={"authorization": ""})
         assert refused.status_code == 401
         assert "Who are you?" in refused.text
+
+
+def test_people_sign_in_with_a_browser() -> None:
+    looks = {"accept": "text/html", "x-forwarded-proto": "https", "authorization": "", "sec-fetch-site": "same-origin"}
+    with Cloud() as cloud:
+        cloud.save_flow(FLOW)
+        away = cloud.request("GET", "/flows", headers=looks)
+        assert (away.status_code, away.headers["location"]) == (303, "/login?to=%2Fflows")
+        page = cloud.request("GET", away.headers["location"], headers=looks)
+        cookie = page.headers["set-cookie"].partition(";")[0]
+        token = re.search(r'name="_proof" value="([0-9a-f]{64})"', page.text)
+        assert token is not None
+        sent = looks | {"content-type": "application/x-www-form-urlencoded", "cookie": cookie}
+
+        def enter(password: str) -> httpx.Response:
+            form = {"_proof": token[1], "name": FIRST_ADMIN, "password": password, "to": "/flows"}
+            return cloud.request("POST", "/login", urlencode(form).encode(), sent)
+
+        assert enter("a guess").status_code == 401
+        entered = enter(PASSWORD)
+        assert (entered.status_code, entered.headers["location"]) == (303, "/flows")
+        session, *flags = entered.headers["set-cookie"].split("; ")
+        assert session.startswith("__Host-headrace-session=")
+        assert flags == ["Path=/", "Max-Age=28800", "HttpOnly", "SameSite=Lax", "Secure"]
+        known = looks | {"cookie": f"other=1; {cookie}; {session}"}
+        cloud.restart()
+        for target in ("/flows", "/api/v1/main/flows/flows"):
+            assert cloud.request("GET", target, headers=known).status_code == 200
+        assert cloud.request("GET", "/flows", headers=known | {"authorization": "Basic eDp5"}).status_code == 303
+        foreign = known | {"sec-fetch-site": "cross-site", "content-type": "application/x-yaml"}
+        assert cloud.request("POST", "/api/v1/main/flows", FLOW.encode(), foreign).status_code == 403
+        left = cloud.request("POST", "/logout", f"_proof={token[1]}".encode(), sent | known)
+        assert (left.status_code, "Max-Age=0" in left.headers["set-cookie"]) == (303, True)
+        assert cloud.request("GET", "/api/v1/main/flows/flows", headers=known).status_code == 401

@@ -4,9 +4,14 @@ from __future__ import annotations
 
 import base64
 import json
+import re
+import subprocess
+import sys
 from typing import Any
 
-from headrace_functions.callers import FIRST_ADMIN
+from example_flows import CHECKOUT
+from headrace_engine.adapters.aws.signing import Keyring
+from headrace_functions.callers import FIRST_ADMIN, first_password
 from headrace_functions.testing.cloud import PASSWORD, Cloud
 
 FLOWS = "/api/v1/main/flows/company"
@@ -44,6 +49,20 @@ def test_nobody_is_let_in_but_the_first_admin_and_whom_they_let() -> None:
         stored = json.dumps([*items(cloud, "A"), *items(cloud, "U")], default=str)
         for secret in (PASSWORD, "a good password", "my own password"):
             assert secret not in stored
+
+
+def test_the_first_password_follows_from_the_oldest_key_as_the_documentation_reckons_it() -> None:
+    keys = {"3": "n" * 64, "2": "k" * 64}
+    password = first_password(Keyring.from_text(json.dumps(keys)))
+    assert re.fullmatch(r"[0-9a-f]{40}", password)
+    assert password == first_password(Keyring.from_text(json.dumps({"2": "k" * 64})))
+    assert password != first_password(Keyring.from_text(json.dumps({"3": "n" * 64})))
+    text = (CHECKOUT / "docs" / "aws.md").read_text(encoding="utf-8")
+    (code,) = re.findall(r"python3 -c '\n(.*?)'\)", text, re.DOTALL)
+    told = subprocess.run(
+        [sys.executable, "-c", code], input=json.dumps(keys), capture_output=True, text=True, check=True
+    )
+    assert told.stdout.strip() == password
 
 
 def test_a_webhook_needs_nobody_and_everything_else_does() -> None:

@@ -120,7 +120,7 @@ class Browser:
         """Ask for one thing; keep the cookie that comes."""
         parts = urlsplit(target)
         given = {"host": "headrace.test", **self.headers, **headers}
-        if self.cookies:
+        if self.cookies and "cookie" not in headers:
             given["cookie"] = "; ".join(f"{name}={value}" for name, value in self.cookies.items())
         if content_type:
             given["content-type"] = content_type

@@ -12,7 +12,7 @@ import pytest
 
 from headrace_engine.core.messages import Resume
 from headrace_engine.model.state import State
-from headrace_engine.resume_links import NAMESPACE, forget_expired
+from headrace_engine.resume_links import NAMESPACE
 from headrace_engine.testing.runtime import VirtualRuntime
 from pages.browser import ADDRESS, TASKS, Browser, Page
 
@@ -211,8 +211,8 @@ def test_a_link_expires(visitor: Browser) -> None:
     assert visitor.get(path).status == 404
     assert visitor.press(page, "Resume").status == 404
     assert state_of(visitor, execution_id) == "PAUSED"
-    assert forget_expired(visitor.stores.kv, clock.now()) == 1
-    assert forget_expired(visitor.stores.kv, clock.now()) == 0
+    assert visitor.stores.kv.forget(NAMESPACE, clock.now(), at_most=9) == 1
+    assert visitor.stores.kv.forget(NAMESPACE, clock.now(), at_most=9) == 0
 
 
 @pytest.mark.parametrize("key", ["xyzzy", "%2e%2e", "a" * 5000, "%00", "link%2F", "é"])

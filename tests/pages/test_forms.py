@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from typing import Any
 
 import pytest
@@ -318,3 +319,61 @@ def test_there_is_no_form_of_no_flow(visitor: Browser) -> None:
     page = visitor.get("/forms/demo/nothing")
     assert page.status == 404
     assert page.words.startswith("Not found")
+
+
+def test_a_form_with_files_says_how_much_it_takes_and_where_more_goes(every: Browser) -> None:
+    every.become("editor@demo")
+    page = every.get(FORM)
+    form = next(each for each in page.all("form") if each["action"] == FORM)
+    assert form["data-uploads"] == "/api/v1/main/executions/demo/every/uploads"
+    assert form["data-largest"] == "4000000"
+    assert "All files together may have 4 MB." in page.words
+    assert "connect-src 'self';" in page.headers["content-security-policy"], "here files go to this site"
+
+
+def test_a_form_takes_what_went_ahead_of_it(every: Browser) -> None:
+    def ahead(name: str, content: bytes) -> str:
+        wish = json.dumps({"name": name, "size": len(content)}).encode()
+        asked = every.ask("POST", "/api/v1/main/executions/demo/every/uploads", wish, "application/json")
+        place = json.loads(asked[2])
+        assert every.ask("PUT", place["url"], content)[0] == 200
+        return str(place["uri"])
+
+    every.become("editor@demo")
+    given = {
+        "in.text": "ABC",
+        "other.file": ahead("a.csv", b"1"),
+        "other.files": f"{ahead('b', b'2')}\n{ahead('b', b'3')}",
+    }
+    wrong = every.send_form(every.get(FORM).form(FORM), given)
+    assert wrong.status == 422
+    assert wrong.value("other.file") == given["other.file"], "it need not be sent again"
+    execution = every.execution(every.send_form(wrong.form(FORM), {"in.text": "abc"}))
+    contents = [
+        every.stores.storage.open(uri).read() for uri in (execution["inputs"]["file"], *execution["inputs"]["files"])
+    ]
+    assert contents == [b"1", b"2", b"3"]
+    assert "no such upload" in every.send_form(wrong.form(FORM), {"in.text": "abc"}).text
+
+
+def test_who_has_only_a_link_sends_what_a_form_takes(visitor: Browser) -> None:
+    visitor.save(
+        """
+id: asks
+namespace: demo
+tasks:
+  - {id: send, type: io.kestra.plugin.core.debug.Return, format: "{{ resumeUrl() }}"}
+  - {id: wait, type: io.kestra.plugin.core.flow.Pause, onResume: [{id: proof, type: FILE}]}
+"""
+    )
+    execution_id = visitor.start("demo", "asks")
+    runs = {run.task_id: run for run in visitor.runtime.state(execution_id).task_runs.values()}
+    link = visitor.engine.payloads.load(runs["send"].outputs)["value"].partition("/approve/")[2]
+    for target, uploads in (
+        (f"/approve/{link}", None),
+        (f"/executions/{execution_id}/resume/{runs['wait'].id}", "/api/v1/main/executions/demo/asks/uploads"),
+    ):
+        page = visitor.get(target)
+        form = next(each for each in page.all("form") if each["action"] == target)
+        assert form.get("data-uploads") == uploads
+        assert "All files together may have 4 MB." in page.words

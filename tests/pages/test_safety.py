@@ -14,6 +14,7 @@ from headrace_engine.api.http import Request, Response
 from headrace_engine.api.route import Route
 from headrace_engine.identity import GIVEN, Role
 from headrace_engine.pages import Site
+from hostile import PAYLOADS, PRODUCT
 from pages.browser import Browser, Page, browser
 
 LOG, PAUSE, RETURN = (
@@ -41,6 +42,10 @@ ALLOWED = {
     "GET /approve/{key}": Role.OPEN,
     "POST /approve/{key}": Role.OPEN,
     "GET /assets/{name}": Role.OPEN,
+    "GET /login": Role.OPEN,
+    "POST /login": Role.OPEN,
+    "GET /logout": Role.OPEN,
+    "POST /logout": Role.OPEN,
 }
 """Who may ask for what. A page that stands here is one somebody looked at."""
 
@@ -165,7 +170,7 @@ def test_no_form_is_taken_without_its_token(furnished: tuple[Browser, dict[str, 
                 assert status == 403, (name(route), status)
                 assert b"was not sent from its page" in content
                 asked += 1
-    assert asked == 30
+    assert asked == 36
     assert not visitor.runtime.world.letters
 
 
@@ -292,6 +297,46 @@ tasks:
             assert "49" not in page.words or "{{" not in hostile or "49" in execution_id
 
 
+@pytest.mark.parametrize("payload", PAYLOADS, ids=range(len(PAYLOADS)))
+def test_nothing_hostile_is_obeyed_anywhere(furnished: tuple[Browser, dict[str, str]], payload: str) -> None:
+    """In every name, parameter and field of every page: answered, and neither evaluated nor a header of its own."""
+    visitor, _ = furnished
+    visitor.become("admin")
+    segment = quote(payload[:2000], safe="", errors="replace")
+    field = payload.replace("\r", "%0D").replace("\n", "%0A").replace('"', "%22")
+    form = "".join(
+        f'--x\r\ncontent-disposition: form-data; name="{name}"; {more}\r\n\r\n{payload}\r\n'
+        for name, more in (("_proof", "x=1"), (field, "x=1"), ("in.file", f'filename="{field}"'), ("shown", "x=1"))
+    )
+    asked = 0
+    for route in visitor.site.routes:
+        query = "&".join(f"{each.name}={segment}" for each in route.query)
+        target = re.sub(r"\{\w+\}", lambda _: segment, route.path)
+        for body, media in ((b"", ""), (f"{form}--x--".encode("utf-8", "replace"), "multipart/form-data; boundary=x")):
+            status, headers, content = visitor.ask(route.method, f"{target}?{query}", body, media)
+            assert status < 500, (name(route), content)
+            assert PRODUCT.encode() not in content
+            for key, value in headers.items():
+                assert not set(key + value) & {"\r", "\n", "\0"}, (name(route), key)
+            asked += 1
+    assert asked > 40
+
+
+@pytest.mark.parametrize(
+    "filename", ["..", "../../etc/passwd", "C:\\x\\y.csv", "💩" * 100 + ".csv", "x" * 5000, "{{ 97 * 97531 }}"]
+)
+def test_whatever_a_file_is_called_a_form_takes_it(furnished: tuple[Browser, dict[str, str]], filename: str) -> None:
+    visitor, _ = furnished
+    visitor.become("admin")
+    page = visitor.get("/forms/mine/shown")
+    escaped = filename.replace("\\", "\\\\")
+    started = visitor.press(page, "Execute", {"in.text": "x"}, files={"in.file": (escaped, b"content")})
+    stored = visitor.execution(started)["inputs"]["file"]
+    assert visitor.stores.storage.open(stored).read() == b"content"
+    assert re.fullmatch(r"kestra:///mine/shown/executions/\w+/inputs/file/[^/]+", stored)
+    assert PRODUCT not in visitor.get(started.path).text
+
+
 # -- For everybody ------------------------------------------------------------------------------------------------------
 
 
@@ -373,3 +418,40 @@ def test_the_api_answers_beside_the_pages(furnished: tuple[Browser, dict[str, st
     assert (status, headers["content-type"]) == (200, "application/json")
     assert visitor.ask("GET", "/openapi.json")[0] == 200
     assert visitor.ask("GET", "/elsewhere")[1]["content-type"] == "application/json"
+
+
+# -- Bodies that are still to come ------------------------------------------------------------------------------------
+
+
+def test_no_body_is_taken_of_who_may_not_send_it() -> None:
+    """Every route of the API and the pages, asked before its body has come, answers as it would with it."""
+    with house() as made:
+        runtime = made.runtime
+        gate = login_gate(made.identity, made.audit, runtime.clock)
+        site = Site(runtime.engine, runtime.executor, made, gate, wait=lambda _: None)
+        shown = {grant: {"authorization": f"Bearer {made.token(*grant)}"} for grant in ((), ("viewer",), ("admin",))}
+        refused = 0
+        for route, prefix in [
+            *((each, "") for each in site.routes),
+            *((each, "/api/v1/main") for each in site.api.routes),
+        ]:
+            target = prefix + re.sub(r"\{\w+\}", "nothing", route.path)
+            for headers in ({}, *shown.values()):
+                request = Request(route.method, target, headers={"host": "headrace.test", **headers})
+                admission = site.admit(request)
+                if admission.refusal is not None:
+                    answer = site(request)
+                    assert isinstance(answer, Response)
+                    assert answer.status == admission.refusal.status, (name(route), answer.body)
+                    assert admission.refusal.headers["x-content-type-options"] == "nosniff"
+                    refused += 1
+                elif route.role is not Role.OPEN:
+                    assert admission.principal is not None
+                    assert admission.principal.best.covers(route.role), name(route)
+        assert refused > 200
+        for open_path in ("/approve/nothing", "/api/v1/main/uploads/nothing", "/api/v1/main/executions/webhook/a/b/c"):
+            method = "PUT" if "uploads" in open_path else "POST"
+            refusal = site.admit(Request(method, open_path, headers={"host": "headrace.test"})).refusal
+            assert refusal is not None
+            assert refusal.status == 404
+        assert site.admit(Request("POST", "/login", headers={"host": "headrace.test"})).largest == 16 * 1024

@@ -13,8 +13,9 @@ import httpx
 import pytest
 
 from headrace_cli.server_asgi import AsgiHost, Changes
-from headrace_engine.api import Answer, Later, Request, Response, Stream
+from headrace_engine.api import Admission, Answer, Later, Request, Response, Stream
 from headrace_engine.api.http import parts
+from headrace_engine.identity import Kind, Principal
 
 LIMIT = 4 * 1024 * 1024
 EVENTS = {"content-type": "text/event-stream"}
@@ -150,6 +151,76 @@ def test_a_body_above_the_limit_is_refused_and_nobody_is_asked(announced: bool) 
         assert refused.status == 413
         assert f"may have {LIMIT} bytes" in json.loads(refused.body)["message"]
         assert refused.header("connection") == "close"
+
+    asyncio.run(go())
+
+
+def test_a_large_body_is_read_when_it_is_known_that_it_is_wanted() -> None:
+    """A small one comes with its request; of a large one nothing is read for somebody who may not."""
+    known = Principal("ann", Kind.PASSWORD, ())
+
+    async def go() -> None:
+        seen: list[Request] = []
+        asked: list[Request] = []
+
+        def admit(request: Request) -> Admission:
+            asked.append(request)
+            is_right = request.headers.get("authorization") == "right"
+            return Admission(principal=known) if is_right else Admission(refusal=Response(401, b"who are you?"))
+
+        def answer(request: Request) -> Response:
+            seen.append(request)
+            return Response(204)
+
+        async with hosting(answer, admit=admit) as ask:
+            for length in ({"content_length": "65537"}, {"transfer_encoding": "chunked"}):
+                refused = await ask("POST", "/", *[b"x" * 60_000] * 2, **length).whole()
+                assert (refused.status, refused.body, refused.header("connection")) == (401, b"who are you?", "close")
+            assert (seen, len(asked), {request.body for request in asked}) == ([], 2, {b""})
+            await ask("POST", "/", b"x" * 65537, content_length="65537", authorization="right").whole()
+            assert (len(seen[0].body), seen[0].principal) == (65537, known)
+            await ask("POST", "/", b"x" * 65536, content_length="65536").whole()
+            assert (len(seen[1].body), seen[1].principal, len(asked)) == (65536, None, 3)
+
+    asyncio.run(go())
+
+
+def test_who_is_not_let_in_is_answered_before_anything_came() -> None:
+    async def go() -> None:
+        async with hosting(lambda _: Response(204), admit=lambda _: Admission(refusal=Response(403))) as ask:
+            exchange = ask("POST", "/", content_length="100000")
+            await exchange.until(lambda made: made.status == 403)
+            exchange.leave()
+            await exchange.whole()
+
+    asyncio.run(go())
+
+
+@pytest.mark.parametrize("announced", [True, False])
+def test_a_route_says_how_large_a_body_may_be(announced: bool) -> None:
+    async def go() -> None:
+        seen: list[tuple[bytes, bytes]] = []
+
+        def answer(request: Request) -> Response:
+            assert request.file is not None
+            seen.append((request.body, request.file.read() if request.file.seek(0) == 0 else b""))
+            return Response(204)
+
+        size = LIMIT + 1_000_000
+        length = {"content_length": str(size)} if announced else {"transfer_encoding": "chunked"}
+        async with hosting(answer, admit=lambda _: Admission(largest=size)) as ask:
+            assert (
+                await ask(
+                    "PUT", "/", *[b"x" * 1_000_000] * (size // 1_000_000), b"x" * (size % 1_000_000), **length
+                ).whole()
+            ).status == 204
+            assert seen == [(b"", b"x" * size)]
+        async with hosting(answer, admit=lambda _: Admission(largest=100_000)) as ask:
+            refused = await ask(
+                "PUT", "/", b"x" * 100_001, **(length if not announced else {"content_length": "100001"})
+            ).whole()
+            assert refused.status == 413
+            assert "may have 100000 bytes" in json.loads(refused.body)["message"]
 
     asyncio.run(go())
 

@@ -188,9 +188,9 @@ def test_secrets_are_masked_where_the_configuration_is_shown(write: Write) -> No
     )
     shown: dict[str, Any] = {key.name: value for key, value, _ in load(file, {}, {}).shown()}
     assert list(shown) == list(KEYS)
-    assert shown["server.auth"] == shown["encryption.secretKey"] == "******"
-    assert shown["variables.globals"] == {"db": {"password": "******", "host": "db1"}}
-    assert shown["plugins.defaults"] == [{"type": "x.Y", "values": {"apiToken": "******", "url": "u"}}]
+    assert shown["server.auth"] == shown["encryption.secretKey"] == "********"
+    assert shown["variables.globals"] == {"db": {"password": "********", "host": "db1"}}
+    assert shown["plugins.defaults"] == [{"type": "x.Y", "values": {"apiToken": "********", "url": "u"}}]
     assert shown["server.drain"] == "PT30S"
     assert "topsecret" not in str(shown)
     assert KEY not in str(shown)

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 
+from headrace_cli.flow_files import is_template
 from headrace_cli.local import LocalRuntime
 from headrace_cli.server_flows import FlowFolder
 from headrace_engine.ports import PortError
@@ -29,6 +30,8 @@ class Folder:
     def _save(self, source: str, file: str) -> object:
         if self.fails:
             raise PortError("the disk is full")
+        if is_template(Path(file)):
+            return self.runtime.save_template(source, file=file)
         return self.runtime.save_flow(source, file=file)
 
     def write(self, name: str, text: str) -> None:
@@ -132,3 +135,19 @@ def test_what_could_not_be_stored_is_saved_at_the_next_look(folder: Folder) -> N
     folder.fails = False
     folder.flows.look()
     assert folder.revision("a") == 1
+
+
+def test_templates_are_saved_too_and_told_of_as_what_they_are(folder: Folder) -> None:
+    folder.write("f.yaml", FLOW.format("same", 1))
+    folder.write("f.template.yaml", FLOW.format("same", 1))
+    folder.flows.look()
+    template = folder.runtime.stores.templates.get("demo", "same")
+    assert template is not None
+    assert (folder.revision("same"), template.revision, folder.told) == (1, 1, [])
+    folder.write("f.template.yaml", "id: same\nnamespace: demo\n")
+    folder.flows.look()
+    assert "The property `tasks` is required." in folder.told[0]
+    assert folder.told[1:] == ["The template demo.same stays as it was."]
+    (folder.path / "f.template.yaml").unlink()
+    folder.flows.look()
+    assert folder.told[2:] == [f"{folder.path}/f.template.yaml is gone; the template demo.same stays."]

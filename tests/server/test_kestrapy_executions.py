@@ -9,6 +9,7 @@ from typing import Any
 
 import pytest
 from kestrapy import (
+    BlueprintControllerKind,
     ExecutionControllerSetLabelsByIdsRequest,
     ExecutionControllerStateRequest,
     KestraClient,
@@ -55,6 +56,23 @@ inputs:
 tasks:
   - {id: first, type: io.kestra.plugin.core.debug.Return, format: x}
   - {id: check, type: io.kestra.plugin.core.execution.Fail, condition: "{{ inputs.mode == 'bad' }}"}
+""",
+    """
+id: calls
+namespace: sdk.team
+tasks:
+  - id: call
+    type: io.kestra.plugin.core.flow.Subflow
+    namespace: sdk.team
+    flowId: greet
+    inputs: {name: dependency}
+""",
+    """
+id: one-by-one
+namespace: sdk.team
+concurrency: {limit: 1}
+tasks:
+  - {id: wait, type: io.kestra.plugin.core.flow.Pause}
 """,
     """
 id: naps
@@ -168,6 +186,39 @@ def test_a_running_execution_is_paused_and_forced_on(kestra: KestraClient) -> No
         kestra.executions.unqueue_execution(execution.id, TENANT)
     kestra.executions.kill_execution(execution.id, TENANT)
     assert followed(kestra, execution.id)[-1] == "KILLED"
+
+
+def test_what_an_execution_started_is_followed(kestra: KestraClient) -> None:
+    execution = started(kestra, "calls", wait=True)
+    heard = kestra.executions.follow_dependencies_execution(execution.id, TENANT, expand_all=True)
+    with closing(heard) as events:
+        told = [(event.flow_id, event.state.current) for event in events]
+    ended = StateType.SUCCESS
+    assert sorted(told[:-1]) == [("calls", ended), ("greet", ended)]
+    assert told[-1] == ("calls", ended)
+
+
+def test_what_waits_in_a_queue_is_found_by_its_state_and_taken_out(kestra: KestraClient) -> None:
+    first, second = (started(kestra, "one-by-one").id for _ in range(2))
+    with closing(kestra.executions.follow_execution(second, TENANT)) as events:
+        next(event for event in events if event.state.current is StateType.QUEUED)
+    filters = [
+        QueryFilter(field=QueryFilterField.FLOW_ID, operation=QueryFilterOp.EQUALS, value={"value": "one-by-one"}),
+        QueryFilter(field=QueryFilterField.STATE, operation=QueryFilterOp.EQUALS, value={"value": "QUEUED"}),
+    ]
+    asked = kestra.executions.unqueue_executions_by_query(TENANT, new_state=StateType.CANCELLED, filters=filters)
+    assert asked == {"count": 1}
+    assert followed(kestra, second)[-1] == "CANCELLED"
+    kestra.executions.kill_execution(first, TENANT)
+
+
+def test_what_is_not_there_is_refused_by_name(kestra: KestraClient) -> None:
+    with pytest.raises(ApiException, match="there are no breakpoints"):
+        started(kestra, "greet", inputs={"name": "x"}, breakpoints="log")
+    with pytest.raises(NotFoundException, match="there are no dashboards"):
+        kestra.dashboards.search_dashboards(TENANT)
+    with pytest.raises(NotFoundException, match="there is no catalogue of blueprints"):
+        kestra.blueprints.search_blueprints(BlueprintControllerKind.FLOW, TENANT)
 
 
 def test_what_failed_is_restarted_replayed_and_changed(kestra: KestraClient) -> None:

@@ -163,10 +163,14 @@ def test_namespace_files_are_kept(kestra: KestraClient, tmp_path: Path) -> None:
     (listed,) = files.list_namespace_directory_files(NAMESPACE, TENANT, path="scripts")
     assert (listed.file_name, listed.size, listed.type.value) == ("hi.py", len(content), "File")
     assert files.file_metadatas(NAMESPACE, TENANT, path="scripts").type.value == "Directory"
+    files.create_namespace_file(NAMESPACE, "scripts/hi.py", TENANT, b"print('bye')")
+    assert [each.revision for each in files.file_revisions(NAMESPACE, TENANT, path="scripts/hi.py")] == [1, 2]
+    assert files.file_content(NAMESPACE, "scripts/hi.py", TENANT, revision=1) == content
+    assert files.file_content(NAMESPACE, "scripts/hi.py", TENANT) == b"print('bye')"
     files.move_file_directory(NAMESPACE, "/scripts", "/code", TENANT)
     assert files.search_namespace_files(NAMESPACE, "HI", TENANT) == ["/code/hi.py"]
     with zipfile.ZipFile(io.BytesIO(files.export_namespace_files(NAMESPACE, TENANT))) as archive:
-        assert archive.read("code/hi.py") == content
+        assert archive.read("code/hi.py") == b"print('bye')"
     files.delete_file_directory(NAMESPACE, "code", TENANT)
     with pytest.raises(NotFoundException):
         files.file_content(NAMESPACE, "code/hi.py", TENANT)

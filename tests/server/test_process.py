@@ -229,7 +229,7 @@ def test_the_configuration_is_shown(tmp_path: Path) -> None:
     as_json = CliRunner().invoke(cli, ["configs", "--config", str(file), "--output", "json"], prog_name="headrace")
     found = {each["key"]: each for each in json.loads(as_json.stdout)}
     assert found["server.auth"] == {
-        "key": "server.auth", "variable": "HEADRACE_SERVER_AUTH", "value": "******", "source": f"{file}:1",
+        "key": "server.auth", "variable": "HEADRACE_SERVER_AUTH", "value": "********", "source": f"{file}:1",
     }  # fmt: skip
     file.write_text("server: {prt: 1}")
     refused = CliRunner().invoke(cli, ["configs", "--config", str(file)], prog_name="headrace")

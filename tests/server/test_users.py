@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import socket
 from pathlib import Path
 
 import httpx
@@ -54,3 +55,33 @@ def test_a_server_that_asks_nobody_is_no_other_sites(tmp_path: Path) -> None:
         assert answer.headers["cache-control"] == "no-store"
         assert client.get("/flows/demo", headers={"host": "evil.example"}).status_code == 403
         assert client.post("/flows", headers={"origin": "https://evil.example"}).status_code == 403
+
+
+def test_a_user_made_while_the_server_is_open_counts_at_once(tmp_path: Path) -> None:
+    data = tmp_path / "data"
+    with local_server(data) as server:
+        assert httpx.get(f"{server.api}/me").json()["kind"] == "local"
+        folder = ("--data-dir", str(data))
+        refused = headrace("user", "add", "ann", "--grant", "viewer", *folder)
+        assert (refused.exit_code, "The first user" in refused.stderr) == (2, True)
+        added = CliRunner().invoke(
+            cli, ["user", "add", "ann", "--grant", "admin", "--password", *folder], input="long enough\n"
+        )
+        assert added.exit_code == 0, added.output
+        assert httpx.get(f"{server.api}/me").status_code == 401
+        assert httpx.get(f"{server.api}/me", auth=("ann", "long enough")).json()["kind"] == "password"
+        assert headrace("user", "add", "ci", *folder, HEADRACE_SERVER_AUTH="ann:long enough").exit_code == 0
+
+
+def test_nothing_of_a_large_body_is_taken_of_who_may_not_send_it(tmp_path: Path) -> None:
+    """The answer is there before a byte of the body: its sender has not sent one."""
+    with local_server(tmp_path / "data", "--auth", "me:sesame") as server:
+        host, port = server.address.removeprefix("http://").split(":")
+        for path in ("/api/v1/main/flows", "/forms/demo/hello", "/api/v1/main/uploads/x", "/nothing"):
+            with socket.create_connection((host, int(port)), timeout=30) as connection:
+                head = f"POST {path} HTTP/1.1\r\nhost: {host}\r\ncontent-length: 60000000\r\n\r\n"
+                connection.sendall(head.replace("POST", "PUT" if "uploads" in path else "POST").encode())
+                answer = connection.recv(4096).decode()
+                expected = "404" if "uploads" in path or path == "/nothing" else "401"
+                assert answer.startswith(f"HTTP/1.1 {expected} "), (path, answer)
+                assert "connection: close" in answer

@@ -89,7 +89,9 @@ class Platform:
         client = self.client(job.attempt)
         absent = cast("Any", Absent())
         stores = Stores(
-            **dict.fromkeys(("journal", "flows", "executions", "kv", "slots", "triggers", "claims", "secrets"), absent),
+            **dict.fromkeys(
+                ("journal", "flows", "templates", "executions", "kv", "slots", "triggers", "claims", "secrets"), absent
+            ),
             clock=self.runtime.clock,
             storage=RemoteStorage(client),
             logs=RemoteLogs(client),

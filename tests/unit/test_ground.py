@@ -31,7 +31,8 @@ REGISTRIES = [
 MACHINE_PATHS = re.compile(r"(?<![\w./~-])/(?:work|root|home/\w+|opt/wheels|Users/\w+)(?:/|\b)")
 
 URL_HOST = re.compile(r"\b(?:https?|wss?|ftp|postgres(?:ql)?)://(?:[^\s/@'\"]+@)?([\w.-]+)")
-IPV4 = re.compile(r"(?<![\w.])\d{1,3}(?:\.\d{1,3}){3}(?![\w.])")
+IPV4 = re.compile(r"(?<![\w.])\d{1,3}(?:\.\d{1,3}){3}(?![\w./])")
+"""An address, and no range of them (``10.0.0.0/16``), which nobody can contact."""
 
 NEVER_CONTACTED = "never contacted"
 """A line that names another address only to see it refused says so with these words."""

@@ -16,7 +16,7 @@ import click
 from headrace_cli.api_client import SERVER
 from headrace_cli.errors import UserError
 from headrace_cli.remote.whom import DEFAULT, Whom, whom
-from headrace_cli.submit import CREDENTIALS, TOKEN, form, shown
+from headrace_cli.submit import CREDENTIALS, TOKEN, form, put_file, shown
 
 if TYPE_CHECKING:
     import httpx
@@ -29,6 +29,8 @@ _PATIENCE = 60
 _PAUSE = 1
 """Seconds between two looks at what is followed, where the server answers at once, or not at all."""
 _MOST_FAILURES = 10
+_LARGE = 4_000_000
+"""Bytes of files that everybody takes: API Gateway with Lambda behind it takes little more."""
 _PAGE = 1000
 
 Query = Mapping[str, Any]
@@ -63,10 +65,39 @@ class Remote:
         headers = {"content-type": media, **({"ttl": ttl} if ttl else {})}
         return _json(self._sent(method, path, query, content=text.encode(), headers=headers))
 
-    def submit(self, path: str, inputs: Mapping[str, Any], **query: Any) -> Any:
-        """Send inputs as a form does, files included, and return what the answer's JSON says."""
+    def submit(self, path: str, inputs: Mapping[str, Any], flow: Callable[[], str], **query: Any) -> Any:
+        """Send inputs as a form does, files included, and return what the answer's JSON says.
+
+        Files that are too large for that are uploaded first, for the flow that *flow* tells the path of: when the
+        server says so, and large ones at once where uploads go past the server, and what it says may be another's word.
+        """
+        files = {name: value for name, value in inputs.items() if isinstance(value, Path)}
+        size = sum(file.stat().st_size for file in files.values())
+        if size <= _LARGE or not self._uploads_elsewhere(flow()):
+            try:
+                return self._submitted(path, inputs, query)
+            except RefusedError as refused:
+                if refused.status != 413 or not files:
+                    raise
+        uris = {name: self._ahead(flow(), file) for name, file in files.items()}
+        return self._submitted(path, {**inputs, **uris}, query)
+
+    def _uploads_elsewhere(self, flow: str) -> bool:
+        """Return whether files of the flow are put to another address than the server's."""
+        try:
+            told = self.ask("POST", f"/executions/{flow}/uploads", body={"name": "file", "size": 0})
+        except RefusedError:  # it knows no uploads, or has a reason that it will tell again
+            return False
+        return not told["url"].startswith("/")
+
+    def _submitted(self, path: str, inputs: Mapping[str, Any], query: Query) -> Any:
         with ExitStack() as opened:
             return _json(self._sent("POST", path, query, files=form(inputs, opened)))
+
+    def _ahead(self, flow: str, file: Path) -> str:
+        """Upload a file for the flow, and return what it is then given as."""
+        wish = {"name": file.name, "size": file.stat().st_size}
+        return put_file(file, self.ask("POST", f"/executions/{flow}/uploads", body=wish), self.address)
 
     def upload(self, path: str, file: Path, /, **query: Any) -> None:
         """Send a file. It is stored as it is: no name has the server unpack it."""
@@ -179,9 +210,8 @@ def _checked(answer: httpx.Response) -> httpx.Response:
         problems = [each["message"] for each in said.get("_embedded", {}).get("errors", ()) if each.get("message")]
         invalids = [f"{each['value']}: {each['message']}" for each in said.get("invalids", ())]
     except (ValueError, KeyError, TypeError, AttributeError):
-        raise UserError(
-            f"{answer.url} answers with status {answer.status_code}, and not as a Headrace server."
-        ) from None
+        told = f"{answer.url} answers with status {answer.status_code}, and not as a Headrace server."
+        raise RefusedError(told, answer.status_code) from None
     rows = [message, *(each for each in [*problems, *invalids] if each not in message)]
     raise RefusedError("\n".join(rows), answer.status_code)
 

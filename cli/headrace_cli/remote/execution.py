@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import click
 
@@ -17,9 +18,6 @@ from headrace_cli.remote.names import FLOW, FlowName, nearest_flow
 from headrace_cli.remote.tables import cell, length_cell, print_table, state_cell, tell, tell_of_more
 from headrace_cli.user import OUTPUT
 
-if TYPE_CHECKING:
-    from collections.abc import Callable
-
 _INTERRUPTED = 130
 """The exit code of a command that Ctrl-C ended."""
 
@@ -27,33 +25,6 @@ _IDS = click.argument("execution_ids", metavar="ID...", nargs=-1, required=True)
 _ID = click.argument("execution_id", metavar="ID")
 _QUIET = click.option("--quiet", "-q", is_flag=True, help="No progress and no log, only the end.")
 _REVISION = click.option("--revision", metavar="N", type=click.IntRange(1), help="Which revision of the flow.")
-_INPUTS = (
-    click.option(
-        "--input", "-i", "given", metavar="NAME=VALUE", multiple=True, callback=inputs.pairs, help="An input."
-    ),
-    click.option(
-        "--input-file",
-        "-f",
-        "files",
-        metavar="NAME=@PATH",
-        multiple=True,
-        callback=inputs.files,
-        help="A file for a FILE input.",
-    ),
-    click.option(
-        "--inputs",
-        "inputs_file",
-        metavar="FILE",
-        type=click.Path(path_type=Path),
-        help="A JSON or YAML file with a map of inputs.",
-    ),
-)
-
-
-def _with_inputs(command: Callable[..., None]) -> Callable[..., None]:
-    for option in reversed(_INPUTS):
-        command = option(command)
-    return command
 
 
 @click.group("execution")
@@ -159,7 +130,7 @@ def get(*, remote: Remote, execution_id: str, output: str) -> None:
 
 @command.command("create")
 @click.argument("flow", metavar="NAMESPACE.FLOW", type=FLOW)
-@_with_inputs
+@inputs.options
 @click.option("--label", "-l", "labels", metavar="NAME=VALUE", multiple=True, callback=inputs.pairs, help="A label.")
 @_REVISION
 @click.option("--at", "start", metavar="DATE", help="Run nothing before: an ISO date with its zone.")
@@ -198,6 +169,7 @@ def create(
     execution = remote.submit(
         f"/executions/{flow.path}",
         {**from_file, **given, **files},
+        lambda: flow.path,
         labels=[f"{key}:{value}" for key, value in labels.items()],
         revision=revision,
         scheduleDate=start,
@@ -280,7 +252,7 @@ def pause(*, remote: Remote, execution_ids: tuple[str, ...]) -> None:
 
 @command.command("resume")
 @_ID
-@_with_inputs
+@inputs.options
 @of_server
 def resume(
     *,
@@ -292,7 +264,8 @@ def resume(
 ) -> None:
     """Go on with what is paused. The inputs are those that its task asks for."""
     from_file = inputs.values(inputs_file) if inputs_file is not None else {}
-    remote.submit(f"/executions/{segment(execution_id)}/resume", {**from_file, **given, **files})
+    path = f"/executions/{segment(execution_id)}"
+    remote.submit(f"{path}/resume", {**from_file, **given, **files}, lambda: _flow_of(remote, path))
     tell(f"{execution_id} goes on.")
 
 
@@ -312,7 +285,7 @@ def restart(*, remote: Remote, execution_ids: tuple[str, ...], revision: int | N
 @_ID
 @click.option("--task-run", "task_run", metavar="ID", help="Where to begin; at the beginning when not given.")
 @_REVISION
-@_with_inputs
+@inputs.options
 @of_server
 def replay(
     *,
@@ -329,10 +302,17 @@ def replay(
     changed = {**from_file, **given, **files}
     path = f"/executions/{segment(execution_id)}"
     if changed:
-        made = remote.submit(f"{path}/replay-with-inputs", changed, taskRunId=task_run, revision=revision)
+        flow = functools.partial(_flow_of, remote, path)
+        made = remote.submit(f"{path}/replay-with-inputs", changed, flow, taskRunId=task_run, revision=revision)
     else:
         made = remote.ask("POST", f"{path}/replay", taskRunId=task_run, revision=revision)
     standard_output().write_text(f"{made['id']}\n")
+
+
+def _flow_of(remote: Remote, path: str) -> str:
+    """Return the path of an execution's flow."""
+    execution = remote.ask("GET", path)
+    return FlowName(execution["namespace"], execution["flowId"]).path
 
 
 def _each(remote: Remote, execution_ids: tuple[str, ...], verb: str, **query: Any) -> None:

@@ -68,7 +68,7 @@ def files(*, remote: Remote, namespace: str, text: str | None, output: str) -> N
 )
 @of_server
 def upload(*, remote: Remote, namespace: str, paths: tuple[Path, ...], folder: str) -> None:
-    """Put files into a namespace; of a folder all that is in it, but hidden files. A file that is there is replaced."""
+    """Put files into a namespace; of a folder all but hidden files. A file that is there gets a new revision."""
     found = [(each, name) for path in paths for each, name in _within(path)]
     if not found:
         raise UserError("There is no file to upload.")
@@ -88,10 +88,11 @@ def upload(*, remote: Remote, namespace: str, paths: tuple[Path, ...], folder: s
     type=click.Path(path_type=Path, dir_okay=False),
     help="Where to put it; standard output when not given.",
 )
+@click.option("--revision", metavar="N", type=click.IntRange(1), help="Which one; the latest when not given.")
 @of_server
-def download(*, remote: Remote, namespace: str, path: str, file: Path | None) -> None:
+def download(*, remote: Remote, namespace: str, path: str, file: Path | None, revision: int | None) -> None:
     """Get a file of a namespace."""
-    content = remote.content(_of(namespace), path=path)
+    content = remote.content(_of(namespace), path=path, revision=revision)
     if file is None:
         sys.stdout.buffer.write(content)
         return
@@ -102,12 +103,26 @@ def download(*, remote: Remote, namespace: str, path: str, file: Path | None) ->
     tell(f"{file} has {len(content)} bytes.")
 
 
+@command.command("revisions")
+@_NAMESPACE
+@click.argument("path", metavar="PATH")
+@of_server
+@OUTPUT
+def revisions(*, remote: Remote, namespace: str, path: str, output: str) -> None:
+    """List the revisions of a file that can be had, the latest one last. What is written over is one."""
+    found = remote.ask("GET", f"{_of(namespace)}/revisions", path=path)
+    if output == "json":
+        print_json(found)
+        return
+    print_table(("REVISION",), [(cell(each["revision"]),) for each in found])
+
+
 @command.command("remove")
 @_NAMESPACE
 @click.argument("paths", metavar="PATH...", nargs=-1, required=True)
 @of_server
 def remove(*, remote: Remote, namespace: str, paths: tuple[str, ...]) -> None:
-    """Remove files of a namespace; of a folder all that is in it."""
+    """Remove files of a namespace and their revisions; of a folder all that is in it."""
     for path in paths:
         remote.ask("DELETE", _of(namespace), path=path)
         tell(f"{path} is removed.")
@@ -125,3 +140,52 @@ def _within(path: Path) -> Iterator[tuple[Path, str]]:
         inner = each.relative_to(path)
         if each.is_file() and not any(part.startswith(".") for part in inner.parts):
             yield each, inner.as_posix()
+
+
+@command.command("retention")
+@click.argument("namespace", metavar="[NAMESPACE]", required=False)
+@click.option(
+    "--executions", metavar="LENGTH", help="How long executions are kept after their end, with all of theirs."
+)
+@click.option("--logs", metavar="LENGTH", help="How long their logs are kept.")
+@click.option("--files", metavar="LENGTH", help="How long the files that they stored are kept.")
+@click.option("--inherit", is_flag=True, help="Forget what the namespace says: what the one above it says holds.")
+@of_server
+@OUTPUT
+def retention(
+    *,
+    remote: Remote,
+    namespace: str | None,
+    executions: str | None,
+    logs: str | None,
+    files: str | None,
+    inherit: bool,
+    output: str,
+) -> None:
+    """Print how long things are kept, or set it: for a namespace and those below it, or for all without one.
+
+    A LENGTH is an ISO duration, such as P30D, or FOREVER. What is not named stays as it was. What has not ended is
+    never removed.
+
+    \b
+    Example:
+      headrace namespace retention company.team --executions P90D --logs P14D
+    """
+    path = f"/namespaces/{segment(namespace)}/retention" if namespace else "/retention"
+    given = {name: text for name, text in (("executions", executions), ("logs", logs), ("files", files)) if text}
+    if inherit and given:
+        raise UserError("Give either --inherit or a length.")
+    if inherit:
+        found = remote.ask("DELETE", path) if namespace else remote.ask("PUT", path, body={})
+    else:
+        found = remote.ask("GET", path)
+        if given:
+            found = remote.ask("PUT", path, body={**found["rule"], **given})
+    if output == "json":
+        print_json(found)
+        return
+    rows = [
+        (cell(name), cell(each["length"]), cell(each["namespace"] or ("all" if name in found["rule"] else "")))
+        for name, each in found["holds"].items()
+    ]
+    print_table(("WHAT", "KEPT", "SAID BY"), rows)

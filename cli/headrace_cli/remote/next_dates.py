@@ -1,13 +1,15 @@
-"""The next dates of the schedules in a flow's source, by the engine's own arithmetic."""
+"""The next dates of the schedules in a flow's source: by the engine's own arithmetic, else as the server tells them."""
 
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from datetime import UTC, datetime, tzinfo
 from typing import Any
 
 from headrace_cli.remote.changes import Schedule
+from headrace_cli.remote.client import RefusedError, Remote
+from headrace_cli.remote.desired import Flow
 from headrace_engine.core.conditions import ConditionFailed, Context, all_hold
 from headrace_engine.core.schedule.cron import InvalidCron, parse_cron
 from headrace_engine.core.schedule.times import CronTimes, InvalidDate, Times, listed_times
@@ -20,14 +22,37 @@ from headrace_engine.schedule_reading import iso
 SHOWN = 5
 _THE_DATE = re.compile(r"\{\{\s*trigger\.date\s*\}\}")
 _LOOKED_AT = 10_000
+_NAMES = (".Schedule", ".ScheduleOnDates")
+"""How the types of schedules end, their old names included."""
+_EXPRESSION = "its dates are an expression"
+_CONDITIONS = "its conditions, which only the server can tell, are left aside"
 
 
-def schedules(source: str, now: datetime) -> tuple[Schedule, ...]:
-    """Return the schedules of a flow with their next dates. One whose dates only a server can tell says why."""
+def next_dates(remote: Remote, flow: Flow, now: datetime) -> tuple[Schedule, ...]:
+    """Return the schedules of a flow with their next dates, from the server where they cannot be told here."""
+    written = flow.said.get("triggers")
+    triggers = [each for each in written if isinstance(each, Mapping)] if isinstance(written, list) else []
+    if not any(str(each.get("type")).endswith(_NAMES) for each in triggers):
+        return ()
+    here = schedules(flow.source, now)
+    if here is not None and all(each.note not in (_EXPRESSION, _CONDITIONS) for each in here):
+        return here
+    try:
+        answer = remote.send("POST", "/triggers/dates", flow.source)
+    except RefusedError:  # a server of another kind, or somebody who may not save the flow
+        return here or ()
+    return tuple(Schedule(each["triggerId"], tuple(each["dates"]), each.get("note", "")) for each in answer)
+
+
+def schedules(source: str, now: datetime) -> tuple[Schedule, ...] | None:
+    """Return the schedules of a flow with their next dates; None for a flow that needs a plugin of the server's.
+
+    One whose dates only the server can tell says why.
+    """
     try:
         flow = parse_flow(source)
     except FlowError:
-        return ()  # it needs a plugin that only the server has
+        return None
     return tuple(_schedule(flow, each, now) for each in flow.triggers if each.type in SCHEDULES)
 
 
@@ -42,7 +67,7 @@ def _schedule(flow: FlowDefinition, definition: TriggerDefinition, now: datetime
     except (InvalidCron, InvalidDate, UnknownTimeZone, ValueError) as error:
         return Schedule(definition.id, note=str(error))
     if times is None:
-        return Schedule(definition.id, note="its dates are an expression")
+        return Schedule(definition.id, note=_EXPRESSION)
     try:
         return Schedule(definition.id, tuple(map(iso, _next(flow, definition, times, zone, now))))
     except ConditionFailed:
@@ -50,7 +75,7 @@ def _schedule(flow: FlowDefinition, definition: TriggerDefinition, now: datetime
         return Schedule(
             definition.id,
             tuple(map(iso, _next(flow, plain, times, zone, now))),
-            note="its conditions, which only the server can tell, are left aside",
+            note=_CONDITIONS,
         )
 
 

@@ -13,7 +13,7 @@ from headrace_cli.remote.checking import check
 from headrace_cli.remote.client import RefusedError, Remote
 from headrace_cli.remote.desired import Flow, of_server
 from headrace_cli.remote.names import FlowName
-from headrace_cli.remote.next_dates import schedules
+from headrace_cli.remote.next_dates import next_dates
 from headrace_cli.remote.saving import in_order
 from headrace_engine.model.state import TERMINAL, State
 
@@ -105,7 +105,7 @@ def _saved(remote: Remote, flow: Flow, before: Flow | None, now: datetime) -> St
             flow.file,
             tasks=coming.tasks,
             triggers=coming.triggers,
-            schedules=schedules(flow.source, now),
+            schedules=next_dates(remote, flow, now),
         )
     found = changes(before.said, flow.said)
     drawn = _drawn(remote, before, flow) if found.tasks or _order(before) != _order(flow) else Edges()
@@ -120,7 +120,7 @@ def _saved(remote: Remote, flow: Flow, before: Flow | None, now: datetime) -> St
         found.tasks,
         found.triggers,
         drawn,
-        schedules(flow.source, now) if action == "change" else (),
+        next_dates(remote, flow, now) if action == "change" else (),
         _open(remote, flow.name),
     )
 

@@ -21,6 +21,11 @@ def _of_trigger(command: Callable[..., None]) -> Callable[..., None]:
     return click.argument("flow", metavar="NAMESPACE.FLOW", type=FLOW)(command)
 
 
+def _ask(remote: Remote, flow: FlowName, trigger: str, verb: str) -> None:
+    with nearest_flow(remote, flow):
+        remote.ask("POST", f"/triggers/{flow.path}/{segment(trigger)}/{verb}")
+
+
 @click.group("trigger")
 def command() -> None:
     """Look at the triggers of a server, switch them off and on, and run dates of the past.
@@ -94,8 +99,7 @@ def disable(*, remote: Remote, flow: FlowName, trigger: str) -> None:
 @of_server
 def unlock(*, remote: Remote, flow: FlowName, trigger: str) -> None:
     """Have a trigger wait no longer for the execution that it started."""
-    with nearest_flow(remote, flow):
-        remote.ask("POST", f"/triggers/{flow.path}/{segment(trigger)}/unlock")
+    _ask(remote, flow, trigger, "unlock")
     tell(f"{trigger} waits no longer.")
 
 
@@ -104,8 +108,7 @@ def unlock(*, remote: Remote, flow: FlowName, trigger: str) -> None:
 @of_server
 def restart(*, remote: Remote, flow: FlowName, trigger: str) -> None:
     """Have a trigger looked at anew."""
-    with nearest_flow(remote, flow):
-        remote.ask("POST", f"/triggers/{flow.path}/{segment(trigger)}/restart")
+    _ask(remote, flow, trigger, "restart")
     tell(f"{trigger} is looked at.")
 
 

@@ -1,25 +1,20 @@
-"""What requests ask of executions reaches them as messages, and the purge by which one is deleted."""
+"""What requests ask of executions reaches them as messages; who deletes them, is told here."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Sequence
+from datetime import timedelta
 
 from headrace_engine.core.codec import encode_message
 from headrace_engine.core.messages import Message
 from headrace_engine.core.state import ExecutionState
+from headrace_engine.deletion import Deletion, delete
 from headrace_engine.engine import Engine, NoSuchExecutionError
-from headrace_engine.operations import Operations, UnprocessableError
+from headrace_engine.operations import Operations
 from headrace_engine.ports import Mailbox
 
-
-@dataclass(frozen=True, slots=True)
-class Deleting:
-    """What goes with an execution that is deleted."""
-
-    logs: bool = True
-    metrics: bool = True
-    storage: bool = True
+BEGINS = timedelta(seconds=5)
+"""How long an answer waits for what was asked to be on record."""
 
 
 class Asking:
@@ -47,17 +42,7 @@ class Asking:
         self.send(execution_id, operation(state))
         return state
 
-    def must_delete(self) -> None:
-        """Raise UnprocessableError where the API has no right to delete executions."""
-        if not self._engine.settings.api_deletes:
-            raise UnprocessableError(
-                "Illegal argument: the API deletes no executions here; "
-                "a flow with the task io.kestra.plugin.core.execution.PurgeExecutions does"
-            )
-
-    def delete(self, state: ExecutionState, deleting: Deleting) -> bool:
-        """Remove an execution that has ended, and what goes with it; False when the lists do not know its end yet."""
-        purged = self._engine.platform.of(state.flow.definition.namespace).purge(
-            state.id, logs=deleting.logs, metrics=deleting.metrics, storage=deleting.storage
-        )
-        return purged is not None
+    def delete(self, deletion: Deletion) -> Sequence[str] | None:
+        """Have executions removed that have ended, and what goes with them; see `deletion.Deletes`."""
+        deletes = self._engine.settings.deletes
+        return delete(self._engine.platform, deletion) if deletes is None else deletes(deletion)

@@ -3,20 +3,21 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import timedelta
 from functools import partial
 from typing import TypedDict
 
-from headrace_engine.api.execution_asking import Asking, Deleting
+from headrace_engine.api.execution_asking import Asking
 from headrace_engine.api.execution_filters import EXECUTION_QUERY, execution_query
+from headrace_engine.api.execution_verbs import labels_of, state_asked
 from headrace_engine.api.execution_views import Label
-from headrace_engine.api.executions import labels_of, state_asked
 from headrace_engine.api.flow_views import Count, Invalid, Invalids
 from headrace_engine.api.http import Answer, ApiError, Later, Request, Response, json_response
 from headrace_engine.api.route import Body, Query, Returns, Route
 from headrace_engine.core.messages import Create, Kill, Message
 from headrace_engine.core.state import ExecutionState
+from headrace_engine.deletion import Deletion
 from headrace_engine.engine import Engine
 from headrace_engine.identity import Role
 from headrace_engine.inputs import InputError
@@ -48,6 +49,8 @@ class _Verb:
     method: str
     operation: Callable[[Request], Operation]
     query: tuple[Query, ...] = ()
+    by_query: _Verb | None = None
+    """How it is asked of those that a search finds, where that is asked otherwise."""
 
 
 class ExecutionBulk:
@@ -57,7 +60,11 @@ class ExecutionBulk:
         self._engine = engine
         self._asking = asking
         operations = asking.operations
-        state = Query("state", State, "RUNNING, CANCELLED or FAILED; RUNNING unless told.")
+        target = "RUNNING, CANCELLED or FAILED; RUNNING unless told."
+        # The `state` of a search is that which those have that it finds.
+        unqueue_found = _Verb(
+            "unqueue", "POST", partial(self._unqueue, "newState"), (Query("newState", State, target),)
+        )
         self._verbs = (
             # As Kestra's: what those started that are killed by ids goes on.
             _Verb("kill", "DELETE", lambda _: lambda each: operations.kill(each, cascade=False)),
@@ -65,7 +72,7 @@ class ExecutionBulk:
             _Verb("resume", "POST", lambda request: lambda each: operations.resume(each, by=_name(request))),
             _Verb("restart", "POST", lambda _: operations.restart),
             _Verb("force-run", "POST", lambda _: operations.force_run),
-            _Verb("unqueue", "POST", self._unqueue, (state, Query("newState", State, "As `state`."))),
+            _Verb("unqueue", "POST", partial(self._unqueue, "state"), (Query("state", State, target),), unqueue_found),
             _Verb("change-status", "POST", self._change_status, (Query("newStatus", State, required=True),)),
         )
 
@@ -73,8 +80,14 @@ class ExecutionBulk:
         """Return the routes."""
         found = []
         for verb in self._verbs:
+            by_query = verb.by_query or verb
             found += self._both(
-                verb.name, verb.method, partial(self._ask_by_ids, verb), partial(self._ask_by_query, verb), verb.query
+                verb.name,
+                verb.method,
+                partial(self._ask_by_ids, verb),
+                partial(self._ask_by_query, by_query),
+                verb.query,
+                query_of_query=by_query.query,
             )
         latest = (Query("latestRevision", bool, "Whether with the latest revision of the flow."),)
         deleting = (
@@ -82,7 +95,8 @@ class ExecutionBulk:
             *DELETING,
         )
         found += self._both("replay", "POST", self.replay_by_ids, self.replay_by_query, latest)
-        found += self._both("", "DELETE", self.delete_by_ids, self.delete_by_query, deleting)
+        later = (Returns(202, Count),)
+        found += self._both("", "DELETE", self.delete_by_ids, self.delete_by_query, deleting, more=later)
         labels = (Body(LabelsByIds),)
         found += self._both(
             "labels",
@@ -117,10 +131,12 @@ class ExecutionBulk:
         *,
         bodies: tuple[Body, ...] = (Body(list[str]),),
         bodies_of_query: tuple[Body, ...] = (),
+        query_of_query: tuple[Query, ...] | None = None,
+        more: tuple[Returns, ...] = (),
     ) -> list[Route]:
         base = f"/executions/{verb}".rstrip("/")
         name = (verb or "delete").replace("-", " ").capitalize()
-        returns = (Returns(200, Count), Returns(400, Invalids))
+        returns = (Returns(200, Count), Returns(400, Invalids), *more)
         return [
             Route(
                 method,
@@ -140,7 +156,7 @@ class ExecutionBulk:
                     "by-query",
                     by_query,
                     "the executions that a search finds",
-                    (*query, *EXECUTION_QUERY),
+                    (*(query if query_of_query is None else query_of_query), *EXECUTION_QUERY),
                     bodies_of_query,
                 ),
             )
@@ -152,8 +168,7 @@ class ExecutionBulk:
     def _ask_by_query(self, verb: _Verb, request: Request) -> Answer:
         return self._ask(request, verb.name, self._found(request), verb.operation(request))
 
-    def _unqueue(self, request: Request) -> Operation:
-        name = "newState" if request.one("newState") else "state"
+    def _unqueue(self, name: str, request: Request) -> Operation:
         to = state_asked(request, name, State.RUNNING)
         return lambda state: self._asking.operations.unqueue(state, to)
 
@@ -246,9 +261,7 @@ class ExecutionBulk:
 
     def delete(self, request: Request, execution_id: str) -> Answer:
         """Remove an execution, and unless told otherwise its logs, metrics and files."""
-        state = self._asking.state(execution_id)
-        self._asking.must_delete()
-        return self._deleted(request, [state], Response(204))
+        return self._deleted(request, [self._asking.state(execution_id)], (), Response(204))
 
     def delete_by_ids(self, request: Request) -> Answer:
         """Remove these executions."""
@@ -260,7 +273,6 @@ class ExecutionBulk:
 
     def _delete(self, request: Request, execution_ids: Sequence[str], *, refuses: bool) -> Answer:
         also_open = request.flag("includeNonTerminated")
-        self._asking.must_delete()
         states: list[ExecutionState] = []
 
         def take(state: ExecutionState) -> None:
@@ -269,35 +281,56 @@ class ExecutionBulk:
             elif refuses:
                 raise IllegalStateError(f"Illegal state: execution has not ended, it is in state {state.state}")
 
-        refusal = self._tried(request, "delete", execution_ids, take)
-        return refusal or self._deleted(request, states, json_response({"count": len(states)}))
+        listed = [each for each in dict.fromkeys(execution_ids) if self._is_only_listed(request, each)]
+        refusal = self._tried(request, "delete", [each for each in execution_ids if each not in listed], take)
+        answer = json_response({"count": len(states) + len(listed)})
+        return refusal or self._deleted(request, states, listed, answer)
 
-    def _deleted(self, request: Request, states: Sequence[ExecutionState], answer: Response) -> Answer:
-        deleting = Deleting(
+    def _is_only_listed(self, request: Request, execution_id: str) -> bool:
+        """Return whether an execution's deletion was interrupted: all that is left is that lists still have it."""
+        stores = self._engine.stores
+        summary = stores.executions.get(execution_id)
+        if summary is None or request.principal is None or not stores.journal.is_purged(execution_id):
+            return False
+        return request.principal.may(Role.OPERATOR, summary.namespace)
+
+    def _deleted(
+        self, request: Request, states: Sequence[ExecutionState], listed: Sequence[str], answer: Response
+    ) -> Answer:
+        deletion = Deletion(
+            (*(state.id for state in states), *listed),
             logs=request.flag("deleteLogs", default=True),
             metrics=request.flag("deleteMetrics", default=True),
             storage=request.flag("deleteStorage", default=True),
         )
-        left = {state.id: state for state in states}
-        for state in states:
-            if not state.closed:
-                self._asking.send(state.id, Kill())
+        going_on = {state.id for state in states if not state.closed}
+        left: Sequence[str] = deletion.execution_ids
+        for execution_id in going_on:
+            self._asking.send(execution_id, Kill())
         until = self._engine.stores.clock.now() + _DIES
 
         def look() -> Response | None:
-            for execution_id in list(left):
+            nonlocal left
+            for execution_id in list(going_on):
                 state = self._engine.platform.state(execution_id)
-                if state is None or (state.closed and self._asking.delete(state, deleting)):
-                    del left[execution_id]
+                if state is None or state.closed:
+                    going_on.discard(execution_id)
+            if not going_on:
+                some = self._asking.delete(replace(deletion, execution_ids=tuple(left))) if left else ()
+                if some is None:
+                    return replace(answer, status=202)
+                left = some
             if not left:
                 return answer
             if self._engine.stores.clock.now() < until:
                 return None
             raise ApiError(
-                409, f"Illegal state: {len(left)} executions do not end yet, they are being killed; delete them again"
+                409,
+                f"Illegal state: {len(left)} executions are not deleted yet: those that went on are being killed; "
+                "delete them again",
             )
 
-        return Later(look, tuple(left))
+        return Later(look, deletion.execution_ids)
 
     # -- Which ------------------------------------------------------------------------------------------
 

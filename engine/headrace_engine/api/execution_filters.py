@@ -56,7 +56,7 @@ _TEXTS = {
     "namespace": "namespace",
     "flowId": "flowId",
     "triggerId": "triggerId",
-    "triggerExecutionId": "parentId",
+    "triggerExecutionId": "callerId",
 }
 _FIELDS = (*_TEXTS, "q", "scope", "labels", "startDate", "endDate", "state", "timeRange", "childFilter", "kind")
 _COMPARISONS = {
@@ -107,9 +107,9 @@ def execution_query(request: Request, role: Role, now: datetime) -> ExecutionQue
     child = request.one("childFilter")
     if child is not None:
         reading.is_child = _child(child)
-    parent = request.one("triggerExecutionId")
-    if parent:
-        reading.conditions.append(Condition("parentId", search.Operation.EQUALS, (parent,)))
+    caller = request.one("triggerExecutionId")
+    if caller:
+        reading.conditions.append(Condition("callerId", search.Operation.EQUALS, (caller,)))
     reading.take_scopes()
     return ExecutionQuery(
         namespaces=within(request, role, request.one("namespace") or reading.namespace),
@@ -157,6 +157,14 @@ def log_query(request: Request, role: Role, now: datetime) -> LogQuery | None:
     )
 
 
+def words_of(text: str) -> tuple[str, ...]:
+    """Return the words that a text asks for; a star asks for nothing. Raises ApiError 400."""
+    found = text.split()
+    if len(found) > _MOST_WORDS:
+        raise ApiError(400, f"Bad request: at most {_MOST_WORDS} words can be looked for")
+    return tuple(word for word in found if word != "*")
+
+
 def levels_from(least: str) -> tuple[Level, ...]:
     """Return the levels from *least* on; none when that is all of them. Raises ApiError 400."""
     try:
@@ -196,10 +204,7 @@ class _Reading:
 
     def words(self, request: Request) -> tuple[str, ...]:
         """Return the words that are looked for."""
-        found = " ".join([request.one("q") or "", *self.texts]).split()
-        if len(found) > _MOST_WORDS:
-            raise ApiError(400, f"Bad request: at most {_MOST_WORDS} words can be looked for")
-        return tuple(word for word in found if word != "*")
+        return words_of(" ".join([request.one("q") or "", *self.texts]))
 
     def take(self, each: Filter) -> None:  # noqa: C901, PLR0912 - one row a field
         """Add a filter."""
@@ -310,6 +315,20 @@ def instant_of(text: str | None, name: str) -> datetime | None:
     except (ValueError, OverflowError):
         raise ApiError(400, f"Bad request: `{name}` is an ISO instant, not `{text[:100]}`") from None
     return max(date, _EARLIEST)
+
+
+def of_exactly(namespace: str, flow_id: str) -> ExecutionQuery:
+    """Return what means the executions of one flow."""
+    exactly = (Condition("namespace", search.Operation.EQUALS, (namespace,)),)
+    return ExecutionQuery((namespace,), flow_id, conditions=exactly)
+
+
+def revision_of(request: Request) -> int | None:
+    """Return the revision that a query names. Raises ApiError 400."""
+    revision = request.number("revision", 0)
+    if revision >= 2**31:
+        raise ApiError(400, "Bad request: there are not so many revisions")
+    return revision or None
 
 
 def label_of(text: str) -> tuple[str, str]:

@@ -6,6 +6,7 @@ from collections.abc import Callable
 from datetime import datetime
 from typing import Any, Literal, NotRequired, TypedDict
 
+from headrace_engine.api.http import Request
 from headrace_engine.context import TENANT
 from headrace_engine.core.state import ExecutionState
 from headrace_engine.engine import Engine
@@ -119,6 +120,11 @@ def execution_view(engine: Engine, state: ExecutionState, begin: int = 0, size: 
         view["taskRunsTotal"] = total
     view["url"] = url(engine, state.id)
     return view
+
+
+def view_for(request: Request, engine: Engine, state: ExecutionState) -> dict[str, Any]:
+    """Return an execution as an answer to *request* may hold it."""
+    return execution_view(engine, state, 0, None if request.streams else TASK_RUNS)
 
 
 def url(engine: Engine, execution_id: str) -> str:

@@ -547,7 +547,7 @@ class FlowLists:
         try:
             documents = split(request.text()) or [(0, "")]
         except FlowError as error:
-            return json_response([_violation(0, error.problems, ())])
+            return json_response([violation_of(0, error.problems, ())])
         return json_response([self._violation(index, text, before) for index, (before, text) in enumerate(documents)])
 
     def validate_task(self, request: Request) -> Response:
@@ -564,13 +564,13 @@ class FlowLists:
     def _part(self, source: str, part: Literal["task", "trigger"]) -> Response:
         engine = self._engine
         found = check_part(source, part, registry=engine.registry, plugin_defaults=engine.settings.plugin_defaults)
-        return json_response(_violation(0, found.errors, found.warnings))
+        return json_response(violation_of(0, found.errors, found.warnings))
 
     def _violation(self, index: int, source: str, before: int = 0) -> Violation:
         engine = self._engine
         text = "\n" * before + source
         found = check(text, registry=engine.registry, plugin_defaults=engine.settings.plugin_defaults)
-        violation = _violation(index, found.errors, found.warnings)
+        violation = violation_of(index, found.errors, found.warnings)
         try:
             said = written(source)
         except FlowError:
@@ -579,6 +579,10 @@ class FlowLists:
             value = said.get("id" if name == "flow" else name)
             if isinstance(value, str):
                 violation[name] = value
+        for flow in found.flows:
+            missing = engine.missing_templates(flow, source)
+            if missing is not None:
+                violation["warnings"] = [*violation.get("warnings", []), missing]
         revision = said.get("revision")
         if isinstance(revision, int) and "flow" in violation and "namespace" in violation:
             stored = self._flows.get(violation["namespace"], violation["flow"])
@@ -671,7 +675,7 @@ def _name_of(document: str) -> str:
     return ".".join(str(said[name]) for name in ("namespace", "id") if said.get(name))
 
 
-def _violation(index: int, errors: Sequence[Problem], warnings: Sequence[Problem]) -> Violation:
+def violation_of(index: int, errors: Sequence[Problem], warnings: Sequence[Problem]) -> Violation:
     old = [each for each in warnings if _DEPRECATED.search(each.message)]
     violation: Violation = {
         "index": index,

@@ -5,9 +5,10 @@ from __future__ import annotations
 from datetime import datetime
 from typing import Any, NotRequired, TypedDict
 
+from headrace_engine.engine import NoSuchFlowError
 from headrace_engine.language import FlowError
 from headrace_engine.language.source import written
-from headrace_engine.ports import FlowSource
+from headrace_engine.ports import Flows, FlowSource
 
 _LARGEST = 2**63
 
@@ -58,6 +59,14 @@ class Invalids(TypedDict):
 
     message: str
     invalids: list[Invalid]
+
+
+def existing_flow(flows: Flows, namespace: str, flow_id: str, revision: int | None = None) -> FlowSource:
+    """Return a flow; with a revision also one that was deleted since. Raises NoSuchFlowError."""
+    stored = flows.get(namespace, flow_id, revision)
+    if stored is None or (stored.deleted and revision is None):
+        raise NoSuchFlowError(f"Flow {namespace}.{flow_id}")
+    return stored
 
 
 def flow_view(flow: FlowSource, *, source: bool = False) -> FlowView:

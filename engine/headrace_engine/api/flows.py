@@ -6,6 +6,7 @@ from typing import Annotated, Any
 
 from msgspec import Meta
 
+from headrace_engine.api.execution_filters import revision_of
 from headrace_engine.api.flow_views import FlowView, flow_view, shown
 from headrace_engine.api.gate import demand
 from headrace_engine.api.graph import Graph, flow_graph
@@ -180,7 +181,7 @@ class Flows:
 
     def get(self, request: Request, namespace: str, flow_id: str) -> Response:
         """Return a flow."""
-        stored = self._existing(namespace, flow_id, _revision(request), deleted=request.flag("allowDeleted"))
+        stored = self._existing(namespace, flow_id, revision_of(request), deleted=request.flag("allowDeleted"))
         return json_response(flow_view(stored, source=request.flag("source")))
 
     def of_namespace(self, _request: Request, namespace: str) -> Response:
@@ -199,7 +200,7 @@ class Flows:
 
     def task(self, request: Request, namespace: str, flow_id: str, task_id: str) -> Response:
         """Return a task as its author wrote it."""
-        stored = self._existing(namespace, flow_id, _revision(request))
+        stored = self._existing(namespace, flow_id, revision_of(request))
         task = find_task(written(stored.source), task_id)
         if task is None:
             raise ApiError(404, f"Not Found: Task {task_id} in flow {namespace}.{flow_id}")
@@ -213,7 +214,7 @@ class Flows:
 
     def graph(self, request: Request, namespace: str, flow_id: str) -> Response:
         """Return a flow as a graph."""
-        stored = self._existing(namespace, flow_id, _revision(request))
+        stored = self._existing(namespace, flow_id, revision_of(request))
         definition = self._engine.flow_of(namespace, flow_id, stored.revision).definition
         return self._drawn(request, definition, stored.source)
 
@@ -249,10 +250,3 @@ class Flows:
         if stored is None or (stored.deleted and not deleted):
             raise NoSuchFlowError(f"Flow {namespace}.{flow_id}")
         return stored
-
-
-def _revision(request: Request) -> int | None:
-    revision = request.number("revision", 0)
-    if revision >= 2**31:
-        raise ApiError(400, "Bad request: there are not so many revisions")
-    return revision or None

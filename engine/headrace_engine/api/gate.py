@@ -12,22 +12,25 @@ import logging
 import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import TypeGuard
+from typing import TYPE_CHECKING, TypeGuard, overload
 from urllib.parse import urlsplit
 
 from headrace_engine.accounts import Accounts
-from headrace_engine.api.http import Answer, ApiError, Later, Request, Response
+from headrace_engine.api.http import Admission, Answer, ApiError, Later, Request, Response
 from headrace_engine.api.route import Route
 from headrace_engine.identity import EVERYWHERE, Kind, Principal, Role
 from headrace_engine.model.ids import new_id
 from headrace_engine.ports import Audit, AuditRecord, Clock, PortError
+
+if TYPE_CHECKING:
+    from headrace_engine.api.entrance import Entrance
 
 Who = Callable[[Request], Principal]
 """Returns who asks. Raises ApiError 401 when they do not show it, 429 when they tried too often."""
 
 _log = logging.getLogger(__name__)
 _READING = frozenset({"GET", "HEAD", "OPTIONS"})
-_AMBIENT = frozenset({Kind.LOCAL, Kind.PASSWORD})
+_AMBIENT = frozenset({Kind.LOCAL, Kind.PASSWORD, Kind.SESSION})
 """What a browser shows by itself, also when another site's page makes it ask."""
 
 _NAME = re.compile(r"\{(\w+)\}")
@@ -70,9 +73,12 @@ def forbidden(role: Role, namespace: str | None = None) -> ApiError:
     return ApiError(403, f"Forbidden: this needs the role {role}{where}")
 
 
-def unauthorized() -> ApiError:
-    """Return the refusal of somebody who does not show who they are, or not rightly: it does not say which."""
-    return ApiError(401, "Unauthorized", headers=CHALLENGE)
+def unauthorized(*, asks: bool = True) -> ApiError:
+    """Return the refusal of somebody who does not show who they are, or not rightly: it does not say which.
+
+    It *asks* for name and password, which a browser does with a window of its own.
+    """
+    return ApiError(401, "Unauthorized", headers=CHALLENGE if asks else {})
 
 
 @dataclass(frozen=True, slots=True)
@@ -98,7 +104,8 @@ class Asked:
 class Gate:
     """Lets pass who may.
 
-    *who* tells who asks; *accounts* are the users and tokens that admins change, where there are any. *hosts* are the
+    *who* tells who asks; *accounts* are the users and tokens that admins change, and *entrance* is where people sign
+    in, where there are any; while it *is_open*, nobody is asked. *hosts* are the
     names by which the server may be asked, where it asks nobody for credentials: a name that somebody else points at
     this machine is not among them (None: any name). *origins* are those of other sites whose pages may ask in a
     person's name.
@@ -111,15 +118,24 @@ class Gate:
         clock: Clock,
         *,
         accounts: Accounts | None = None,
+        entrance: Entrance | None = None,
+        is_open: Callable[[], bool] = lambda: False,
         hosts: frozenset[str] | None = None,
         origins: frozenset[str] = frozenset(),
     ) -> None:
         self.audit = audit
         self.clock = clock
         self.accounts = accounts
+        self.entrance = entrance
+        self._is_open = is_open
         self._who = who
         self._hosts = hosts
         self._origins = origins
+
+    @property
+    def asks(self) -> bool:
+        """Whether people are asked who they are, and can sign in."""
+        return self.entrance is not None and not self._is_open()
 
     def answer(self, asked: Asked, namespace_of: Callable[[str], str | None]) -> Answer:
         """Answer what is asked, if who asks may.
@@ -127,14 +143,31 @@ class Gate:
         *namespace_of* tells an execution's namespace, None when there is no such execution. Raises ApiError 401, 403,
         404, 429.
         """
-        route, request = asked.route, asked.request
-        if route.role is Role.OPEN:
+        if asked.route.role is Role.OPEN:
             # The route asks for its own proof, and nothing that a browser adds by itself is one.
-            return self._open(replace(asked, request=replace(request, principal=None)))
-        self._refuse_other_hosts(request)
+            return self._open(replace(asked, request=replace(asked.request, principal=None)))
+        asked, record = self._let_in(asked, namespace_of)
+        return asked.answer() if record is None else self._changed(asked, record)
+
+    def admit(self, asked: Asked, namespace_of: Callable[[str], str | None]) -> Admission:
+        """Tell whether a request may be answered whose body is still to come; who asks is known from then on.
+
+        Raises ApiError as `answer` does.
+        """
+        if asked.route.role is Role.OPEN:
+            admits = asked.route.admits
+            return Admission(largest=admits(asked.request, **asked.names) if admits is not None else None)
+        asked, _ = self._let_in(asked, namespace_of)
+        return Admission(principal=asked.request.principal)
+
+    def _let_in(self, asked: Asked, namespace_of: Callable[[str], str | None]) -> tuple[Asked, AuditRecord | None]:
+        """Return what somebody asks who may, and the record of a change. A change that is refused is written down."""
+        route, request = asked.route, asked.request
         principal = self._who(request)
+        if principal.kind is Kind.LOCAL:
+            self._refuse_other_hosts(request)
         if (route.is_change or request.method not in _READING) and principal.kind in _AMBIENT:
-            self._refuse_other_sites(request)
+            self.refuse_other_sites(request)
         asked = replace(asked, request=replace(request, principal=principal))
         may_everywhere = principal.may(route.role, EVERYWHERE)
         namespace = asked.namespace(namespace_of) if route.is_change or not may_everywhere else None
@@ -146,7 +179,7 @@ class Gate:
                 if record is not None:
                     self.audit.write(replace(record, status=refusal.status))
                 raise
-        return asked.answer() if record is None else self._changed(asked, record)
+        return asked, record
 
     def _changed(self, asked: Asked, record: AuditRecord) -> Answer:
         """Answer, with a record that is there before anything changes; what is known only afterwards is added."""
@@ -194,7 +227,7 @@ class Gate:
                 403, "Forbidden: without credentials this server answers only under the name of this machine"
             )
 
-    def _refuse_other_sites(self, request: Request) -> None:
+    def refuse_other_sites(self, request: Request) -> None:
         """Raise ApiError 403 when a page of another site asks in the name of whoever looks at it."""
         origin = request.headers.get("origin")
         if origin in self._origins:
@@ -243,6 +276,10 @@ def _admit(principal: Principal, route: Route, namespace: str | None) -> None:
         raise forbidden(role)
 
 
+@overload
+def safe(answer: Response) -> Response: ...
+@overload
+def safe(answer: Answer) -> Answer: ...
 def safe(answer: Answer) -> Answer:
     """Return the answer with what keeps browsers, and caches on its way, from giving it to others.
 

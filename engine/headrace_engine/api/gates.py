@@ -3,18 +3,16 @@
 from __future__ import annotations
 
 import ipaddress
-import math
+from collections.abc import Callable
 
 from headrace_engine.accounts import Accounts
-from headrace_engine.api.gate import Gate, unauthorized
-from headrace_engine.api.http import ApiError, Request
-from headrace_engine.authentication import Authenticator, FirstAdmin, NotAuthenticatedError, TooManyFailuresError
-from headrace_engine.identity import OWNER, Kind, Principal
-from headrace_engine.model.ids import new_id
-from headrace_engine.ports import Audit, AuditRecord, Clock, Identity
-
-LOG_IN = "log in"
-"""The action of an audit record for somebody who did not show who they are."""
+from headrace_engine.api.entrance import Entrance
+from headrace_engine.api.gate import Gate
+from headrace_engine.api.http import Request
+from headrace_engine.authentication import Authenticator, FirstAdmin
+from headrace_engine.identity import OWNER, Principal
+from headrace_engine.ports import Audit, Clock, Identity
+from headrace_engine.sessions import Sessions, passing_key
 
 
 class CredentialsNeededError(ValueError):
@@ -29,22 +27,34 @@ def local_gate(
     listens_on: str,
     credentials: tuple[str, str] | None = None,
     origins: frozenset[str] = frozenset(),
+    session_key: Callable[[], bytes] | None = None,
 ) -> Gate:
     """Return the gate of a server that listens on an address of this machine.
 
-    It asks nobody for credentials when nobody but this machine reaches it, none are given and no user is stored.
+    It asks nobody for credentials while nobody but this machine reaches it, none are given and no user is stored.
     Otherwise it lets in the stored users and whoever has *credentials* (a name and a password), as an admin. Raises
     CredentialsNeededError when nobody could be let in.
     """
-    has_users = any(not user.disabled for user in identity.users())
+
+    def has_users() -> bool:
+        return any(not user.disabled for user in identity.users())
+
     if credentials is not None:
         name, password = credentials
         first = FirstAdmin(name, lambda: password, always=True)
-        return login_gate(identity, audit, clock, first=first, origins=origins)
-    if has_users:
-        return login_gate(identity, audit, clock, origins=origins)
+        return login_gate(identity, audit, clock, first=first, origins=origins, session_key=session_key)
     if is_loopback(listens_on):
-        return owner_gate(identity, audit, clock, listens_on)
+        return login_gate(
+            identity,
+            audit,
+            clock,
+            origins=origins,
+            session_key=session_key,
+            is_open=lambda: not has_users(),
+            hosts=_own_names(listens_on),
+        )
+    if has_users():
+        return login_gate(identity, audit, clock, origins=origins, session_key=session_key)
     raise CredentialsNeededError(
         f"Others than this machine reach {listens_on}: say who may ask, with --auth user:password, or make a user "
         "first, with `headrace user add NAME --data-dir DIR`."
@@ -63,8 +73,12 @@ def owner_gate(identity: Identity, audit: Audit, clock: Clock, listens_on: str) 
         audit,
         clock,
         accounts=Accounts(identity, clock),
-        hosts=frozenset({"localhost", "127.0.0.1", "::1", listens_on.strip("[]").lower()}),
+        hosts=_own_names(listens_on),
     )
+
+
+def _own_names(listens_on: str) -> frozenset[str]:
+    return frozenset({"localhost", "127.0.0.1", "::1", listens_on.strip("[]").lower()})
 
 
 def login_gate(
@@ -75,32 +89,26 @@ def login_gate(
     first: FirstAdmin | None = None,
     origins: frozenset[str] = frozenset(),
     authenticator: Authenticator | None = None,
+    session_key: Callable[[], bytes] | None = None,
+    is_open: Callable[[], bool] = lambda: False,
+    hosts: frozenset[str] | None = None,
 ) -> Gate:
-    """Return the gate that lets in who shows a password or a token, or for whom the host vouches.
+    """Return the gate that lets in who shows a password or a token, who has signed in, or for whom the host vouches.
 
-    *first* may everything; *authenticator* is one of other limits and costs.
+    *first* may everything; *authenticator* is one of other limits and costs. Sessions are signed with *session_key*:
+    without one they last as long as this process. While it *is_open*, whoever asks for one of *hosts* is the owner.
     """
     knows = authenticator or Authenticator(identity, clock, first=first)
+    sessions = Sessions(identity, clock, knows, session_key or passing_key())
+    entrance = Entrance(knows, sessions, audit, clock)
 
     def who(request: Request) -> Principal:
         if request.principal is not None:
             return request.principal
-        try:
-            return knows.principal(request.headers.get("authorization", ""), request.client)
-        except NotAuthenticatedError as refusal:
-            if refusal.counted:
-                audit.write(
-                    AuditRecord(clock.now(), new_id(), refusal.name, Kind.NONE, request.client, LOG_IN, status=401)
-                )
-            raise unauthorized() from None
-        except TooManyFailuresError as refusal:
-            seconds = max(1, math.ceil(refusal.again_in.total_seconds()))
-            raise ApiError(
-                429, "Too many failed attempts to log in; try again later", headers={"retry-after": str(seconds)}
-            ) from None
+        return OWNER if is_open() else entrance.principal(request)
 
-    accounts = Accounts(identity, clock, first=first.name if first is not None else "")
-    return Gate(who, audit, clock, accounts=accounts, origins=origins)
+    accounts = Accounts(identity, clock, first=first.name if first is not None else "", is_open=is_open)
+    return Gate(who, audit, clock, accounts=accounts, entrance=entrance, is_open=is_open, hosts=hosts, origins=origins)
 
 
 def is_loopback(host: str) -> bool:

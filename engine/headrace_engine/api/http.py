@@ -10,7 +10,7 @@ import shutil
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, BinaryIO, Literal, TypedDict
 
 import msgspec
 
@@ -25,6 +25,14 @@ _DIGITS = 18
 """As many a number of a query may have: more than any list is long, and fewer than a store's numbers."""
 _LOOK = 0.05
 """Seconds between two looks of a host that is told of no changes."""
+
+
+class ServerEvent(TypedDict):
+    """A server-sent event: `progress` with what is new, `end` with the last there is. *data* is JSON."""
+
+    id: str
+    event: Literal["progress", "end"]
+    data: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,6 +57,8 @@ class Request:
 
     The files are there until the request is answered. Bodies of webhooks are never taken apart: they are signed.
     """
+    file: BinaryIO | None = None
+    """A large body of a route that says how large it may be (`Route.admits`); `body` is empty then."""
 
     def note(self, what: str) -> None:
         """Have the audit say that the request was about *what*: a flow, an execution."""
@@ -159,6 +169,18 @@ class Later:
 
 
 Answer = Response | Stream | Later
+
+
+@dataclass(frozen=True, slots=True)
+class Admission:
+    """What is to be done with a request whose body has not been read."""
+
+    refusal: Response | None = None
+    """The answer, without reading it."""
+    principal: Principal | None = None
+    """Who asks, if the route asks for that."""
+    largest: int | None = None
+    """How many bytes the body may have, where it is not the host's to say."""
 
 
 class ApiError(Exception):

@@ -14,7 +14,7 @@ import msgspec
 
 from headrace_engine.api.execution_filters import LOG_QUERY, instant_of, levels_from, log_query
 from headrace_engine.api.filters import PAGING, page_of
-from headrace_engine.api.http import EVENTS, Answer, ApiError, Request, Response, Stream, json_response
+from headrace_engine.api.http import EVENTS, Answer, ApiError, Request, Response, ServerEvent, Stream, json_response
 from headrace_engine.api.route import Query, Returns, Route
 from headrace_engine.engine import Engine, NoSuchExecutionError
 from headrace_engine.identity import Role
@@ -113,7 +113,7 @@ class LogRoutes:
                 summary="Follow the log of an execution by server-sent events, `progress` and `end`",
                 query=_OF_EXECUTION,
                 returns=(
-                    Returns(200, str, EVENTS),
+                    Returns(200, ServerEvent, EVENTS),
                     Returns(204, about="Whoever asks has heard the end already, as `Last-Event-ID` says."),
                 ),
                 refuses=(404,),

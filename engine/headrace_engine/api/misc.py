@@ -114,7 +114,7 @@ class Misc:
             "systemNamespace": SYSTEM,
             "hiddenLabelsPrefixes": ["system."],
             "isTaskRunEnabled": False,
-            "isTemplateEnabled": False,
+            "isTemplateEnabled": True,
             "isAnonymousUsageEnabled": False,
             "isUiAnonymousUsageEnabled": False,
             "isAiEnabled": False,

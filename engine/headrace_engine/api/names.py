@@ -5,7 +5,7 @@ from __future__ import annotations
 from headrace_engine.api.http import ApiError
 from headrace_engine.language import identifiers
 
-_OURS = frozenset({"_files", "_kv"})
+_OURS = frozenset({"_files", "_file_versions", "_kv"})
 """Folders of a namespace in internal storage, which are no namespaces below it."""
 
 

@@ -1,4 +1,4 @@
-"""Files of namespaces (reference §12, §14.6). A folder is there as long as it holds something."""
+"""Files of namespaces and their revisions (reference §12, §14.6). A folder is there as long as it holds something."""
 
 from __future__ import annotations
 
@@ -8,14 +8,16 @@ from typing import IO, BinaryIO, Literal, NotRequired, TypedDict
 
 from headrace_engine.api import archives
 from headrace_engine.api.downloads import ELSEWHERE, stored_file
+from headrace_engine.api.execution_filters import revision_of
 from headrace_engine.api.http import ApiError, Part, Request, Response, Stream, json_response, parts
 from headrace_engine.api.names import namespace_of
 from headrace_engine.api.route import Body, Query, Returns, Route
 from headrace_engine.api.saving import Saving
 from headrace_engine.engine import Engine
+from headrace_engine.file_versions import FileVersions
 from headrace_engine.identity import Role
 from headrace_engine.language import FlowError, Problem
-from headrace_engine.ports import StoredFile
+from headrace_engine.ports import NotFoundError, StoredFile
 from headrace_engine.run_stores import SCHEME, namespace_folder
 
 _KEEP = ".keep"
@@ -39,12 +41,19 @@ class FileView(TypedDict):
     creationTime: NotRequired[int]
 
 
+class FileRevision(TypedDict):
+    """A revision of a file; the first one is 1."""
+
+    revision: int
+
+
 class NamespaceFiles:
     """Answers requests about files of namespaces."""
 
     def __init__(self, engine: Engine, saving: Saving) -> None:
         self._flows = engine.stores.flows
         self._storage = engine.stores.storage
+        self._versions = FileVersions(self._storage)
         self._saving = saving
 
     def routes(self) -> tuple[Route, ...]:
@@ -58,8 +67,18 @@ class NamespaceFiles:
                 self.get,
                 role=Role.VIEWER,
                 summary="Get a file",
-                query=(_NEEDED,),
+                query=(_NEEDED, Query("revision", int, "Which revision of the file; the latest unless told.")),
                 returns=file,
+                refuses=(404, 422),
+            ),
+            Route(
+                "GET",
+                f"{files}/revisions",
+                self.revisions,
+                role=Role.VIEWER,
+                summary="List the revisions of a file",
+                query=(_NEEDED,),
+                returns=(Returns(200, list[FileRevision]),),
                 refuses=(404, 422),
             ),
             Route(
@@ -151,12 +170,24 @@ class NamespaceFiles:
 
     def get(self, request: Request, namespace: str) -> Response | Stream:
         """Return what a file holds."""
-        if request.one("revision"):
-            raise ApiError(422, "Illegal argument: earlier versions of namespace files are not kept")
-        path = _path(request)
-        if self._storage.stat(_uri(namespace, path)) is None:
+        path, revision = _path(request), revision_of(request)
+        uri = _uri(namespace, path)
+        if self._storage.stat(uri) is None:
             raise _missing(path)
-        return stored_file(request, self._storage, _uri(namespace, path))
+        try:
+            found = uri if revision is None else self._versions.at(uri, revision)
+        except NotFoundError:
+            raise ApiError(404, f"Not Found: {path} with revision {revision}") from None
+        return stored_file(request, self._storage, found)
+
+    def revisions(self, request: Request, namespace: str) -> Response:
+        """Return the revisions of a file that can be read, the latest one last."""
+        path = _path(request)
+        try:
+            found = self._versions.revisions(_uri(namespace, path))
+        except NotFoundError:
+            raise _missing(path) from None
+        return json_response([{"revision": revision} for revision in found])
 
     def search(self, request: Request, namespace: str) -> Response:
         """Return paths, each with a slash before it."""
@@ -213,7 +244,7 @@ class NamespaceFiles:
         else:
             self._refuse_obstacles(namespace, [path])
             with _stream(part) as content:
-                self._storage.put(_uri(namespace, path), content)
+                self._versions.put(_uri(namespace, path), content)
         return Response(200)
 
     def _unpack(self, namespace: str, archive: archives.Archive) -> None:
@@ -227,7 +258,7 @@ class NamespaceFiles:
         self._save_flows(namespace, flows)
         for name, content in archive.files():
             if name not in flows:
-                self._storage.put(_uri(namespace, name), content)
+                self._versions.put(_uri(namespace, name), content)
 
     def _save_flows(self, namespace: str, files: dict[str, bytes]) -> None:
         sources = []
@@ -273,19 +304,19 @@ class NamespaceFiles:
                 raise ApiError(409, f"Illegal state: there is a file `{path}` already")
         self._refuse_obstacles(namespace, list(moved.values()))
         for old, new in moved.items():
-            self._storage.move(_uri(namespace, old), _uri(namespace, new))
+            self._versions.move(_uri(namespace, old), _uri(namespace, new))
         return Response(200)
 
     def delete(self, request: Request, namespace: str) -> Response:
-        """Delete a file, or all that a folder holds."""
+        """Delete a file, or all that a folder holds, and the revisions of it all."""
         path = _path(request)
         request.note(path)
-        if not self._storage.delete(_uri(namespace, path)):
+        if not self._versions.delete(_uri(namespace, path)):
             found = self._files(namespace, path, markers=True)
             if not found:
                 raise _missing(path)
             for _, stored in found:
-                self._storage.delete(stored.uri)
+                self._versions.delete(stored.uri)
         return Response(204)
 
     # -- Looking ------------------------------------------------------------------------------------

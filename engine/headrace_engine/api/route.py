@@ -71,6 +71,11 @@ class Route:
     returns: tuple[Returns, ...] = (Returns(200, Any),)
     refuses: tuple[int, ...] = (404, 409, 422)
     """The statuses of its errors, besides those that any request may get: 400 401 403 413 415 429 503."""
+    admits: Callable[..., int | None] | None = None
+    """Of an open route: looks, before the body is read, whether it is for anything; raises ApiError when it is not.
+
+    It returns how many bytes the body may have, None when that is the host's to say.
+    """
 
     @property
     def segments(self) -> tuple[str, ...]:

@@ -11,15 +11,30 @@ from typing import TypeVar
 from urllib.parse import unquote
 
 from headrace_engine.api.dependencies import Dependencies
+from headrace_engine.api.doctor import DoctorRoutes
 from headrace_engine.api.events import EventRoutes
 from headrace_engine.api.execution_asking import Asking
 from headrace_engine.api.execution_bulk import ExecutionBulk
+from headrace_engine.api.execution_dependencies import ExecutionDependencies
 from headrace_engine.api.execution_files import ExecutionFiles
+from headrace_engine.api.execution_outputs import ExecutionOutputs
+from headrace_engine.api.execution_starts import ExecutionStarts
+from headrace_engine.api.execution_verbs import ExecutionVerbs
 from headrace_engine.api.executions import Executions
 from headrace_engine.api.flow_lists import FlowLists
 from headrace_engine.api.flows import Flows
 from headrace_engine.api.gate import Asked, Gate, safe
-from headrace_engine.api.http import Answer, ApiError, Later, Request, Response, error_response, json_response, whole
+from headrace_engine.api.http import (
+    Admission,
+    Answer,
+    ApiError,
+    Later,
+    Request,
+    Response,
+    error_response,
+    json_response,
+    whole,
+)
 from headrace_engine.api.kv import KeyValues
 from headrace_engine.api.logs import LogRoutes
 from headrace_engine.api.metrics import MetricRoutes
@@ -28,11 +43,15 @@ from headrace_engine.api.namespace_files import NamespaceFiles
 from headrace_engine.api.namespaces import Namespaces
 from headrace_engine.api.openapi import OpenApi
 from headrace_engine.api.plugins import Plugins
+from headrace_engine.api.retention import RetentionRoutes
 from headrace_engine.api.route import Route
 from headrace_engine.api.saving import Saving
+from headrace_engine.api.schedule_dates import ScheduleDatesRoutes
 from headrace_engine.api.stats import StatsRoutes
-from headrace_engine.api.table import Table
+from headrace_engine.api.table import Found, Table
+from headrace_engine.api.templates import Templates
 from headrace_engine.api.triggers import Triggers
+from headrace_engine.api.uploads import UploadRoutes
 from headrace_engine.api.users import UserRoutes
 from headrace_engine.api.webhooks import WebhookRoutes
 from headrace_engine.engine import CheckFailedError, Engine, NoSuchExecutionError, NoSuchFlowError, UnsupportedError
@@ -65,6 +84,7 @@ class Api:
         self.routes: tuple[Route, ...] = (
             *Flows(engine, saving).routes(),
             *FlowLists(engine, saving, dependencies).routes(),
+            *Templates(engine).routes(),
             *Namespaces(engine).routes(),
             *NamespaceFiles(engine, saving).routes(),
             *KeyValues(engine).routes(),
@@ -73,13 +93,21 @@ class Api:
             *OpenApi(lambda: self.routes).routes(),
             *WebhookRoutes(engine, mailbox).routes(),
             *EventRoutes(EventTriggers(engine, mailbox), engine.stores.clock).routes(),
+            *ExecutionStarts(engine, asking).routes(),
             *Executions(engine, asking).routes(),
+            *ExecutionVerbs(engine, asking).routes(),
             *ExecutionBulk(engine, asking).routes(),
             *ExecutionFiles(engine, asking).routes(),
+            *ExecutionDependencies(engine).routes(),
+            *ExecutionOutputs(engine, asking).routes(),
+            *UploadRoutes(engine).routes(),
             *LogRoutes(engine).routes(),
             *MetricRoutes(engine).routes(),
             *StatsRoutes(engine).routes(),
             *Triggers(engine).routes(),
+            *ScheduleDatesRoutes(engine, saving).routes(),
+            *DoctorRoutes(engine).routes(),
+            *RetentionRoutes(engine).routes(),
             *users,
         )
 
@@ -94,6 +122,11 @@ class Api:
         answer = safe(answer)
         return answer if request.streams else safe(told(request, lambda: whole(answer, self._wait)))
 
+    def admit(self, request: Request) -> Admission:
+        """Tell whether a request is to be answered whose body is still to come."""
+        answer = told(request, lambda: admitted(request, self._found(request), self._gate, self.namespace_of))
+        return Admission(refusal=safe(answer)) if isinstance(answer, Response) else answer
+
     def namespace_of(self, execution_id: str) -> str | None:
         """Return the namespace of an execution, also of one whose summary is not there yet; None without one."""
         summary = self._engine.stores.executions.get(execution_id)
@@ -103,16 +136,26 @@ class Api:
         return state.flow.definition.namespace if state is not None else None
 
     def _answer(self, request: Request) -> Answer:
-        path = f"/api/v1{request.path}" if request.path == "/openapi.json" else request.path
-        prefix = _PREFIX.match(path)
-        if prefix is None:
-            raise ApiError(404, f"Not Found: {request.path}")
-        segments = [unquote(segment) for segment in path[prefix.end() :].strip("/").split("/")]
-        found = self._table.find(request, segments)
+        found = self._found(request)
         if isinstance(found, Response):
             return found
         route, names = found
         return self._gate.answer(Asked(route, names, request, partial(told, request)), self.namespace_of)
+
+    def _found(self, request: Request) -> Found:
+        path = f"/api/v1{request.path}" if request.path == "/openapi.json" else request.path
+        prefix = _PREFIX.match(path)
+        if prefix is None:
+            raise ApiError(404, f"Not Found: {request.path}")
+        return self._table.find(request, [unquote(segment) for segment in path[prefix.end() :].strip("/").split("/")])
+
+
+def admitted(request: Request, found: Found, gate: Gate, namespace_of: Callable[[str], str | None]) -> Admission:
+    """Return whether a request is to be answered whose body is still to come. Raises as `Gate.answer` does."""
+    if isinstance(found, Response):  # needs no body
+        return Admission()
+    route, names = found
+    return gate.admit(Asked(route, names, request, partial(told, request)), namespace_of)
 
 
 def told(request: Request, ask: Callable[[], _A]) -> _A | Response:

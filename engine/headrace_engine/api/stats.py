@@ -1,16 +1,15 @@
-"""How many executions there were, by day, flow and state (reference §14.4): what dashboards draw."""
+"""How many executions and log lines there were, by day, flow and state (reference §14.4): what dashboards draw."""
 
 from __future__ import annotations
 
-from collections import defaultdict
+from collections import Counter, defaultdict
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, date, datetime, time, timedelta
 from typing import Any, Literal, NotRequired, TypedDict
 
-from headrace_engine.api.execution_filters import instant_of
+from headrace_engine.api.execution_filters import instant_of, levels_from, of_exactly, words_of
 from headrace_engine.api.execution_views import ExecutionView, summary_view
-from headrace_engine.api.executions import of_exactly
 from headrace_engine.api.gate import within
 from headrace_engine.api.http import ApiError, Request, Response, json_response
 from headrace_engine.api.route import Body, Returns, Route
@@ -18,12 +17,14 @@ from headrace_engine.engine import Engine
 from headrace_engine.identity import Role
 from headrace_engine.model.search import ExecutionQuery
 from headrace_engine.model.state import State
-from headrace_engine.ports import DayTally, ExecutionSummary, SearchTooWideError
+from headrace_engine.ports import DayTally, ExecutionSummary, Level, LogQuery, SearchTooWideError
 from headrace_engine.view import duration, instant
 
 _SPAN = timedelta(days=30)
 _LONGEST = timedelta(days=366)
 _MOST_FLOWS = 100
+_AT_ONCE = 10_000
+"""Log lines that are read to count them; of more the store is asked for each day and level."""
 
 
 class FlowFilter(TypedDict):
@@ -63,6 +64,25 @@ class Daily(TypedDict):
     duration: Durations
 
 
+class LinesAsked(TypedDict):
+    """Which log lines are counted: 30 days of them unless told, of all namespaces."""
+
+    q: NotRequired[str | None]
+    namespace: NotRequired[str | None]
+    flowId: NotRequired[str | None]
+    logLevel: NotRequired[Level | None]
+    startDate: NotRequired[str | None]
+    endDate: NotRequired[str | None]
+
+
+class DailyLines(TypedDict):
+    """A day (UTC): how many lines of each level were written."""
+
+    timestamp: str
+    groupBy: Literal["DAY"]
+    counts: dict[str, int]
+
+
 class Summary(TypedDict):
     """How many there are."""
 
@@ -80,25 +100,29 @@ class StatsRoutes:
     def routes(self) -> tuple[Route, ...]:
         """Return the routes."""
         days = "executions/daily"
-        rows: tuple[tuple[str, Any, str, Any], ...] = (
-            ("summary", self.summary, "Count flows, their triggers, and executions", Summary),
-            (days, self.daily, "Count executions by day and state", list[Daily]),
+        rows: tuple[tuple[str, Any, str, Any, Any], ...] = (
+            ("summary", self.summary, "Count flows, their triggers, and executions", StatsAsked, Summary),
+            ("logs/daily", self.lines, "Count log lines by day and level", LinesAsked, list[DailyLines]),
+            (days, self.daily, "Count executions by day and state", StatsAsked, list[Daily]),
             (
                 f"{days}/group-by-namespace",
                 self.by_namespace,
                 "Count executions by namespace, day and state",
+                StatsAsked,
                 dict[str, list[Daily]],
             ),
             (
                 f"{days}/group-by-flow",
                 self.by_flow,
                 "Count executions by flow, day and state",
+                StatsAsked,
                 dict[str, dict[str, list[Daily]]],
             ),
             (
                 "executions/latest/group-by-flow",
                 self.latest,
                 "Get the latest execution of each of `flows`",
+                StatsAsked,
                 list[ExecutionView],
             ),
         )
@@ -110,11 +134,11 @@ class StatsRoutes:
                 role=Role.VIEWER,
                 each=True,
                 summary=summary,
-                bodies=(Body(StatsAsked),),
+                bodies=(Body(asked),),
                 returns=(Returns(200, type_),),
                 refuses=(422,),
             )
-            for path, answer, summary, type_ in rows
+            for path, answer, summary, asked, type_ in rows
         )
 
     def summary(self, request: Request) -> Response:
@@ -166,11 +190,54 @@ class StatsRoutes:
                 found += self._engine.stores.executions.search(query, limit=1).found
         return json_response([summary_view(each, now) for each in found])
 
-    def _tallies(self, request: Request, asked: StatsAsked) -> tuple[Span, Sequence[DayTally]]:
-        until = instant_of(asked.get("endDate"), "endDate") or self._engine.stores.clock.now()
-        since = instant_of(asked.get("startDate"), "startDate") or until - _SPAN
+    def lines(self, request: Request) -> Response:
+        """Return the days; 422 where lines lie by execution and there are too many of those to count them all."""
+        asked: LinesAsked = request.json(LinesAsked)
+        since, until = self._between(asked.get("startDate"), asked.get("endDate"))
+        query = LogQuery(
+            namespaces=within(request, Role.VIEWER, asked.get("namespace") or ""),
+            flow_id=asked.get("flowId"),
+            levels=levels_from(asked.get("logLevel") or Level.TRACE),
+            since=since,
+            until=until,
+            words=words_of(asked.get("q") or ""),
+        )
+        counts: dict[date, Counter[str]] = defaultdict(Counter)
+        found = self._engine.stores.logs.search(query, limit=_AT_ONCE)
+        if not found.is_exact:
+            raise ApiError(422, "Illegal argument: too many log lines to count: ask for one flow, or fewer days")
+        if found.total <= _AT_ONCE:
+            for line in found.found:
+                counts[line.timestamp.date()][line.level.value] += 1
+        else:
+            counts |= self._counted(query, Span(since.date(), until.date()))
+        return json_response([_day_of_lines(day, counts[day]) for day in Span(since.date(), until.date())])
+
+    def _counted(self, query: LogQuery, span: Span) -> dict[date, Counter[str]]:
+        """Return the lines of each day by level; the store counts them, they are not read."""
+        found = {}
+        for day in span:
+            begin = datetime.combine(day, time(), UTC)
+            end = begin + timedelta(days=1) - timedelta(microseconds=1)
+            of_day = replace(query, since=max(begin, query.since or begin), until=min(end, query.until or end))
+            found[day] = Counter(
+                {
+                    level.value: self._engine.stores.logs.search(replace(of_day, levels=(level,)), limit=1).total
+                    for level in query.levels or Level
+                }
+            )
+        return found
+
+    def _between(self, start: str | None, end: str | None) -> tuple[datetime, datetime]:
+        """Return the instants that are asked for. Raises ApiError 400 and 422."""
+        until = instant_of(end, "endDate") or self._engine.stores.clock.now()
+        since = instant_of(start, "startDate") or until - _SPAN
         if until - since > _LONGEST:
             raise ApiError(422, "Illegal argument: from `startDate` to `endDate` it is a year at most")
+        return since, until
+
+    def _tallies(self, request: Request, asked: StatsAsked) -> tuple[Span, Sequence[DayTally]]:
+        since, until = self._between(asked.get("startDate"), asked.get("endDate"))
         query = ExecutionQuery(
             namespaces=within(request, Role.VIEWER, asked.get("namespace") or ""),
             flow_id=asked.get("flowId"),
@@ -227,6 +294,14 @@ def _day(day: date, tallies: Sequence[DayTally]) -> Daily:
             "sum": _length(seconds),
             "count": count,
         },
+    }
+
+
+def _day_of_lines(day: date, counts: Counter[str]) -> DailyLines:
+    return {
+        "timestamp": instant(datetime.combine(day, time(), UTC)),
+        "groupBy": "DAY",
+        "counts": {level.value: counts[level.value] for level in Level},
     }
 
 

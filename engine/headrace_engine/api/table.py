@@ -4,8 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 
+from headrace_engine.api.absent import why_absent
 from headrace_engine.api.http import ApiError, Request, Response
 from headrace_engine.api.route import Route
+
+Found = tuple[Route, Mapping[str, str]] | Response
+"""A route and the names in its path; or the answer itself."""
 
 
 class Table:
@@ -17,7 +21,7 @@ class Table:
         for route in sorted(routes, key=lambda route: route.rank):
             self._meant.setdefault((len(route.segments), route.segments[0]), []).append(route)
 
-    def find(self, request: Request, segments: Sequence[str]) -> tuple[Route, Mapping[str, str]] | Response:
+    def find(self, request: Request, segments: Sequence[str]) -> Found:
         """Return the route and the names in its path; the answer itself to who asks which methods there are.
 
         Raises ApiError 404 and 405.
@@ -32,7 +36,8 @@ class Table:
                 return route, names
             allowed.add(route.method)
         if not allowed:
-            raise ApiError(404, f"Not Found: {request.path}")
+            why = why_absent(segments)
+            raise ApiError(404, f"Not Found: {request.path}{f': {why}' if why else ''}")
         headers = {"allow": ", ".join(sorted({*allowed, "OPTIONS", *(["HEAD"] if "GET" in allowed else [])}))}
         if request.method == "OPTIONS":
             return Response(204, headers=headers)

@@ -64,9 +64,17 @@ class WebhookRoutes:
                 bodies=() if method == "GET" else body,
                 returns=returns,
                 refuses=(404, 409, 422),
+                admits=self.admits,
             )
             for method in ("GET", "POST", "PUT")
         )
+
+    def admits(self, _request: Request, namespace: str, flow_id: str, key: str) -> None:
+        """Have nobody send a large body to what is not there. Raises ApiError 404."""
+        try:
+            self._webhooks.must_be(namespace, flow_id, key)
+        except NoSuchWebhookError:
+            raise _no_such_webhook() from None
 
     def call(self, request: Request, namespace: str, flow_id: str, key: str) -> Answer:
         """GET, POST or PUT /executions/webhook/{ns}/{id}/{key}: starts an execution."""
@@ -88,7 +96,7 @@ class WebhookRoutes:
         try:
             return self._webhooks.take(namespace, flow_id, key, call)
         except NoSuchWebhookError:
-            raise ApiError(404, "Not Found: there is no such webhook") from None
+            raise _no_such_webhook() from None
         except UnauthorizedError:
             # What is wrong with it is in the log: whoever tries signatures learns nothing.
             headers = {"www-authenticate": "Webhook"}
@@ -171,13 +179,17 @@ class WebhookRoutes:
             "trigger": trigger_variables(taken.created, self._engine.payloads.load),
             "outputs": self._outputs(state),
         }
-        flow = self._engine.flow_of(taken.created.namespace, taken.created.flow_id, taken.created.flow_revision)
+        flow = self._engine.flow_for(taken.created)
         host = self._engine.preparer.host_of(flow.definition, taken.execution_id, self._engine.stores.clock.now())
         try:
             status = int(self._engine.expressions.render(str(wanted), variables, host))
         except (ExpressionError, ValueError):
             return 200
         return status if 200 <= status <= 599 else 200
+
+
+def _no_such_webhook() -> ApiError:
+    return ApiError(404, "Not Found: there is no such webhook")
 
 
 def _flag(taken: Taken, name: str) -> bool:

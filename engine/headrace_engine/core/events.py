@@ -72,6 +72,8 @@ class ExecutionCreated:
     """`trigger.outputs`: those of the execution that a flow trigger heard of."""
     trigger_variables: Payload | None = None
     """`trigger`, when it is too large to stand in the journal."""
+    templates: tuple[tuple[str, str, int], ...] = ()
+    """The templates that its flow took over when it was created: namespace, id, revision."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -8,7 +8,7 @@ from dataclasses import dataclass, field, replace
 from datetime import UTC, date, datetime, time, timedelta
 from decimal import Decimal
 from functools import lru_cache
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 from typing import Any, NamedTuple
 from urllib.parse import urlsplit
 
@@ -30,14 +30,24 @@ class Converted(NamedTuple):
 
 
 @dataclass(frozen=True, slots=True)
+class Upload:
+    """A file that came before what it is given to (`headrace_engine.uploads`)."""
+
+    uri: str
+    name: str
+
+
+@dataclass(frozen=True, slots=True)
 class Outside:
     """What taking a value does outside: an uploaded file is stored, a secret sealed."""
 
-    store: Callable[[Path, str], str]
+    store: Callable[[Path | Upload, str], str]
     """Store a file under a name; return its URI."""
     seal: Callable[[str], str] | None
     storage_only: bool = False
     """Whether a FILE must be in internal storage: true for outputs."""
+    upload: Callable[[str], Upload | None] = lambda _uri: None
+    """Returns the upload that a URI names, None for other files. Raises ValueError when it is not to be had."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -253,6 +263,13 @@ def _file(value: Any, rules: Rules) -> Converted:
         uri = _uploaded(value, rules)
         return Converted(uri, uri)
     uri = data.text(value)
+    try:
+        upload = rules.outside.upload(uri)
+    except ValueError as error:
+        raise Refused(str(error)) from None
+    if upload is not None:
+        uri = _uploaded(upload, rules)
+        return Converted(uri, uri)
     namespace_file = None if rules.outside.storage_only else _NAMESPACE_FILE.match(uri)
     if uri.startswith(_STORAGE):
         path = uri[len(_STORAGE) :]
@@ -267,17 +284,17 @@ def _file(value: Any, rules: Rules) -> Converted:
     return Converted(uri, uri)
 
 
-def _uploaded(path: Path, rules: Rules) -> str:
-    if not path.is_file():
+def _uploaded(file: Path | Upload, rules: Rules) -> str:
+    if isinstance(file, Path) and not file.is_file():
         raise Refused("there is no such file")
-    name = re.sub(r"[\\/\x00-\x1f\x7f]", "_", path.name).encode("utf-8", "replace").decode()
+    name = re.sub(r"[\\/\x00-\x1f\x7f]", "_", file.name).encode("utf-8", "replace").decode()
     allowed = rules.options.get("allowedFileExtensions")
     if allowed and not name.lower().endswith(tuple(_dotted(extension).lower() for extension in allowed)):
         listed = ", ".join(f"`{_dotted(extension)}`" for extension in allowed)
         raise Refused(f"it must be a file with one of the extensions {listed}")
-    if not path.suffix:
+    if not PurePosixPath(file.name).suffix:
         name += _dotted(rules.options.get("extension") or ".upl")
-    return rules.outside.store(path, name)
+    return rules.outside.store(file, name)
 
 
 def _dotted(extension: Any) -> str:

@@ -9,7 +9,7 @@ from typing import Any
 from headrace_engine.model.definition import OutputDefinition
 
 from . import data
-from .converters import Outside, Rules, convert, holds
+from .converters import Outside, Rules, Upload, convert, holds
 from .problems import InputProblem, OutputError, Refused, output_problem
 from .templates import each_text, prepared
 from .view import nested
@@ -69,6 +69,6 @@ def _rules(definition: OutputDefinition, outside: Outside) -> Rules:
     return Rules(outside, definition.options, choices)
 
 
-def _refuse_file(path: Path, name: str) -> str:
+def _refuse_file(path: Path | Upload, name: str) -> str:
     del path, name
     raise Refused("it must be the URI of a file in internal storage, which begins with `kestra:///`")

@@ -12,7 +12,7 @@ from headrace_engine.expressions import is_template
 from headrace_engine.model.definition import InputDefinition
 
 from . import data
-from .converters import Converted, Outside, Rules, convert, holds
+from .converters import Converted, Outside, Rules, Upload, convert, holds
 from .problems import MASKED, InputError, InputProblem, Refused, input_problem
 from .templates import each_text, prepared
 from .view import nested
@@ -20,8 +20,12 @@ from .view import nested
 Render = Callable[[str, Mapping[str, Any]], Any]
 """Renders one template typed with these variables (the caller binds everything else); raises ValueErrors."""
 
-StoreFile = Callable[[str, str, bytes | BinaryIO | Path], str]
-"""Stores an uploaded file, given its input's id, its name and its content; returns its URI."""
+StoreFile = Callable[[str, str, bytes | BinaryIO | Path | Upload], str]
+"""Stores an uploaded file, given its input's id, its name and its content; returns its URI. Raises ValueError for an
+upload that is not there any more."""
+
+FindUpload = Callable[[str], Upload | None]
+"""Returns the upload that a URI names, None for other files. Raises ValueError when it is not to be had."""
 
 _NOTHING = Converted(None, None)
 
@@ -54,6 +58,7 @@ def read_inputs(
     render: Render,
     store_file: StoreFile,
     seal: Callable[[str], str] | None,
+    find_upload: FindUpload = lambda _uri: None,
     variables: Mapping[str, Any] = {},
 ) -> dict[str, Any]:
     """Return the flat map {id: stored value} that the execution keeps.
@@ -68,18 +73,20 @@ def read_inputs(
         render: renders defaults, conditions and `expression`.
         store_file: stores an uploaded file.
         seal: encrypts a SECRET; None when no key is configured, which refuses every SECRET that is given.
+        find_upload: finds what came before; without it there are no uploads.
         variables: what expressions see besides `inputs`.
 
     Raises:
         InputError: with every problem there is.
     """
-    reader = _Reader(definitions, given, render=render, variables=variables, store_file=store_file, seal=seal)
+    outside = _Doing(store_file, seal, find_upload)
+    reader = _Reader(definitions, given, render=render, variables=variables, outside=outside)
     readings = reader.read()
     problems = [reading.problem for reading in readings if reading.problem is not None]
+    if not problems:
+        problems = [problem for reading in readings if (problem := reader.store_files(reading)) is not None]
     if problems:
         raise InputError(problems)
-    for reading in readings:
-        reader.store_files(reading)
     return {reading.definition.id: reading.value.stored for reading in readings if reading.enabled}
 
 
@@ -90,6 +97,7 @@ def validate_inputs(
     render: Render,
     store_file: StoreFile,
     seal: Callable[[str], str] | None,
+    find_upload: FindUpload = lambda _uri: None,
     variables: Mapping[str, Any] = {},
 ) -> list[dict[str, Any]]:
     """Return {id, value, enabled, isDefault, errors: [{message}]} for each input, as a form asks while it is filled.
@@ -99,7 +107,8 @@ def validate_inputs(
     nothing.
     """
     del store_file
-    reader = _Reader(definitions, given, render=render, variables=variables, store_file=None, seal=seal)
+    outside = _Doing(None, seal, find_upload)
+    reader = _Reader(definitions, given, render=render, variables=variables, outside=outside)
     return [_answer(reading) for reading in reader.read()]
 
 
@@ -119,8 +128,23 @@ def _answer(reading: _Reading) -> dict[str, Any]:
     return answer
 
 
+@dataclass(frozen=True, slots=True)
+class _Doing:
+    """What is done outside. Without *store_file* values are only checked."""
+
+    store_file: StoreFile | None
+    seal: Callable[[str], str] | None
+    find_upload: FindUpload
+
+    def for_input(self, input_id: str, *, stores: bool) -> Outside:
+        """Return what is done for the values of one input; nothing is stored unless it *stores*."""
+        store = _names(input_id, self.store_file) if stores and self.store_file is not None else _name_only
+        seal = self.seal if self.store_file is not None or self.seal is None else _mask
+        return Outside(store, seal, upload=self.find_upload)
+
+
 class _Reader:
-    """Takes the inputs of one execution, each after those it depends on. Without *store_file* it only checks."""
+    """Takes the inputs of one execution, each after those it depends on."""
 
     def __init__(
         self,
@@ -129,15 +153,13 @@ class _Reader:
         *,
         render: Render,
         variables: Mapping[str, Any],
-        store_file: StoreFile | None,
-        seal: Callable[[str], str] | None,
+        outside: _Doing,
     ) -> None:
         self._definitions = definitions
         self._given = given
         self._render = render
         self._variables = variables
-        self._store_file = store_file
-        self._seal = seal
+        self._outside = outside
         self._needed = {name for definition in definitions for name in definition.depends_on}
         self._readings: dict[str, _Reading] = {}
 
@@ -168,15 +190,19 @@ class _Reader:
         elif definition.required and not definition.has_defaults:
             raise Refused("it is required")
 
-    def store_files(self, reading: _Reading) -> None:
-        """Store the uploads of an input, if it has any that are not stored yet."""
+    def store_files(self, reading: _Reading) -> InputProblem | None:
+        """Store the uploads of an input, if it has any that are not stored yet; return why that cannot be."""
         if (
             reading.is_file
             and reading.enabled
             and reading.given is not None
             and reading.definition.id not in self._needed
         ):
-            reading.value = self._convert(reading, stores=True)
+            try:
+                reading.value = self._convert(reading, stores=True)
+            except Refused as refused:
+                return input_problem(reading.definition.id, refused, reading.given, secret=False)
+        return None
 
     def _given_value(self, name: str) -> Any:
         """Return what was given for an input: under its id, or nested by the dots in it."""
@@ -207,7 +233,8 @@ class _Reader:
 
     def _wants(self, definition: InputDefinition) -> bool:
         """Return whether the choices of an input are asked for though no value was given."""
-        return self._store_file is None or definition.has_defaults or bool(definition.options.get("autoSelectFirst"))
+        only_checks = self._outside.store_file is None
+        return only_checks or definition.has_defaults or bool(definition.options.get("autoSelectFirst"))
 
     def _take_default(self, reading: _Reading) -> None:
         definition = reading.definition
@@ -256,13 +283,12 @@ class _Reader:
 
     def _convert(self, reading: _Reading, *, stores: bool) -> Converted:
         definition = reading.definition
-        names = _names(definition.id, self._store_file) if stores and self._store_file is not None else _name_only
-        outside = Outside(names, self._seal if self._store_file is not None or self._seal is None else _mask)
+        outside = self._outside.for_input(definition.id, stores=stores)
         return convert(definition.type, reading.given, Rules(outside, definition.options, reading.choices))
 
 
-def _name_only(path: Path, name: str) -> str:
-    del path
+def _name_only(file: Path | Upload, name: str) -> str:
+    del file
     return name
 
 
@@ -271,14 +297,17 @@ def _mask(text: str) -> str:
     return MASKED
 
 
-def _names(input_id: str, store_file: StoreFile) -> Callable[[Path, str], str]:
+def _names(input_id: str, store_file: StoreFile) -> Callable[[Path | Upload, str], str]:
     """Return what stores the files of one input, each under a name of its own."""
     taken: set[str] = set()
 
-    def store(path: Path, name: str) -> str:
+    def store(file: Path | Upload, name: str) -> str:
         free = next(tried for tried in _numbered(name) if tried not in taken)
         taken.add(free)
-        return store_file(input_id, free, path)
+        try:
+            return store_file(input_id, free, file)
+        except ValueError as error:
+            raise Refused(str(error)) from None
 
     return store
 

@@ -8,9 +8,11 @@ and compiled to headrace_engine.model.definition. All that is wrong is told at o
 from headrace_engine.language.parser import Validation, check, check_part, parse_flow, parse_flows, validate
 from headrace_engine.language.problems import FlowError, Problem
 from headrace_engine.language.registry import DuplicateType, Registry
+from headrace_engine.language.templates import FindTemplate, parse_template
 
 __all__ = [
     "DuplicateType",
+    "FindTemplate",
     "FlowError",
     "Problem",
     "Registry",
@@ -19,5 +21,6 @@ __all__ = [
     "check_part",
     "parse_flow",
     "parse_flows",
+    "parse_template",
     "validate",
 ]

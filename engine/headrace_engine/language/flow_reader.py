@@ -22,6 +22,7 @@ from headrace_engine.language.nodes import Entries, Items, Node, Scalar
 from headrace_engine.language.registry import Registry
 from headrace_engine.language.report import Report
 from headrace_engine.language.task_reader import TaskReader
+from headrace_engine.language.templates import Expansion, FindTemplate
 from headrace_engine.language.typed_reader import TypedReader, flag, label_pairs, not_supported
 from headrace_engine.language.wording import show
 from headrace_engine.model.definition import (
@@ -37,10 +38,18 @@ from headrace_engine.model.definition import (
 class FlowReader:
     """Reads one flow: checks everything, tells the report, and compiles it."""
 
-    def __init__(self, registry: Registry, report: Report, plugin_defaults: Sequence[Mapping[str, Any]] = ()) -> None:
+    def __init__(
+        self,
+        registry: Registry,
+        report: Report,
+        plugin_defaults: Sequence[Mapping[str, Any]] = (),
+        templates: FindTemplate | None = None,
+    ) -> None:
+        """Take what it reads with; *templates* are put in the places of the tasks that name them, or left out."""
         self._report = report
         self._defaults = PluginDefaults(registry, plugin_defaults)
         self._typed = TypedReader(registry, report, self._defaults)
+        self._expand = Expansion(registry, self._defaults, templates).branches if templates is not None else None
 
     def read(self, document: Node, revision: int) -> FlowDefinition | None:
         """Return the flow; None, or a flow that must not be used, when the report has problems."""
@@ -52,7 +61,7 @@ class FlowReader:
         checked = self._typed.checker.check(document, FlowProperties)
         entries, data = checked.node.entries, checked.data
         self._plugin_defaults(entries.get("pluginDefaults"))
-        reader = TaskReader(self._typed, str(data.get("namespace", "")), str(data.get("id", "")))
+        reader = TaskReader(self._typed, str(data.get("namespace", "")), str(data.get("id", "")), self._expand)
         branches = self._tasks(entries, reader)
         named, triggers = self._typed.triggers(entries.get("triggers"))
         for node in named:

@@ -138,16 +138,21 @@ class ForEachItem(Flowable):
     )
 
 
-class Template(Later):
-    """Deprecated: runs the tasks of a template. Use Subflow."""
+class Template(Flowable):
+    """Deprecated: runs the tasks of a template, in order.
+
+    Inside, `parent.outputs.args` has the values it was given. The tasks are those of the template as it was when the
+    execution began, under the ids they have there: a flow takes a template once. Its own `errors` and `finally`, where
+    it has some, stand in the place of the template's.
+    """
 
     TYPE: ClassVar[str] = "io.kestra.plugin.core.flow.Template"
     ALIASES: ClassVar[tuple[str, ...]] = ("io.kestra.core.tasks.flows.Template",)
-    UNSUPPORTED: ClassVar[str | None] = "there are no templates; use a Subflow"
+    KIND: ClassVar[Kind] = Kind.SEQUENTIAL
     DEPRECATED: ClassVar[str | None] = "use `io.kestra.plugin.core.flow.Subflow`."
 
-    namespace: str = Field(min_length=1, description="The namespace of the template.")
-    template_id: str = Field(min_length=1, description="The id of the template.")
+    namespace: Annotated[str, Rendering.STATIC] = Field(min_length=1, description="The namespace of the template.")
+    template_id: Annotated[str, Rendering.STATIC] = Field(min_length=1, description="The id of the template.")
     args: dict[str, Any] | None = Field(default=None, description="Values for the template's tasks.")
 
 

@@ -63,7 +63,7 @@ _CORE_TASKS = frozenset(
     ]
 )
 
-_LANGUAGES = "deno go groovy julia jvm lua node perl php powershell python r ruby shell"
+_LANGUAGES = "bun deno go groovy julia jvm lua node perl php powershell python r ruby shell"
 _SCRIPTS = {
     f"io.kestra.plugin.scripts.{language}.{form}" for language in _LANGUAGES.split() for form in ("Commands", "Script")
 }

@@ -12,6 +12,7 @@ from headrace_engine.language.nodes import Entries, Items, Node, Scalar, from_pl
 from headrace_engine.language.problems import FlowError, Problem
 from headrace_engine.language.registry import Registry
 from headrace_engine.language.report import EnoughError, Report
+from headrace_engine.language.templates import FindTemplate
 from headrace_engine.language.yaml_reader import read_documents
 from headrace_engine.model.definition import FlowDefinition
 
@@ -36,13 +37,17 @@ def parse_flow(
     revision: int = 1,
     registry: Registry | None = None,
     plugin_defaults: Sequence[Mapping[str, Any]] = (),
+    templates: FindTemplate | None = None,
 ) -> FlowDefinition:
     """Return the one flow that *source* holds.
 
     plugin_defaults are those of the configuration, nearest first: maps with ``type``, ``values`` and ``forced``.
-    Raises FlowError with everything that is wrong with it.
+    With *templates* a Template task has the tasks of its template; otherwise none. Raises FlowError with everything
+    that is wrong with it.
     """
-    found = check(source, file=file, revision=revision, registry=registry, plugin_defaults=plugin_defaults)
+    found = check(
+        source, file=file, revision=revision, registry=registry, plugin_defaults=plugin_defaults, templates=templates
+    )
     if found.errors:
         raise FlowError(found.errors)
     if len(found.flows) > 1:
@@ -85,6 +90,7 @@ def check(
     revision: int = 1,
     registry: Registry | None = None,
     plugin_defaults: Sequence[Mapping[str, Any]] = (),
+    templates: FindTemplate | None = None,
 ) -> Validation:
     """Return flows, errors and warnings of *source*, which may hold several flows. Raises nothing for a bad one."""
     report = Report(source, file)
@@ -95,7 +101,9 @@ def check(
     known = registry if registry is not None else Registry.load()
     flows: list[FlowDefinition | None] = []
     with suppress(EnoughError):
-        flows.extend(FlowReader(known, report, plugin_defaults).read(document, revision) for document in documents)
+        flows.extend(
+            FlowReader(known, report, plugin_defaults, templates).read(document, revision) for document in documents
+        )
     errors, warnings = (
         tuple(sorted(found, key=lambda problem: (problem.line, problem.column)))
         for found in (report.problems, report.warnings)

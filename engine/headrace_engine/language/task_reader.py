@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any
 
@@ -24,6 +24,7 @@ _STEERING = frozenset({"condition", "value", "values", "concurrent", "concurrenc
 """Properties of flowables that have a field of their own in TaskDefinition."""
 
 _FOR_EACH_ITEM = "io.kestra.plugin.core.flow.ForEachItem"
+TEMPLATE = "io.kestra.plugin.core.flow.Template"
 _CALLS_A_FLOW = frozenset({"io.kestra.plugin.core.flow.Subflow", _FOR_EACH_ITEM})
 
 
@@ -34,6 +35,10 @@ _CALLING = frozenset(
 ITEMS_SPLIT = "io.headrace.foreachitem.Split"
 ITEMS_START = "io.headrace.foreachitem.Start"
 ITEMS_MERGE = "io.headrace.foreachitem.Merge"
+
+
+Expand = Callable[["TaskReader", Entries, str, str], dict[str, tuple[TaskDefinition, ...]]]
+"""Returns the task lists of the template that a task names by namespace and id; tells the reader's report."""
 
 
 @dataclass(slots=True)
@@ -48,12 +53,20 @@ class _Held:
 class TaskReader:
     """Reads the tasks of one flow."""
 
-    def __init__(self, typed: TypedReader, namespace: str, flow_id: str) -> None:
+    def __init__(self, typed: TypedReader, namespace: str, flow_id: str = "", expand: Expand | None = None) -> None:
+        """Take what reads the parts of tasks; expand puts templates in the places of the tasks that name them."""
         self._typed = typed
-        self._report = typed.report
+        self.report = self._report = typed.report
         self._namespace = namespace
         self._flow_id = flow_id
+        self._expand = expand
         self.ids = Ids(typed.report)
+
+    def inside(self, typed: TypedReader) -> TaskReader:
+        """Return a reader for tasks that stand in the same flow, and in another source."""
+        reader = TaskReader(typed, self._namespace, self._flow_id, self._expand)
+        reader.ids = self.ids.inside(typed.report)
+        return reader
 
     def tasks(self, node: Node | None, *, required: bool = False) -> tuple[TaskDefinition, ...]:
         """Read a list of tasks."""
@@ -120,6 +133,9 @@ class TaskReader:
         if cls.TYPE == _FOR_EACH_ITEM:
             held.branches["tasks"] = self._parts_of(node, task, data)
             properties = {}
+        if cls.TYPE == TEMPLATE and self._expand is not None and is_sound and not task.disabled:
+            taken = self._expand(self, checked.node, data["namespace"], data["templateId"])
+            held.branches = taken | {name: tasks for name, tasks in held.branches.items() if tasks}
         return replace(
             task,
             type=cls.TYPE,

@@ -19,7 +19,8 @@ from headrace_engine.model.trigger import (
     FIRED,
     FLOW_TRIGGER,
     LISTENED,
-    SCHEDULES,
+    SQS,
+    SQS_REALTIME,
     ConditionDefinition,
     Gathering,
     TimeWindow,
@@ -34,8 +35,8 @@ if TYPE_CHECKING:
 
 _GATHERED = frozenset({"preconditions", "dependsOn", "mode", "minSatisfied", "window", "onMiss", "states"})
 """Properties of a Flow trigger that stand in its definition under other names."""
-_OF_SCHEDULES = {"idempotencyKey": "each date of a schedule starts one execution, whatever happens"}
-"""Properties of triggers that a schedule cannot have."""
+_OF_QUEUES = {"stsRoleArn": "give the role that runs Headrace access to the queue, or an access key"}
+"""Properties of queues' triggers that are read, and not there."""
 
 
 def states(data: Any) -> frozenset[State] | None:
@@ -112,13 +113,15 @@ def compile_trigger(
         except (ValueError, KeyError, TypeError, AttributeError) as error:
             unsupported = f"its conditions cannot be read: {error}"
     if cls.TYPE in FIRED:
-        reasons = {**REFUSED, **(_OF_SCHEDULES if cls.TYPE in SCHEDULES else {})}
+        reasons = {**REFUSED, **(_OF_QUEUES if cls.TYPE in (SQS, SQS_REALTIME) else {})}
         refused = (f"`{name}` is not supported: {why}" for name, why in reasons.items() if data.get(name))
         unsupported = unsupported or next(refused, None)
     when, inputs = data.get("when"), data.get("inputs")
     if when is not None:
         conditions = (*conditions, ConditionDefinition("Expression", {"expression": str(when)}))
     ids = [each.id for each in _gatherings(gathering, conditions)]
+    if ids and cls.TYPE != FLOW_TRIGGER:
+        unsupported = unsupported or "only a Flow trigger waits for several executions (`MultipleCondition`)"
     if len(set(ids)) < len(ids):
         unsupported = "two of what it waits for have the same `id`"
     common = {*names_of(Base), *(_GATHERED if cls.TYPE == FLOW_TRIGGER else ())}

@@ -359,9 +359,14 @@ class TypedReader:
 class Ids:
     """The ids of things of one kind: each may be there once."""
 
-    def __init__(self, report: Report) -> None:
+    def __init__(self, report: Report, seen: dict[str, tuple[Node, Report]] | None = None) -> None:
+        """Tell *report*; with *seen*, of those in other sources, too."""
         self._report = report
-        self._seen: dict[str, Node] = {}
+        self._seen = seen if seen is not None else {}
+
+    def inside(self, report: Report) -> Ids:
+        """Return the ids of what stands in another source, with its own *report*, and must differ from these."""
+        return Ids(report, self._seen)
 
     def add(self, node: Node) -> None:
         """Take the ``id`` of the map *node*; tell when another one has it."""
@@ -370,23 +375,21 @@ class Ids:
             return
         first = self._seen.get(place.text)
         if first is None:
-            self._seen[place.text] = place
+            self._seen[place.text] = place, self._report
         else:
-            self._report.problem(
-                place,
-                f"The id `{place.text}` is already used on line {first.line}, column {first.column}.",
-            )
+            self._report.problem(place, f"The id `{place.text}` is already used on {self._place(*first)}.")
 
     def reserve(self, node: Node, name: str) -> None:
         """Take an id that follows from that of the map *node*."""
         place = node.entries.get("id") if isinstance(node, Entries) else None
-        first = self._seen.setdefault(name, place or node)
-        if first is not place and place is not None:
-            self._report.problem(
-                place,
-                f"The id `{name}`, which this task needs for itself, is used on line {first.line}, "
-                f"column {first.column}.",
-            )
+        first = self._seen.setdefault(name, (place or node, self._report))
+        if first[0] is not place and place is not None:
+            message = f"The id `{name}`, which this task needs for itself, is used on {self._place(*first)}."
+            self._report.problem(place, message)
+
+    def _place(self, node: Node, report: Report) -> str:
+        source = "" if report is self._report else f" of the {report.file or 'flow'}"
+        return f"line {node.line}, column {node.column}{source}"
 
 
 def _retry(model: RetryProperties) -> Retry:

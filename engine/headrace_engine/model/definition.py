@@ -272,3 +272,15 @@ class FlowDefinition:
         for tasks in (self.tasks, self.errors, self.finally_, self.after_execution):
             for task in tasks:
                 yield from task.walk()
+
+
+@dataclass(frozen=True, slots=True)
+class TemplateDefinition:
+    """Tasks that flows take over with a Template task."""
+
+    namespace: str
+    id: str
+    tasks: tuple[TaskDefinition, ...]
+    errors: tuple[TaskDefinition, ...] = ()
+    finally_: tuple[TaskDefinition, ...] = ()
+    description: str | None = None

@@ -25,7 +25,7 @@ class Operation(StrEnum):
     """The value itself, or what lies below it: ``a`` and ``a.b``, not ``ab``."""
 
 
-TEXT_FIELDS = ("id", "namespace", "flowId", "triggerId", "parentId")
+TEXT_FIELDS = ("id", "namespace", "flowId", "triggerId", "callerId")
 """The fields of an execution that a Condition can be about."""
 
 
@@ -108,7 +108,7 @@ class ExecutionQuery:
         return (
             bool(self.words or self.labels or self.without_labels)
             or self.is_child is not None
-            or any(condition.field in ("triggerId", "parentId") for condition in self.conditions)
+            or any(condition.field in ("triggerId", "callerId") for condition in self.conditions)
         )
 
     def matches_key(self, namespace: str, flow_id: str, start: datetime, execution_id: str) -> bool:
@@ -127,13 +127,13 @@ class ExecutionQuery:
         return (
             self.matches_key(found.namespace, found.flow_id, found.start, found.id)
             and (not self.states or found.state in self.states)
-            and (self.is_child is None or (found.parent_id is not None) is self.is_child)
+            and (self.is_child is None or (found.caller_id is not None) is self.is_child)
             and all(found.labels.get(key) == value for key, value in self.labels)
             and all(found.labels.get(key) != value for key, value in self.without_labels)
             and all(
-                each.holds(found.trigger_id if each.field == "triggerId" else found.parent_id)
+                each.holds(found.trigger_id if each.field == "triggerId" else found.caller_id)
                 for each in self.conditions
-                if each.field in ("triggerId", "parentId")
+                if each.field in ("triggerId", "callerId")
             )
             and (not self.words or _contains_all(texts(found), self.words))
         )
@@ -159,9 +159,9 @@ class Summary(Protocol):
     @property
     def labels(self) -> Mapping[str, str]: ...
     @property
-    def parent_id(self) -> str | None: ...
-    @property
     def trigger_id(self) -> str | None: ...
+    @property
+    def caller_id(self) -> str | None: ...
 
 
 def texts(found: Summary) -> str:

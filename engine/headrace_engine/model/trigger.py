@@ -20,7 +20,14 @@ SCHEDULE = "io.kestra.plugin.core.trigger.Schedule"
 SCHEDULE_ON_DATES = "io.kestra.plugin.core.trigger.ScheduleOnDates"
 SCHEDULES = frozenset({SCHEDULE, SCHEDULE_ON_DATES})
 """The types that fire at dates."""
-FIRED = frozenset({FLOW_TRIGGER, WEBHOOK, EVENTBRIDGE, S3, *SCHEDULES})
+HTTP = "io.kestra.plugin.core.http.Trigger"
+SQS = "io.kestra.plugin.aws.sqs.Trigger"
+SQS_REALTIME = "io.kestra.plugin.aws.sqs.RealtimeTrigger"
+POLLED = frozenset({HTTP, SQS, SQS_REALTIME})
+"""The types that ask somebody again and again."""
+DATED = SCHEDULES | POLLED
+"""The types that somebody must look at when an alarm rings for them."""
+FIRED = frozenset({FLOW_TRIGGER, WEBHOOK, EVENTBRIDGE, S3, *DATED})
 """The types that start something in this version."""
 
 LISTENED = (TERMINAL - {State.RESUBMITTED}) | {State.PAUSED}

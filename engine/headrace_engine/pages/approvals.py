@@ -25,6 +25,7 @@ from headrace_engine.pages.forms import arrives
 from headrace_engine.pages.html import PRIVATE, moved, page, path
 from headrace_engine.pages.posted import Posted, posted
 from headrace_engine.pages.proof import Proof
+from headrace_engine.pages.uploading import Uploading
 from headrace_engine.resume_links import Decided, Decision, ResumeLink, ResumeLinks
 
 DECISION = "decision"
@@ -51,9 +52,10 @@ class _Desk:
 class ApprovalPages:
     """Answers requests about what waits for a person."""
 
-    def __init__(self, engine: Engine, asking: Asking) -> None:
+    def __init__(self, engine: Engine, asking: Asking, uploading: Uploading) -> None:
         self._engine = engine
         self._asking = asking
+        self._uploading = uploading
         self._links = ResumeLinks(engine.stores.kv, engine.stores.clock)
 
     def routes(self) -> tuple[Route, ...]:
@@ -63,7 +65,7 @@ class ApprovalPages:
             Route("GET", one, self.show, role=Role.OPERATOR),
             Route("POST", one, self.decide, role=Role.OPERATOR),
             Route("GET", "/approve/{key}", self.show_link, role=Role.OPEN),
-            Route("POST", "/approve/{key}", self.decide_link, role=Role.OPEN),
+            Route("POST", "/approve/{key}", self.decide_link, role=Role.OPEN, admits=self.admits),
         )
 
     # -- By who may act on executions -------------------------------------------------------------------
@@ -95,6 +97,11 @@ class ApprovalPages:
             proof,
             proof.headers,
         )
+
+    def admits(self, _request: Request, key: str) -> None:
+        """Have nobody send a large form by a link that is not there. Raises ApiError 404."""
+        if self._links.get(key) is None:
+            raise ApiError(404, _GONE, headers=PRIVATE)
 
     # -- By a link ---------------------------------------------------------------------------------------
 
@@ -207,15 +214,19 @@ class ApprovalPages:
         if answers is None:
             values = given(task.inputs, form) if form is not None else {}
             answers = self._engine.validate_task_inputs(desk.state, desk.task_run, values)
+        shown, flow = fields(task.inputs, answers, form, errors), desk.state.flow.definition
+        # Whoever has only a link may not put files anywhere.
+        ahead = self._uploading.ahead(shown, *((flow.namespace, flow.id) if desk.link is None else ()))
         return page(
             "approval.html",
             422 if is_sent else 200,
-            desk.headers,
-            flow=desk.state.flow.definition,
+            {**desk.headers, **self._uploading.headers(ahead)},
+            flow=flow,
             execution_id=desk.state.id,
             task_run=desk.task_run,
             since=desk.task_run.histories[-1][1],
-            fields=fields(task.inputs, answers, form, errors),
+            fields=shown,
+            ahead=ahead,
             depends=any(each.depends_on for each in task.inputs),
             has_more=form is not None and is_sent and not errors and unseen(answers, form),
             errors=errors or {},

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from headrace_engine.api.executions import of_exactly, revision_of
+from headrace_engine.api.execution_filters import of_exactly, revision_of
 from headrace_engine.api.gate import within
 from headrace_engine.api.http import Request, Response
 from headrace_engine.api.route import Query, Route

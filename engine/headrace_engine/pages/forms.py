@@ -20,6 +20,7 @@ from headrace_engine.pages.fields import errors_of, fields, given, problems_of, 
 from headrace_engine.pages.html import moved, page, path
 from headrace_engine.pages.posted import Posted, posted
 from headrace_engine.pages.proof import Proof
+from headrace_engine.pages.uploading import Uploading
 
 _BEGINS = timedelta(seconds=5)
 
@@ -27,9 +28,10 @@ _BEGINS = timedelta(seconds=5)
 class FormPages:
     """Answers requests about forms."""
 
-    def __init__(self, engine: Engine, asking: Asking) -> None:
+    def __init__(self, engine: Engine, asking: Asking, uploading: Uploading) -> None:
         self._engine = engine
         self._asking = asking
+        self._uploading = uploading
 
     def routes(self) -> tuple[Route, ...]:
         """Return the routes."""
@@ -91,12 +93,15 @@ class FormPages:
         except UnsupportedError as error:
             refusal = str(error)
         proof = Proof(request)
+        shown = fields(definition.inputs, said.answers, form, errors)
+        ahead = self._uploading.ahead(shown, definition.namespace, definition.id)
         return page(
             "form.html",
             status,
-            proof.headers,
+            {**proof.headers, **self._uploading.headers(ahead)},
             flow=definition,
-            fields=fields(definition.inputs, said.answers, form, errors),
+            fields=shown,
+            ahead=ahead,
             depends=any(each.depends_on for each in definition.inputs),
             checks=[check for check in said.failed if check.message not in refusal] if form is not None else [],
             refusal=refusal,

@@ -29,6 +29,13 @@ _HEADERS = {
     "permissions-policy": "camera=(), geolocation=(), microphone=()",
     "cross-origin-opener-policy": "same-origin",
 }
+
+
+def connecting(origin: str) -> Mapping[str, str]:
+    """Return the policy of a page whose script may also ask another site, which is ours."""
+    return {"content-security-policy": _POLICY.replace("connect-src 'self'", f"connect-src 'self' {origin}")}
+
+
 PRIVATE = {"referrer-policy": "no-referrer"}
 """For a page whose address is a secret."""
 _LONGEST_VALUE = 100_000
@@ -67,6 +74,7 @@ def failure(error: ApiError) -> Response:
         headers,
         title=_TITLES.get(error.status, "Something went wrong"),
         message=message,
+        sign_in=error.status == 401,
         principal=None,
     )
 

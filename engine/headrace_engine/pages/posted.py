@@ -10,10 +10,10 @@ from pathlib import Path, PurePosixPath
 from urllib.parse import parse_qs
 
 from headrace_engine.api.http import ApiError, Request, parts
+from headrace_engine.uploads import file_name
 
 _URLENCODED = "application/x-www-form-urlencoded"
 _MOST = 1000
-_LONGEST_NAME = 200
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,11 +49,11 @@ def posted(request: Request) -> Iterator[Posted]:
                 text = part.content.decode("utf-8", "replace").replace("\r\n", "\n")
                 found.setdefault(part.name, []).append(text)
                 continue
-            name = PurePosixPath(part.filename.replace("\0", "").replace("\\", "/")).name[-_LONGEST_NAME:]
-            if not name:
+            if not part.filename:
                 continue  # a field for a file that was left empty
+            name = file_name(PurePosixPath(part.filename.replace("\\", "/")).name)
             folder = folder or made.enter_context(tempfile.TemporaryDirectory(prefix="headrace-"))
-            path = Path(folder) / str(number) / (name if name not in (".", "..") else "file")
+            path = Path(folder) / str(number) / name
             path.parent.mkdir()
             part.save(path)
             files.setdefault(part.name, []).append(path)

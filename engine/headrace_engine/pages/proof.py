@@ -11,8 +11,8 @@ import hmac
 import re
 import secrets
 from collections.abc import Mapping, Sequence
-from http.cookies import CookieError, SimpleCookie
 
+from headrace_engine.api.entrance import cookie, is_secure
 from headrace_engine.api.http import ApiError, Request
 
 FIELD = "_proof"
@@ -29,9 +29,9 @@ class Proof:
     def __init__(self, request: Request, whom: str = "") -> None:
         principal = request.principal
         self._whom = f"{principal.kind}:{principal.name}" if principal is not None else f"link:{whom}"
-        self._is_secure = request.headers.get("x-forwarded-proto", "") == "https"
+        self._is_secure = is_secure(request)
         self._name = f"__Host-{_NAME}" if self._is_secure else _NAME
-        shown = _cookie(request.headers.get("cookie", ""), self._name)
+        shown = cookie(request, self._name)
         self._known = shown if _VALUE.fullmatch(shown) else ""
         self._key = self._known or secrets.token_urlsafe(32)
 
@@ -53,11 +53,3 @@ class Proof:
         given = (texts.get(FIELD) or [""])[-1]
         if not self._known or not hmac.compare_digest(given.encode("utf-8", "replace"), self.token.encode()):
             raise ApiError(403, _REFUSAL)
-
-
-def _cookie(header: str, name: str) -> str:
-    try:
-        found = SimpleCookie(header).get(name)
-    except CookieError:
-        return ""
-    return found.value if found is not None else ""

@@ -49,7 +49,7 @@ from headrace_engine.model.attempt import AttemptResult
 from headrace_engine.model.definition import FlowDefinition
 from headrace_engine.model.ids import new_id
 from headrace_engine.operations import Operations
-from headrace_engine.ports import AttemptId, Job, LogLine, StateChange
+from headrace_engine.ports import AttemptId, FlowSource, Job, LogLine, Queues, StateChange
 from headrace_engine.schedules import Schedules
 from headrace_engine.services import Channels, Settings, Stores
 
@@ -110,6 +110,7 @@ class World:
             clock=self.clock,
             journal=self.journal,
             flows=MemoryFlows(),
+            templates=MemoryFlows(),
             executions=MemoryExecutions(),
             kv=MemoryKV(),
             slots=MemorySlots(),
@@ -148,6 +149,10 @@ class World:
         alarm = (due, namespace, flow_id, trigger_id)
         if alarm not in self.alarms:
             heapq.heappush(self.alarms, alarm)
+
+    def is_set(self, namespace: str, flow_id: str, trigger_id: str, due: datetime) -> bool | None:
+        """See Alarms.is_set."""
+        return (due, namespace, flow_id, trigger_id) in self.alarms
 
     def start(self, job: Job) -> None:
         """See Dispatch.start."""
@@ -199,10 +204,12 @@ class VirtualRuntime:
         is_gone: Callable[[str], bool] = lambda _owner: True,
         make_engine: Callable[..., Engine] = Engine,
         schedules: bool = False,
+        queues: Queues | None = None,
     ) -> None:
         """Make an engine on *world*, or on a new one at *now* with *secrets*.
 
-        schedules: whether Schedule triggers fire. Then settling takes them along, so say until when.
+        schedules: whether Schedule triggers fire, and those that poll, *queues* too. Then settling takes them along,
+        so say until when.
         make_engine takes what Engine takes; a partial of it adds what this runtime does not choose.
         is_gone is the executor's: whether the holder of a lease is known to be dead. Say no where several runtimes
         are at work on one world.
@@ -224,7 +231,7 @@ class VirtualRuntime:
         self.attempts = Attempts(self.stores.claims, self.clock, _Posted(world))
         self.executor = self.engine.executor(world.channels, is_gone=is_gone)
         self.flow_triggers = FlowTriggers(self.engine, self.executor, world.channels.mailbox)
-        self.schedules = Schedules(self.engine, world.channels) if schedules else None
+        self.schedules = Schedules(self.engine, world.channels, queues=queues) if schedules else None
 
     def __enter__(self) -> Self:
         return self
@@ -246,6 +253,10 @@ class VirtualRuntime:
         definition = self.engine.save_flow(source)
         self.executor.settle_slots(definition.namespace, definition.id)
         return definition
+
+    def save_template(self, source: str) -> FlowSource:
+        """Check and store a template."""
+        return self.engine.save_template(source)
 
     def create(
         self,

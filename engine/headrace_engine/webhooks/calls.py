@@ -112,6 +112,10 @@ class Webhooks:
 
     # -- Whose it is --------------------------------------------------------------------------------
 
+    def must_be(self, namespace: str, flow_id: str, key: str) -> None:
+        """Return when there is such a webhook. Raises NoSuchWebhookError."""
+        self._find(namespace, flow_id, key)
+
     def _find(self, namespace: str, flow_id: str, key: str) -> tuple[FlowDefinition, TriggerDefinition]:
         try:
             flow = self._engine.flow_of(namespace, flow_id).definition

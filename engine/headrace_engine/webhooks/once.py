@@ -6,8 +6,6 @@ A proof is noted before the execution is asked for, and marked taken after: whoe
 
 from __future__ import annotations
 
-from datetime import datetime
-
 from headrace_engine.ports import KV, Clock, KeyExistsError
 from headrace_engine.webhooks.proof import Proof, UnauthorizedError
 
@@ -49,15 +47,9 @@ class Once:
     def taken(self, trigger: str, proof: Proof, execution_id: str) -> None:
         """Note that whatever *proof* starts was started."""
         now = self._clock.now()
-        self._kv.put(NAMESPACE, _key(trigger, proof), "STRING", f"taken:{execution_id}", now=now, ttl=proof.keep)
-
-
-def forget_expired(kv: KV, now: datetime) -> int:
-    """Remove the proofs that no longer count, from a store that does not do so by itself; return how many."""
-    gone = [entry.key for entry in kv.list(NAMESPACE) if entry.expires is not None and entry.expires <= now]
-    for key in gone:
-        kv.delete(NAMESPACE, key)
-    return len(gone)
+        # Lost in a crash, it is as if the answer were: who comes again gets the same execution.
+        value = f"taken:{execution_id}"
+        self._kv.put(NAMESPACE, _key(trigger, proof), "STRING", value, now=now, ttl=proof.keep, durable=False)
 
 
 def _key(trigger: str, proof: Proof) -> str:

@@ -4,77 +4,21 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator
-from datetime import timedelta
 from typing import Any
-from urllib.parse import parse_qs
 
 import pytest
 
-from headrace_engine.adapters.memory import MemoryAudit
-from headrace_engine.api import Api, Request, Response
-from headrace_engine.api.gate import Gate
-from headrace_engine.core.codec import decode_message
-from headrace_engine.identity import OWNER
-from headrace_engine.language import Registry
-from headrace_engine.testing.runtime import VirtualRuntime
-
-TASKS = Registry.load()
-_SECOND = timedelta(seconds=1)
-HELLO = """
-id: hello
-namespace: company.team
-inputs:
-  - {id: message, type: STRING, defaults: Hello}
-  - {id: data, type: FILE, required: false}
-tasks:
-  - {id: log, type: io.kestra.plugin.core.log.Log, message: "{{ inputs.message }}"}
-outputs:
-  - {id: said, type: STRING, value: "{{ inputs.message }}"}
-"""
-PAUSED = """
-id: paused
-namespace: company.team
-tasks:
-  - id: wait
-    type: io.kestra.plugin.core.flow.Pause
-    onResume: [{id: by, type: STRING}]
-  - {id: log, type: io.kestra.plugin.core.log.Log, message: "{{ outputs.wait.onResume.by }}"}
-"""
+from api.executions_client import HELLO, PAUSED, ExecutionsClient
+from headrace_engine.api import Response
 
 
-class Client:
-    """Sends requests to an API whose executor goes on while a request waits, and after it."""
+class Client(ExecutionsClient):
+    """Sends requests by being called."""
 
-    def __init__(self) -> None:
-        self.runtime = VirtualRuntime(registry=TASKS)
-        self.asleep = False
-        """While this is true, no executor is there."""
-        self.api = Api(
-            self.runtime.engine,
-            self.runtime.executor,
-            self,
-            Gate(lambda _: OWNER, MemoryAudit(), self.runtime.clock),
-            wait=self._wait,
-        )
+    __call__ = ExecutionsClient.ask
 
-    def send(self, execution_id: str, message: bytes) -> None:
-        self.runtime.world.post(execution_id, decode_message(message))
-
-    def _wait(self, seconds: float) -> None:
-        if not self.asleep:
-            self.runtime.settle(None)
-        self.runtime.clock.set(self.runtime.clock.now().replace(microsecond=0) + _SECOND)
-
-    def __call__(self, method: str, target: str, body: str | bytes = b"", **headers: str) -> Response:
-        path, _, query = target.partition("?")
-        content = body.encode() if isinstance(body, str) else body
-        names = {name.replace("_", "-"): value for name, value in headers.items()}
-        response = self.api(Request(method, f"/api/v1/main{path}", parse_qs(query), names, content))
-        if not self.asleep:
-            self.runtime.settle(None)
-        return response
-
-    def form(self, target: str, *parts: tuple[str, str | None, bytes]) -> Response:
+    def parts(self, target: str, *parts: tuple[str, str | None, bytes]) -> Response:
+        """Send a form of inputs and files."""
         lines = b""
         for name, filename, content in parts:
             file = f'; filename="{filename}"' if filename else ""
@@ -95,8 +39,7 @@ def client() -> Iterator[Client]:
 
 @pytest.fixture
 def ready(client: Client) -> Client:
-    for flow in (HELLO, PAUSED):
-        assert client("POST", "/flows", flow).status == 200
+    client.save(HELLO, PAUSED)
     return client
 
 
@@ -133,7 +76,7 @@ def test_an_update_keeps_the_flows_name(ready: Client) -> None:
 
 
 def test_an_execution_is_started_with_inputs_and_waited_for(ready: Client) -> None:
-    response = ready.form(
+    response = ready.parts(
         "/executions/company.team/hello?wait=true&labels=team:a&labels=stage:b",
         ("message", None, "Grüße".encode()),
         ("files", "data", b"content"),
@@ -166,9 +109,9 @@ def test_an_execution_is_not_lost_while_no_executor_comes(ready: Client) -> None
 
 def test_a_pause_is_resumed_with_inputs(ready: Client) -> None:
     execution_id = seen(ready("POST", "/executions/company.team/paused"))["id"]
-    assert ready.form(f"/executions/{execution_id}/resume", ("by", None, b"me")).status == 204
+    assert ready.parts(f"/executions/{execution_id}/resume", ("by", None, b"me")).status == 204
     assert seen(ready("GET", f"/executions/{execution_id}"))["state"]["current"] == "SUCCESS"
-    assert ready.form(f"/executions/{execution_id}/resume", ("by", None, b"me")).status == 409
+    assert ready.parts(f"/executions/{execution_id}/resume", ("by", None, b"me")).status == 409
 
 
 def test_a_pause_is_not_resumed_without_what_it_asks_for(ready: Client) -> None:

@@ -108,6 +108,22 @@ def test_a_trigger_says_what_is_kept_of_it(client: Client) -> None:
     assert "executionId" not in view
 
 
+def test_a_flow_that_is_not_saved_has_dates_that_can_be_asked_for(client: Client) -> None:
+    when = "{{ trigger.date contains '02:30' }}"
+    paris = HOURLY.replace('"0 * * * *"', f'"30 1-2 * * *", timezone: Europe/Paris, when: "{when}"')
+    assert client.seen("POST", "/triggers/dates?count=2", paris.replace("id: hourly", "id: unknown", 1)) == [
+        {"triggerId": "hourly", "dates": ["2026-01-01T02:30:00+01:00", "2026-01-02T02:30:00+01:00"]}
+    ]
+    assert [len(each["dates"]) for each in client.seen("POST", "/triggers/dates", SLOW)] == [5]
+    (never,) = client.seen("POST", "/triggers/dates", HOURLY.replace('"0 * * * *"', '"0 0 30 2 *"'))
+    assert never == {"triggerId": "hourly", "dates": []}
+    assert client("POST", "/triggers/dates?count=101", HOURLY).status == 400
+    assert client("POST", "/triggers/dates", "id: x").status == 422
+    # Conditions are rendered: only for those who might save the flow, and have it rendered then.
+    client.who = Principal("eve", Kind.PASSWORD, (Grant("company.team", Role.VIEWER), Grant("other", Role.EDITOR)))
+    assert client("POST", "/triggers/dates", HOURLY).status == 403
+
+
 def test_triggers_are_found_by_what_they_are_called_and_where(client: Client) -> None:
     def found(query: str = "") -> list[str]:
         answered = client.seen("GET", f"/triggers/search{query}")

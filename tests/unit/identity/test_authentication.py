@@ -351,3 +351,24 @@ def test_a_token_that_could_never_be_used_is_not_made(house: House) -> None:
     for lifetime in (timedelta(), timedelta(days=-1), timedelta.max):
         with pytest.raises(AccountError):
             house.accounts.add_token("ann", lifetime=lifetime)
+
+
+def test_how_somebody_stands_who_showed_something_before(house: House) -> None:
+    """As they would be let in now: by the password's hash and the token's, never for somebody else's token."""
+    knows, token = house.door, house.accounts.add_token("ann").token
+    by_password, by_token = knows.standing("ann", ""), knows.standing("ann", token.id)
+    assert by_password is not None
+    assert by_token is not None
+    assert by_password.grants == by_token.grants == house.accounts.get("ann").grants
+    assert by_password.secret != by_token.secret
+    house.accounts.add("eve", [Grant.parse("admin")], "a password of hers")
+    for name, token_id in (("eve", token.id), ("ann", "none"), ("nobody", ""), ("a b", ""), ("nobody", token.id)):
+        assert knows.standing(name, token_id) is None
+    house.accounts.change("ann", password="another one of hers")
+    changed = knows.standing("ann", "")
+    assert changed is not None
+    assert changed.secret != by_password.secret
+    house.accounts.change("ann", password="")
+    assert knows.standing("ann", "") is None, "there is no password that could have been right"
+    house.accounts.change("ann", disabled=True)
+    assert knows.standing("ann", token.id) is None

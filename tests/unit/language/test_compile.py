@@ -375,10 +375,9 @@ def test_what_is_switched_off_needs_no_support(registry: Registry) -> None:
 @pytest.mark.parametrize(
     "body",
     [
-        f"type: {FLOW}Template\nnamespace: a\ntemplateId: b",
         f"type: {FLOW}Approval\ninputs: [{{id: ok, type: BOOL}}]",
         "type: io.kestra.plugin.core.namespace.PurgeFiles\nnamespace: a",
-        "type: io.kestra.plugin.scripts.r.Script\nscript: print(1)",
+        "type: io.kestra.plugin.scripts.groovy.Script\nscript: print(1)",
     ],
 )
 def test_a_type_that_comes_later_is_read_and_refused_at_run_time(body: str, registry: Registry) -> None:

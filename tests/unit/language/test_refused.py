@@ -37,28 +37,10 @@ def trigger(properties: dict[str, Any]) -> Validation:
             "a namespace file has one version; use namespace.DeleteFiles",
         ),
         ("io.kestra.plugin.core.namespace.Version", "a namespace file has one version"),
-        ("io.kestra.plugin.scripts.deno.Commands", "Kestra has this type of task, Headrace has not yet"),
-        ("io.kestra.plugin.scripts.deno.Script", "Kestra has this type of task, Headrace has not yet"),
-        ("io.kestra.plugin.scripts.go.Commands", "Kestra has this type of task, Headrace has not yet"),
-        ("io.kestra.plugin.scripts.go.Script", "Kestra has this type of task, Headrace has not yet"),
         ("io.kestra.plugin.scripts.groovy.Commands", "Kestra has this type of task, Headrace has not yet"),
         ("io.kestra.plugin.scripts.groovy.Script", "Kestra has this type of task, Headrace has not yet"),
-        ("io.kestra.plugin.scripts.julia.Commands", "Kestra has this type of task, Headrace has not yet"),
-        ("io.kestra.plugin.scripts.julia.Script", "Kestra has this type of task, Headrace has not yet"),
         ("io.kestra.plugin.scripts.jvm.Commands", "Kestra has this type of task, Headrace has not yet"),
         ("io.kestra.plugin.scripts.jvm.Script", "Kestra has this type of task, Headrace has not yet"),
-        ("io.kestra.plugin.scripts.lua.Commands", "Kestra has this type of task, Headrace has not yet"),
-        ("io.kestra.plugin.scripts.lua.Script", "Kestra has this type of task, Headrace has not yet"),
-        ("io.kestra.plugin.scripts.perl.Commands", "Kestra has this type of task, Headrace has not yet"),
-        ("io.kestra.plugin.scripts.perl.Script", "Kestra has this type of task, Headrace has not yet"),
-        ("io.kestra.plugin.scripts.php.Commands", "Kestra has this type of task, Headrace has not yet"),
-        ("io.kestra.plugin.scripts.php.Script", "Kestra has this type of task, Headrace has not yet"),
-        ("io.kestra.plugin.scripts.powershell.Commands", "Kestra has this type of task, Headrace has not yet"),
-        ("io.kestra.plugin.scripts.powershell.Script", "Kestra has this type of task, Headrace has not yet"),
-        ("io.kestra.plugin.scripts.r.Commands", "Kestra has this type of task, Headrace has not yet"),
-        ("io.kestra.plugin.scripts.r.Script", "Kestra has this type of task, Headrace has not yet"),
-        ("io.kestra.plugin.scripts.ruby.Commands", "Kestra has this type of task, Headrace has not yet"),
-        ("io.kestra.plugin.scripts.ruby.Script", "Kestra has this type of task, Headrace has not yet"),
     ],
 )
 def test_a_type_known_by_name_is_refused_with_the_reason(name: str, why: str) -> None:
@@ -72,11 +54,7 @@ def test_a_type_known_by_name_is_refused_with_the_reason(name: str, why: str) ->
 @pytest.mark.parametrize(
     "name",
     [
-        "io.kestra.plugin.ee.aws.runner.EcsFargate",
-        "io.kestra.plugin.ee.aws.runner.Batch",
         "io.kestra.plugin.ee.kubernetes.runner.Kubernetes",
-        "io.kestra.plugin.scripts.runner.docker.Docker",
-        "io.kestra.plugin.aws.runner.Batch",
         "io.kestra.plugin.azure.runner.Batch",
         "io.kestra.plugin.ee.azure.runner.Batch",
         "io.kestra.plugin.ee.gcp.runner.Batch",
@@ -154,21 +132,59 @@ def test_what_is_switched_off_needs_no_support() -> None:
             "responseCondition": "{{ response.statusCode == 200 }}", "encryptBody": True,
         },
         {
+            "type": "io.kestra.plugin.aws.sqs.Trigger", "queueUrl": "http://127.0.0.1/q", "interval": "PT5M",
+            "maxRecords": 5, "maxDuration": "PT10S", "serdeType": "JSON", "visibilityTimeout": 60, "autoDelete": False,
+            "region": "eu-west-1", "accessKeyId": "a", "secretKeyId": "b", "sessionToken": "c",
+            "endpointOverride": "http://127.0.0.1",
+        },
+        {"type": "io.kestra.plugin.aws.sqs.RealtimeTrigger", "queueUrl": "http://127.0.0.1/q", "serdeType": "JSON"},
+        {
             "type": "io.kestra.plugin.core.trigger.McpToolTrigger", "toolName": "count", "title": "Count",
             "toolDescription": "Counts", "mcpServer": "default", "annotations": {"readOnlyHint": True},
         },
     ],
-    ids=lambda properties: properties["type"].rpartition(".")[2],
+    ids=lambda properties: properties["type"].rpartition(".plugin.")[2],
 )  # fmt: skip
-def test_a_trigger_that_does_not_fire_yet_is_read_and_checked(properties: dict[str, Any]) -> None:
+def test_a_trigger_is_read_and_checked(properties: dict[str, Any]) -> None:
     found = trigger(properties)
     assert not found.errors
     assert found.flows[0].triggers[0].properties == {key: value for key, value in properties.items() if key != "type"}
-    assert [each.message for each in found.warnings] == [
-        "The trigger `t` will not fire: triggers of its type start nothing in this version."
-    ]
+    will_not = ["The trigger `t` will not fire: triggers of its type start nothing in this version."]
+    assert [each.message for each in found.warnings] == (will_not if "Mcp" in properties["type"] else [])
     broken = trigger({**properties, "intervall": "PT1S"})
     assert [each.path for each in broken.errors] == ["triggers[0].intervall"]
+
+
+@pytest.mark.parametrize(
+    ("kind", "more"),
+    [
+        ("Trigger", {"maxRecords": 5}),
+        ("RealtimeTrigger", {"waitTime": "PT20S", "maxNumberOfMessage": 5, "clientRetryMaxAttempts": 3}),
+    ],
+)
+def test_settings_of_kestras_client_are_taken_and_told_of(kind: str, more: dict[str, Any]) -> None:
+    settings = {
+        "compatibilityMode": False, "forcePathStyle": False, "maxConcurrency": 50,
+        "connectionAcquisitionTimeout": "PT5S",
+    }  # fmt: skip
+    found = trigger({"type": f"io.kestra.plugin.aws.sqs.{kind}", "queueUrl": "http://127.0.0.1/q", **settings, **more})
+    assert not found.errors
+    told = [name for name in (*settings, *more) if name != "maxRecords"]
+    assert sorted(each.message.split("`")[1] for each in found.warnings) == sorted(told)
+
+
+def test_a_role_cannot_be_taken_for_a_queue() -> None:
+    role = {
+        "stsRoleArn": "arn:aws:iam::1:role/x", "stsRoleExternalId": "x", "stsRoleSessionName": "x",
+        "stsRoleSessionDuration": "PT15M", "stsEndpointOverride": "http://127.0.0.1",
+    }  # fmt: skip
+    for kind in ("Trigger", "RealtimeTrigger"):
+        found = trigger(
+            {"type": f"io.kestra.plugin.aws.sqs.{kind}", "queueUrl": "x", "maxRecords": 1, **role}
+            if kind == "Trigger"
+            else {"type": f"io.kestra.plugin.aws.sqs.{kind}", "queueUrl": "x", **role}
+        )
+        assert [each.path for each in found.errors] == ["triggers[0].stsRoleArn"]
 
 
 def test_a_backfill_is_not_a_property_of_a_flow() -> None:

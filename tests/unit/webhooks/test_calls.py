@@ -12,7 +12,6 @@ import pytest
 from headrace_engine.api import Response
 from headrace_engine.expressions import ExpressionError
 from headrace_engine.ports import PortError
-from headrace_engine.webhooks.once import forget_expired
 from unit.webhooks.client import NOW, Client, flow, seen
 from unit.webhooks.test_jwt import GOOD, RSA, jwk, token
 from unit.webhooks.test_signatures import (
@@ -313,9 +312,9 @@ def test_what_was_noted_is_forgotten_in_time(client: Client) -> None:
     client.runtime.save_flow(flow(TIMED))
     client("{}", timed(client, b"{}"))
     kv, clock = client.runtime.stores.kv, client.runtime.clock
-    assert forget_expired(kv, clock.now()) == 0
+    assert kv.forget("_webhooks", clock.now(), at_most=9) == 0
     client.pass_time(timedelta(minutes=6))
-    assert forget_expired(kv, clock.now()) == 1
+    assert kv.forget("_webhooks", clock.now(), at_most=9) == 1
     assert list(kv.list("_webhooks")) == []
 
 

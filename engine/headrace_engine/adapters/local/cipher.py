@@ -10,7 +10,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Self
 
-from headrace_engine.ports import PortError
+from headrace_engine.ports import ContentError, PortError
 
 if TYPE_CHECKING:
     from cryptography.hazmat.primitives.ciphers.aead import AESGCM
@@ -63,8 +63,8 @@ class AesCipher:
             if base64.b64encode(raw).decode() == sealed:
                 return self._aead.decrypt(raw[:_NONCE_BYTES], raw[_NONCE_BYTES:], None)
         except (InvalidTag, ValueError) as error:
-            raise PortError(_REFUSAL) from error
-        raise PortError(_REFUSAL)
+            raise ContentError(_REFUSAL) from error
+        raise ContentError(_REFUSAL)
 
     @cached_property
     def _aead(self) -> AESGCM:

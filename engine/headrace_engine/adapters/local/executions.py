@@ -20,11 +20,11 @@ from headrace_engine.model.state import State
 from headrace_engine.ports import DayTally, ExecutionPage, ExecutionSummary
 
 _COLUMNS = """
-id, namespace, flow_id, flow_revision, state, seq, start, "end", wake_by, labels, parent_id, trigger_id
+id, namespace, flow_id, flow_revision, state, seq, start, "end", wake_by, labels, parent_id, trigger_id, caller_id
 """
 
 _PUT = f"""
-INSERT INTO executions ({_COLUMNS}) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)
+INSERT INTO executions ({_COLUMNS}) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)
 ON CONFLICT (id) DO UPDATE SET
     namespace = excluded.namespace,
     flow_id = excluded.flow_id,
@@ -36,7 +36,8 @@ ON CONFLICT (id) DO UPDATE SET
     wake_by = excluded.wake_by,
     labels = excluded.labels,
     parent_id = excluded.parent_id,
-    trigger_id = excluded.trigger_id
+    trigger_id = excluded.trigger_id,
+    caller_id = excluded.caller_id
 -- Holds when the stored summary is older; the same seq says the same, a higher one knows more.
 WHERE excluded.seq > executions.seq
 """  # noqa: S608  # the columns above, nothing from outside
@@ -66,6 +67,7 @@ class SqliteExecutions:
             json.dumps(dict(summary.labels)),
             summary.parent_id,
             summary.trigger_id,
+            summary.caller_id,
         )
         self._database.later(lambda writer: writer.execute(_PUT, row))
 
@@ -187,7 +189,7 @@ _TEXT_COLUMNS = {
     "namespace": "namespace",
     "flowId": "flow_id",
     "triggerId": "trigger_id",
-    "parentId": "parent_id",
+    "callerId": "caller_id",
 }
 
 # '/' follows '.' in the order of characters: between them lies whatever begins with the namespace and a dot.
@@ -202,6 +204,24 @@ _COMPARISONS: dict[Operation, tuple[str, int]] = {
     Operation.PREFIX: (_WITHIN, 3),
 }
 """What stands for the column's name and how often the value is bound."""
+
+_FLOWS = """
+WITH RECURSIVE
+namespaces (name) AS (
+    SELECT min(namespace) FROM executions
+    UNION ALL
+    SELECT (SELECT min(namespace) FROM executions WHERE namespace > name) FROM namespaces WHERE name IS NOT NULL
+),
+flows (namespace, flow_id) AS (
+    SELECT name, (SELECT min(flow_id) FROM executions WHERE namespace = name) FROM namespaces WHERE name IS NOT NULL
+    UNION ALL
+    SELECT namespace, (
+        SELECT min(flow_id) FROM executions e WHERE e.namespace = flows.namespace AND e.flow_id > flows.flow_id
+    )
+    FROM flows WHERE flow_id IS NOT NULL
+)
+"""
+"""The flows that have executions, each found by one step in an index: what Python must look at, it looks at once."""
 
 _INDEXED = 3
 """Characters from which the index of texts finds a word."""
@@ -228,7 +248,7 @@ def _condition(query: ExecutionQuery) -> tuple[str, list[Any]]:  # noqa: C901, P
     if query.until is not None:
         add("start <= ?", to_number(query.until))
     if query.is_child is not None:
-        add("parent_id IS NOT NULL" if query.is_child else "parent_id IS NULL")
+        add("caller_id IS NOT NULL" if query.is_child else "caller_id IS NULL")
     for key, value in query.labels:
         if _is_indexed(f"{key}:{value}"):
             add(_MENTIONS, _phrase(f"{key}:{value}"))
@@ -244,6 +264,8 @@ def _condition(query: ExecutionQuery) -> tuple[str, list[Any]]:  # noqa: C901, P
         column = _TEXT_COLUMNS[condition.field]
         comparison, times = _COMPARISONS[condition.operation]
         one = comparison.format(column)
+        if condition.operation is Operation.REGEX and column in ("namespace", "flow_id"):
+            one = f"{column} IN ({_FLOWS} SELECT {column} FROM flows WHERE flow_id IS NOT NULL AND {one})"  # noqa: S608  # as above
         any_of = " OR ".join(one for _ in condition.values) or "FALSE"
         negation = "NOT " if condition.negated else ""
         add(
@@ -278,7 +300,7 @@ def _finds(pattern: str, value: str | None) -> bool:
 
 
 def _summary(row: tuple[Any, ...]) -> ExecutionSummary:
-    (id_, namespace, flow_id, revision, state, seq, start, end, wake_by, labels, parent_id, trigger_id) = row
+    (id_, namespace, flow_id, revision, state, seq, start, end, wake_by, labels, parent_id, trigger_id, caller_id) = row
     return ExecutionSummary(
         id=id_,
         namespace=namespace,
@@ -292,4 +314,5 @@ def _summary(row: tuple[Any, ...]) -> ExecutionSummary:
         labels=json.loads(labels),
         parent_id=parent_id,
         trigger_id=trigger_id,
+        caller_id=caller_id,
     )

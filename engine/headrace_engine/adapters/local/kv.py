@@ -5,7 +5,8 @@ from __future__ import annotations
 import builtins
 import json
 import sqlite3
-from collections.abc import Sequence
+import threading
+from collections.abc import Callable, Sequence
 from datetime import datetime, timedelta
 from typing import Any
 
@@ -32,12 +33,26 @@ ON CONFLICT (namespace, key) DO UPDATE SET
 WHERE :overwrite OR kv.expires <= :now
 """
 
+_FORGET = """
+DELETE FROM kv WHERE namespace = ?1 AND key IN (
+    SELECT key FROM kv INDEXED BY kv_that_expires
+    WHERE namespace = ?1 AND expires IS NOT NULL AND expires <= ?2 ORDER BY expires LIMIT ?3
+)
+"""
+
+
+_HASTY = 256
+"""Keys above which those are forgotten that need no more waiting."""
+
 
 class SqliteKV:
     """`KV` in *database*."""
 
     def __init__(self, database: Database) -> None:
         self._database = database
+        self._lock = threading.Lock()
+        self._hasty: dict[tuple[str, str], Callable[[], bool]] = {}
+        """The keys whose values nobody waited for, and what tells whether they are where they are read."""
 
     def put(
         self,
@@ -49,6 +64,7 @@ class SqliteKV:
         now: datetime,
         ttl: timedelta | None = None,
         overwrite: bool = True,
+        durable: bool = True,
     ) -> None:
         """See `KV.put`."""
         parameters = {
@@ -65,10 +81,21 @@ class SqliteKV:
             if writer.execute(_PUT, parameters).rowcount != 1:
                 raise KeyExistsError(f"Key {key} exists in namespace {namespace}")
 
-        self._database.write(upsert)
+        # Whether a key is there is known once it is written.
+        if durable or not overwrite:
+            self._database.write(upsert)
+        else:
+            with self._lock:  # of two that write a key, the one that is queued last is waited for
+                self._hasty[namespace, key] = self._database.later(upsert)
+                if len(self._hasty) > _HASTY:
+                    self._hasty = {name: is_settled for name, is_settled in self._hasty.items() if not is_settled()}
 
     def get(self, namespace: str, key: str) -> KVEntry | None:
         """See `KV.get`."""
+        with self._lock:
+            is_settled = self._hasty.get((namespace, key))
+        if is_settled is not None and not is_settled():
+            self._database.flush()
         row = self._database.row(
             "SELECT namespace, key, kind, value, created, updated, expires FROM kv WHERE namespace = ? AND key = ?",
             (namespace, key),
@@ -85,12 +112,22 @@ class SqliteKV:
 
     def list(self, namespace: str, prefix: str = "") -> Sequence[KVEntry]:
         """See `KV.list`."""
+        with self._lock:
+            waited_for = list(self._hasty.values())
+        if not all(is_settled() for is_settled in waited_for):
+            self._database.flush()
         rows: builtins.list[tuple[Any, ...]] = self._database.rows(
             "SELECT namespace, key, kind, value, created, updated, expires FROM kv"
             " WHERE namespace = ? AND substr(key, 1, ?) = ? ORDER BY key",
             (namespace, len(prefix), prefix),
         )
         return [_entry(row) for row in rows]
+
+    def forget(self, namespace: str, now: datetime, *, at_most: int) -> int:
+        """See `KV.forget`. It reads what has expired, and no more."""
+        return self._database.write(
+            lambda writer: writer.execute(_FORGET, (namespace, to_number(now), at_most)).rowcount
+        )
 
 
 def _entry(row: tuple[Any, ...]) -> KVEntry:

@@ -260,6 +260,30 @@ CREATE TABLE audit (
 ) WITHOUT ROWID;
 """
 
+_TEMPLATES = """
+CREATE TABLE templates (
+    namespace TEXT NOT NULL,
+    id TEXT NOT NULL,
+    revision INTEGER NOT NULL,
+    source TEXT NOT NULL,
+    deleted INTEGER NOT NULL,
+    updated INTEGER NOT NULL,
+    PRIMARY KEY (namespace, id, revision)
+);
+"""
+
+# Keys of the engine's own that are noted for a while: proofs of webhooks, links, messages of queues.
+_KEYS_THAT_EXPIRE = """
+CREATE INDEX kv_that_expires ON kv (namespace, expires) WHERE expires IS NOT NULL;
+"""
+
+# Which execution started one; those of older versions do not say it.
+_CALLERS = """
+ALTER TABLE executions ADD COLUMN caller_id TEXT;
+DROP INDEX executions_of_parent;
+CREATE INDEX executions_of_caller ON executions (caller_id) WHERE caller_id IS NOT NULL;
+"""
+
 MIGRATIONS: tuple[str, ...] = (
     _FIRST,
     _SLOTS,
@@ -269,4 +293,7 @@ MIGRATIONS: tuple[str, ...] = (
     _SLOTS_BY_ENTRY,
     _SEARCHES,
     _IDENTITY,
+    _TEMPLATES,
+    _KEYS_THAT_EXPIRE,
+    _CALLERS,
 )

@@ -42,6 +42,11 @@ class LocalTimers:
         """See Timers.wake_trigger. The same one set twice rings once."""
         self._put(due, (namespace, flow_id, trigger_id))
 
+    def is_set(self, namespace: str, flow_id: str, trigger_id: str, due: datetime) -> bool | None:
+        """See `Alarms.is_set`."""
+        with self._condition:
+            return (due, (namespace, flow_id, trigger_id)) in self._set
+
     def _put(self, due: datetime, what: tuple[str, ...]) -> None:
         timer = (due, what)
         with self._condition:

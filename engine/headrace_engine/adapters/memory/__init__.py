@@ -10,6 +10,7 @@ from headrace_engine.adapters.memory.identity import MemoryAudit, MemoryIdentity
 from headrace_engine.adapters.memory.journal import MemoryJournal
 from headrace_engine.adapters.memory.kv import MemoryKV
 from headrace_engine.adapters.memory.logs import MemoryLogs, MemoryMetrics
+from headrace_engine.adapters.memory.queues import MemoryQueues
 from headrace_engine.adapters.memory.secrets import MemoryCipher, MemorySecrets
 from headrace_engine.adapters.memory.slots import MemorySlots
 from headrace_engine.adapters.memory.storage import MemoryStorage
@@ -27,6 +28,7 @@ __all__ = [
     "MemoryKV",
     "MemoryLogs",
     "MemoryMetrics",
+    "MemoryQueues",
     "MemorySecrets",
     "MemorySlots",
     "MemoryStorage",

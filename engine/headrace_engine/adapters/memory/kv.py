@@ -29,8 +29,10 @@ class MemoryKV:
         now: datetime,
         ttl: timedelta | None = None,
         overwrite: bool = True,
+        durable: bool = True,
     ) -> None:
         """See `KV.put`."""
+        del durable  # what is stored stays
         text = json.dumps(value)
         with self._lock:
             stored = self._entries.get((namespace, key))
@@ -64,6 +66,18 @@ class MemoryKV:
         with self._lock:
             found = [entry for entry in self._entries.values() if entry.namespace == namespace]
         return [_loaded(entry) for entry in sorted(found, key=lambda entry: entry.key) if entry.key.startswith(prefix)]
+
+    def forget(self, namespace: str, now: datetime, *, at_most: int) -> int:
+        """See `KV.forget`."""
+        with self._lock:
+            gone = [
+                place
+                for place, entry in self._entries.items()
+                if place[0] == namespace and entry.expires is not None and entry.expires <= now
+            ][:at_most]
+            for place in gone:
+                del self._entries[place]
+        return len(gone)
 
 
 def _loaded(entry: KVEntry) -> KVEntry:

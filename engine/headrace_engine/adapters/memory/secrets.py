@@ -6,7 +6,7 @@ import threading
 from collections.abc import Mapping, Sequence
 
 from headrace_engine.model.ids import new_id
-from headrace_engine.ports import NotFoundError, PortError
+from headrace_engine.ports import ContentError, NotFoundError
 
 
 class MemorySecrets:
@@ -49,5 +49,5 @@ class MemoryCipher:
         name, _, ticket = sealed.removeprefix("sealed-").rpartition("-")
         with self._lock:
             if name != self._name or not ticket.isdecimal() or int(ticket) >= len(self._sealed):
-                raise PortError("A sealed value was changed, or sealed with another key")
+                raise ContentError("A sealed value was changed, or sealed with another key")
             return self._sealed[int(ticket)]

@@ -43,6 +43,60 @@ function choices(field) {
   return [...field.querySelectorAll("option, [type=checkbox]")].map((each) => each.value).join("\n");
 }
 
+/* Files that are too large for a form go ahead of it, to where the server says; the form then names them. */
+for (const form of document.querySelectorAll("form[data-uploads]")) {
+  const told = form.querySelector("[data-sending]");
+  let isSending = false;
+  form.addEventListener("submit", async (event) => {
+    const chosen = [...form.querySelectorAll("input[type=file]")].filter((each) => each.files.length);
+    const size = chosen.flatMap((each) => [...each.files]).reduce((sum, file) => sum + file.size, 0);
+    if (isSending) return event.preventDefault();
+    if (size <= Number(form.dataset.largest)) return;
+    event.preventDefault();
+    if (event.submitter?.matches("[data-update]")) return; // what was typed is asked about, not the files
+    isSending = true;
+    told.hidden = false;
+    try {
+      for (const each of chosen) {
+        const uris = [];
+        for (const file of each.files) uris.push(await send(form.dataset.uploads, file, told));
+        document.getElementById(`${each.id}-other`).value = uris.join("\n");
+        each.value = "";
+      }
+      told.hidden = true;
+    } catch (error) {
+      told.textContent = `The files could not be sent: ${error.message}`;
+      return;
+    } finally {
+      isSending = false;
+    }
+    form.requestSubmit(event.submitter);
+  });
+}
+
+async function send(uploads, file, told) {
+  const answer = await fetch(uploads, {
+    method: "POST",
+    headers: { "content-type": "application/json" },
+    body: JSON.stringify({ name: file.name, size: file.size }),
+  });
+  const place = await answer.json().catch(() => ({}));
+  if (!answer.ok) throw new Error(place.message ?? `the server answers ${answer.status}`);
+  await new Promise((done, failed) => {
+    const request = new XMLHttpRequest(); // unlike fetch, it tells how far it is
+    request.open(place.method, place.url);
+    request.upload.addEventListener("progress", ({ loaded }) => {
+      told.textContent = `Sending ${file.name}: ${file.size ? Math.floor((100 * loaded) / file.size) : 100} %`;
+    });
+    request.addEventListener("load", () =>
+      request.status < 300 ? done() : failed(new Error(`it was refused with ${request.status}`)),
+    );
+    request.addEventListener("error", () => failed(new Error("nobody took it")));
+    request.send(file);
+  });
+  return place.uri;
+}
+
 const wrong = document.getElementById("wrong");
 if (wrong) wrong.focus();
 

@@ -42,7 +42,7 @@ from headrace_engine.testing.contract.channels import (  # noqa: E402  # see abo
 from headrace_engine.testing.contract.claims import ClaimsContract  # noqa: E402  # see above
 from headrace_engine.testing.contract.clock import ClockContract  # noqa: E402
 from headrace_engine.testing.contract.executions import ExecutionsContract  # noqa: E402
-from headrace_engine.testing.contract.flows import FlowsContract  # noqa: E402
+from headrace_engine.testing.contract.flows import FlowsContract, TemplatesContract  # noqa: E402
 from headrace_engine.testing.contract.identity import AuditContract, IdentityContract  # noqa: E402
 from headrace_engine.testing.contract.journal import JournalContract  # noqa: E402
 from headrace_engine.testing.contract.kv import KVContract  # noqa: E402
@@ -69,6 +69,7 @@ __all__ = [
     "SecretsContract",
     "SlotsContract",
     "StorageContract",
+    "TemplatesContract",
     "TimersContract",
     "TriggersContract",
 ]

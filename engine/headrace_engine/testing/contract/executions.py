@@ -56,6 +56,7 @@ class ExecutionsContract(Contract):
             labels={"größe": "L", "system.from": "cli"},
             parent_id="parent",
             trigger_id="daily",
+            caller_id="caller",
         )
         executions.put(full)
         assert executions.get("x") == full
@@ -64,7 +65,8 @@ class ExecutionsContract(Contract):
         assert executions.get("x") is None
 
     def test_put_replaces_an_older_summary_whole(self, executions: Executions) -> None:
-        executions.put(replace(summary(seq=1, wake_by=at(1)), labels={"a": "1"}, parent_id="p", trigger_id="t"))
+        of_others = replace(summary(seq=1, wake_by=at(1)), parent_id="p", trigger_id="t", caller_id="c")
+        executions.put(replace(of_others, labels={"a": "1"}))
         newer = summary(seq=2, state=State.SUCCESS, end=at(2))
         executions.put(newer)
         assert executions.get("x") == newer
@@ -263,12 +265,16 @@ class ExecutionsContract(Contract):
             assert executions.search(ExecutionQuery(words=(nothing, "not there"))).total == 0
 
     def test_search_of_children_and_of_what_a_trigger_started(self, executions: Executions) -> None:
+        executions.put(replace(summary("replay", start=at(3)), parent_id="main", trigger_id="daily"))
+        executions.put(replace(summary("again", start=at(2)), parent_id="child", trigger_id="daily", caller_id="main"))
         executions.put(summary("main", start=at(1)))
-        executions.put(replace(summary("child"), parent_id="main", trigger_id="daily"))
-        assert ids(executions.search(ExecutionQuery(is_child=True)).found) == ["child"]
-        assert ids(executions.search(ExecutionQuery(is_child=False)).found) == ["main"]
-        of_main = (Condition("parentId", Operation.EQUALS, ("main",)),)
-        assert ids(executions.search(ExecutionQuery(conditions=of_main)).found) == ["child"]
+        executions.put(replace(summary("child"), trigger_id="daily", caller_id="main"))
+        assert seen(executions.search(ExecutionQuery(is_child=True))) == (["again", "child"], 2)
+        assert seen(executions.search(ExecutionQuery(is_child=False))) == (["replay", "main"], 2)
+        of_main = (Condition("callerId", Operation.EQUALS, ("main",)),)
+        assert seen(executions.search(ExecutionQuery(conditions=of_main))) == (["again", "child"], 2)
+        of_another = (Condition("callerId", Operation.EQUALS, ("main",), negated=True),)
+        assert seen(executions.search(ExecutionQuery(conditions=of_another))) == (["replay", "main"], 2)
         not_daily = (Condition("triggerId", Operation.EQUALS, ("daily", "hourly"), negated=True),)
         assert ids(executions.search(ExecutionQuery(conditions=not_daily)).found) == ["main"]
 
@@ -294,6 +300,20 @@ class ExecutionsContract(Contract):
         assert found(Operation.EQUALS) == []
         with pytest.raises(ValueError, match="is not a regular expression"):
             found(Operation.REGEX, "(")
+
+    def test_a_regular_expression_looks_at_every_flow_of_every_namespace(self, executions: Executions) -> None:
+        names = [("a", "x"), ("a", "y"), ("a.b", "x"), ("b", "xy"), ("c", "y")]
+        for n, (namespace, flow_id) in enumerate([*names, *names]):
+            executions.put(summary(f"x{n}", namespace=namespace, flow_id=flow_id, start=at(-n)))
+
+        def found(field: str, pattern: str) -> list[str]:
+            condition = Condition(field, Operation.REGEX, (pattern,))
+            page = executions.search(ExecutionQuery(conditions=(condition,)), limit=4)
+            assert page.total == 4
+            return [f"{each.namespace}.{each.flow_id}" for each in page.found]
+
+        assert found("flowId", "^x$") == ["a.x", "a.b.x", "a.x", "a.b.x"]
+        assert found("namespace", "b$") == ["a.b.x", "b.xy", "a.b.x", "b.xy"]
 
     def test_other_orders(self, executions: Executions) -> None:
         executions.put(summary("a", start=at(0), end=at(9), state=State.SUCCESS, flow_id="y"))

@@ -137,3 +137,22 @@ class FlowsContract(Contract):
     def test_the_same_source_saved_at_once_is_one_revision(self, flows: Flows) -> None:
         self.race([partial(flows.save, "ns", "f", "one", START) for _ in range(CONTENDERS)])
         assert [flow.revision for flow in flows.revisions("ns", "f")] == [1]
+
+
+class TemplatesContract(FlowsContract):
+    """A store of templates promises the same. Needs also ``beside: Flows``, the flows of the same database."""
+
+    def test_a_template_and_a_flow_of_one_name_do_not_meet(self, flows: Flows, beside: Flows) -> None:
+        listening = "id: f\ntriggers: [{type: io.kestra.plugin.core.trigger.Flow}]"
+        beside.save("ns", "f", listening, START)
+        for n in range(3):
+            flows.save("ns", "f", f"template {n}", at(n + 1))
+        flows.delete("ns", "f", at(9))
+        template = flows.save("ns", "f", listening, at(10))
+        assert template.revision == 5
+        assert [flow.source for flow in beside.list()] == [listening]
+        assert beside.revisions("ns", "f") == [FlowSource("ns", "f", 1, listening, updated=START)]
+        assert beside.changed() == START
+        assert list(flows.names()) == [("ns", "f")]
+        assert beside.delete("ns", "f", at(11)) is True
+        assert flows.get("ns", "f") == template

@@ -64,6 +64,22 @@ class KVContract(Contract):
         kv.put("ns", "key", "NUMBER", 2, now=at(1))
         assert kv.get("ns", "key") == KVEntry("ns", "key", "NUMBER", 2, created=START, updated=at(1), expires=None)
 
+    def test_what_nobody_waits_for_is_seen_at_once(self, kv: KV) -> None:
+        kv.put("ns", "key", "STRING", "one", now=START)
+        for number in range(20):
+            kv.put("ns", "key", "NUMBER", number, now=at(1), durable=False)
+            entry = kv.get("ns", "key")
+            assert entry is not None
+            assert (entry.value, entry.created) == (number, START)
+        kv.put("ns", "key", "NUMBER", 20, now=at(1), durable=False)
+        assert [entry.value for entry in kv.list("ns")] == [20]
+        kv.put("ns", "key", "NUMBER", 21, now=at(1), durable=False)
+        with pytest.raises(KeyExistsError):
+            kv.put("ns", "key", "NUMBER", 22, now=at(2), overwrite=False, durable=False)
+        kv.put("ns", "key", "NUMBER", 23, now=at(3), durable=False)
+        assert kv.delete("ns", "key") is True
+        assert kv.get("ns", "key") is None
+
     def test_large_and_small_values_replace_each_other(self, kv: KV) -> None:
         for number, value in enumerate(["a" * 500_000, "b" * 500_000, "c", "d" * 500_000]):
             kv.put("ns", "key", "STRING", value, now=at(number))
@@ -127,6 +143,22 @@ class KVContract(Contract):
             kv.put("ns", key, "STRING", "v", now=START)
         assert [entry.key for entry in kv.list("ns", "a_")] == ["a_1"]
         assert list(kv.list("ns", "%")) == []
+
+    def test_what_has_expired_is_forgotten_in_this_namespace_only(self, kv: KV) -> None:
+        for n in range(5):
+            kv.put("ns", f"old{n}", "STRING", "v", now=START, ttl=MINUTE)
+        kv.put("ns", "later", "STRING", "v", now=START, ttl=2 * MINUTE)
+        kv.put("ns", "kept", "STRING", "v", now=START)
+        kv.put("other", "old", "STRING", "v", now=START, ttl=MINUTE)
+        assert kv.forget("ns", at(59), at_most=9) == 0
+        counts = [kv.forget("ns", at(60), at_most=3) for _ in range(3)]
+        left = [entry.key for entry in kv.list("ns")]
+        if any(counts):  # whoever does so by itself need not do it here
+            assert counts == [3, 2, 0]
+            assert left == ["kept", "later"]
+        else:
+            assert {"kept", "later"} <= set(left)
+        assert [entry.key for entry in kv.list("other")] == ["old"]
 
     def test_one_of_many_creates_a_key(self, kv: KV) -> None:
         for n in range(20):

@@ -6,7 +6,7 @@ from string import ascii_letters, digits
 
 import pytest
 
-from headrace_engine.ports import Cipher, NotFoundError, PortError, Secrets
+from headrace_engine.ports import Cipher, ContentError, NotFoundError, PortError, Secrets
 from headrace_engine.testing.contract.support import Contract
 
 SECRETS = {"API_KEY": "s3cr3t-Grüße", "MULTI": "line 1\nline 2\n", "EMPTY": ""}
@@ -62,5 +62,5 @@ class CipherContract(Contract):
 
     @pytest.mark.parametrize("sealed", ["", "x", "AAAA", "not base64 at all", "größe", "A" * 64])
     def test_what_was_never_sealed_is_refused(self, cipher: Cipher, sealed: str) -> None:
-        with pytest.raises(PortError):
+        with pytest.raises(ContentError):
             cipher.open(sealed)

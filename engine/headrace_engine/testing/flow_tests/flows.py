@@ -26,6 +26,8 @@ class Holds(Enum):
     """What a document of a YAML file is."""
 
     FLOW = "flow"
+    TEMPLATE = "template"
+    """In a file named so: ``NAME.template.yaml``."""
     SUITE = "suite"
     SOMETHING_ELSE = "something else"
 
@@ -39,7 +41,7 @@ class Document:
     source: str
     """Its text, after as many empty lines as lie before it in the file: positions in it are those of the file."""
     name: tuple[str, str] = ("", "")
-    """A flow's namespace and id."""
+    """A flow's or template's namespace and id."""
 
 
 class AmbiguousFlowError(ValueError):
@@ -89,7 +91,8 @@ def _document(path: Path, source: str, node: Node) -> Document:
         return Document(path, Holds.SOMETHING_ELSE, source)
     if "tasks" in node.entries:
         name = (node.text("namespace") or "", node.text("id") or "")
-        return Document(path, Holds.FLOW if all(name) else Holds.SOMETHING_ELSE, source, name)
+        holds = Holds.TEMPLATE if path.stem.lower().endswith(".template") else Holds.FLOW
+        return Document(path, holds if all(name) else Holds.SOMETHING_ELSE, source, name)
     is_suite = "testCases" in node.entries or "flowId" in node.entries
     return Document(path, Holds.SUITE if is_suite else Holds.SOMETHING_ELSE, source)
 
@@ -122,16 +125,16 @@ class FlowFiles:
         self.unreadable: list[str] = []
         """The files that could not be looked into."""
 
-    def find(self, namespace: str, flow_id: str) -> Document | None:
-        """Return the flow, or None. Raises AmbiguousFlowError when two files of one place hold it."""
+    def find(self, namespace: str, flow_id: str, holds: Holds = Holds.FLOW) -> Document | None:
+        """Return the flow (or template), or None. Raises AmbiguousFlowError when two files of one place hold it."""
         for place in self._places():
             flows = [document for path in place for document in self._flows_in(path)]
-            found = [document for document in flows if document.name == (namespace, flow_id)]
+            name = (namespace, flow_id)
+            found = [document for document in flows if document.name == name and document.holds is holds]
             if len(found) > 1:
                 paths = " and ".join(f"`{document.path}`" for document in found[:2])
-                raise AmbiguousFlowError(
-                    f"The flow `{namespace}.{flow_id}` is in both {paths}: name the folder of the one with --flows."
-                )
+                what = f"{holds.value} `{namespace}.{flow_id}`"
+                raise AmbiguousFlowError(f"The {what} is in both {paths}: name the folder of the one with --flows.")
             if found:
                 return found[0]
         return None
@@ -161,7 +164,9 @@ class FlowFiles:
     def _flows_in(self, path: Path) -> Sequence[Document]:
         if path not in self._read:
             try:
-                self._read[path] = [document for document in documents(path) if document.holds is Holds.FLOW]
+                self._read[path] = [
+                    document for document in documents(path) if document.holds in (Holds.FLOW, Holds.TEMPLATE)
+                ]
             except (FlowError, UnreadableFileError):
                 self.unreadable.append(str(path))
                 self._read[path] = ()
@@ -169,20 +174,21 @@ class FlowFiles:
 
 
 class FlowsOfFiles(MemoryFlows):
-    """`Flows` that takes from files what nobody saved: the flow that is tested, and those it calls.
+    """`Flows` that takes from files what nobody saved: the flow that is tested, and those it calls; or templates.
 
     A file is every revision of its flow.
     """
 
-    def __init__(self, files: FlowFiles, now: datetime) -> None:
+    def __init__(self, files: FlowFiles, now: datetime, holds: Holds = Holds.FLOW) -> None:
         super().__init__()
+        self._holds = holds
         self._files = files
         self._now = now
 
     def get(self, namespace: str, flow_id: str, revision: int | None = None) -> FlowSource | None:
         """See `Flows.get`."""
         if not self.revisions(namespace, flow_id):
-            document = self._files.find(namespace, flow_id)
+            document = self._files.find(namespace, flow_id, self._holds)
             if document is None:
                 return None
             self.save(namespace, flow_id, document.source, self._now)

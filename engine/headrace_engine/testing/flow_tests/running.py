@@ -25,10 +25,11 @@ from headrace_engine.model.attempt import Inline
 from headrace_engine.model.definition import FlowDefinition
 from headrace_engine.model.ids import new_id
 from headrace_engine.model.state import State
+from headrace_engine.plugin import CodePolicy
 from headrace_engine.run_stores import SCHEME, namespace_folder
 from headrace_engine.services import Settings
 from headrace_engine.testing.flow_tests.fixtures import FixtureAnswerer, FixtureError, refuse_in_a_test
-from headrace_engine.testing.flow_tests.flows import FlowFiles, FlowsOfFiles
+from headrace_engine.testing.flow_tests.flows import FlowFiles, FlowsOfFiles, Holds
 from headrace_engine.testing.flow_tests.operators import OPERATORS, OperandError
 from headrace_engine.testing.flow_tests.rendering import render
 from headrace_engine.testing.flow_tests.results import AssertionResult, CaseResult, ResultState, SuiteResult
@@ -52,6 +53,8 @@ class Machine:
     """A file with more secrets."""
     now: datetime | None = None
     """When each execution begins; the real time when None."""
+    code: CodePolicy = field(default_factory=CodePolicy)
+    """Where people's code may run."""
 
 
 def run_cases(suite: Suite, files: FlowFiles, registry: Registry, machine: Machine) -> SuiteResult:
@@ -99,11 +102,12 @@ class _Run:
         world.stores = replace(
             world.stores,
             flows=FlowsOfFiles(files, now),
+            templates=FlowsOfFiles(files, now, Holds.TEMPLATE),
             secrets=EnvironmentSecrets(machine.environment, machine.dotenv),
         )
         self.runtime = VirtualRuntime(
             world=world,
-            settings=Settings(surroundings=surroundings),
+            settings=Settings(surroundings=surroundings, code=machine.code),
             registry=registry,
             make_engine=partial(Engine, answerer=self._answerer, refuse=refuse_in_a_test),
         )

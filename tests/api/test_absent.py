@@ -1,0 +1,26 @@
+"""What Kestra's clients may ask for and is not there is refused by its name."""
+
+from __future__ import annotations
+
+import pytest
+
+from api.client import ApiClient
+
+
+@pytest.mark.parametrize(
+    ("method", "path", "why"),
+    [
+        ("GET", "/dashboards", "there are no dashboards: /stats counts executions and log lines by day"),
+        ("POST", "/dashboards/x/charts/y", "there are no dashboards: /stats counts executions and log lines by day"),
+        ("GET", "/blueprints/community/flow", "there is no catalogue of blueprints"),
+        ("GET", "/blueprints/community/flow/1/source", "there is no catalogue of blueprints"),
+        ("POST", "/namespaces", "a namespace is there as long as it has flows: it is neither made nor deleted"),
+        ("GET", "/tests", "suites of flow tests are files, and run with `headrace test`"),
+    ],
+)
+def test_what_is_not_there_is_refused_by_name(api: ApiClient, method: str, path: str, why: str) -> None:
+    assert api.refused(api.ask(method, path), 404) == f"Not Found: /api/v1/main{path}: {why}"
+
+
+def test_what_nobody_has_is_just_not_there(api: ApiClient) -> None:
+    assert api.refused(api.ask("GET", "/nothing/at/all"), 404) == "Not Found: /api/v1/main/nothing/at/all"
