@@ -46,6 +46,20 @@ KESTRA: Mapping[str, tuple[str, ...]] = {
 }  # fmt: skip
 """Names of Kestra 1.x by kind; "no tag" are those of Pebble that Kestra took out."""
 
+_QUEUES = ("SqsTrigger", "SqsRealtimeTrigger")
+_LOOKS = ("waitTime", "maxNumberOfMessage", "clientRetryMaxAttempts")
+_QUEUE: Mapping[str, str] = {
+    "stsRoleArn": "refused: what runs Headrace has a role of its own, or the trigger names an access key.",
+    **dict.fromkeys(
+        ("stsRoleExternalId", "stsRoleSessionName", "stsRoleSessionDuration", "stsEndpointOverride"),
+        "has no effect: no role is taken.",
+    ),
+    **dict.fromkeys(
+        ("compatibilityMode", "forcePathStyle", "maxConcurrency", "connectionAcquisitionTimeout"),
+        "has no effect: a setting of Kestra's client.",
+    ),
+}
+
 DIFFERENCES: Mapping[str, str] = {
     "FlowProperties.tenantId": "there is one tenant, `main`; the property is checked and has no effect.",
     "FlowProperties.revision": "given by the store, as in Kestra; what the source says has no effect.",
@@ -63,6 +77,13 @@ DIFFERENCES: Mapping[str, str] = {
     "io.headrace.aws.eventbridge.Trigger": "ours: Kestra has no such trigger.",
     "io.kestra.plugin.aws.s3.Trigger": "one execution for each file, when it comes; Kestra polls, and starts "
     "one for all it finds.",
+    _CORE + "http.Trigger": "a request takes 10 seconds at most; whatever the status, `responseCondition` decides.",
+    "io.kestra.plugin.aws.sqs.Trigger": "a message starts one execution, however often it is received; a look takes "
+    "20 seconds and 1,000 messages at most.",
+    "io.kestra.plugin.aws.sqs.RealtimeTrigger": "a message starts one execution, however often it is received; on AWS "
+    "messages are looked for every minute. `trigger.messageId` is ours.",
+    **{f"{trigger}.{name}": why for trigger in _QUEUES for name, why in _QUEUE.items()},
+    **{f"SqsRealtimeTrigger.{name}": "has no effect: messages are taken as they come." for name in _LOOKS},
     "S3Trigger.bucket": "one that the stack watches (`watchedBuckets`); it is no expression.",
     "S3Trigger.interval": "has no effect: nothing polls.",
     "S3Trigger.maxKeys": "has no effect: nothing polls.",
@@ -83,9 +104,14 @@ DIFFERENCES: Mapping[str, str] = {
     _CORE + "flow.ForEachItem": "`taskrun.iteration` counts from 0, as from 1.1 on; a hundred executions at once.",
     _CORE + "flow.Loop": "2.0's, where it is a ForEach: its rounds are task runs of the same execution.",
     _CORE + "flow.LoopUntil": "the interval is PT1M and there are no maximums, as from 0.23 on.",
+    _CORE + "flow.Template": "always enabled; a flow takes a template once, for its tasks keep their ids.",
     _CORE + "flow.WorkingDirectory": "`runIf` of its tasks is looked at, which 0.20 did not.",
     _CORE + "flow.Sleep": "holds a timer and no worker.",
     _CORE + "namespace.DeleteFiles": "`deleteParentFolder` has no effect: a folder exists as long as it has files.",
+    "io.headrace.runner.ecs.Fargate": "ours, with the names of Kestra's Batch; on AWS only.",
+    "io.kestra.plugin.ee.aws.runner.Batch": "on AWS only, in the stack's region and with its role: properties that "
+    "name others are refused; `bucket`, `computeEnvironmentArn` and the like have no effect, and the log says so. The "
+    "queue is the stack's unless one is named.",
     _CORE + "runner.Process": "the script sees the worker's environment without the platform's own variables.",
     "input.BOOLEAN": "deprecated, as in Kestra: any text but `true` is false.",
     "filter.timestampMicro": "microseconds, as newer versions; 0.20 mixed nanoseconds in.",

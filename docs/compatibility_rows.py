@@ -100,6 +100,8 @@ FILLED: Mapping[str, Any] = {
     "interval": "PT1M", "cases": {"a": [{**LOG, "id": "inner"}]}, "values": [1], "value": [1],
 }  # fmt: skip
 """Values for required properties that "x" would not do for."""
+ONE_OF: Mapping[str, Mapping[str, Any]] = {"io.kestra.plugin.aws.sqs.Trigger": {"maxRecords": 1}}
+"""Of types that require one of several properties: that one."""
 
 
 def least(cls: type[BaseModel]) -> dict[str, Any]:
@@ -107,7 +109,8 @@ def least(cls: type[BaseModel]) -> dict[str, Any]:
     found = {name: FILLED.get(name, "x") for name, shape in fields_of(cls).items() if shape.required}
     if any(shape.holds is Holds.DAG_TASKS for shape in fields_of(cls).values()):
         found["tasks"] = [{"task": task} for task in FILLED["tasks"]]
-    return {**found, "type": cls.TYPE} if hasattr(cls, "TYPE") else found
+    kind = getattr(cls, "TYPE", "")
+    return {**found, **ONE_OF.get(kind, {}), "type": kind} if kind else found
 
 
 PROBES: Mapping[str, Any] = {

@@ -14,6 +14,7 @@ import make_cli
 import make_compatibility
 import make_expressions
 import make_flow_reference
+import make_runners
 import make_states
 
 HERE = Path(__file__).resolve().parent
@@ -24,6 +25,7 @@ PAGES: Mapping[str, Callable[[], str]] = {
     "compatibility.md": make_compatibility.page,
     "expressions.md": make_expressions.page,
     "flow-reference.md": make_flow_reference.page,
+    "runners.md": make_runners.page,
 }
 """File name to what gives its text."""
 

@@ -63,7 +63,7 @@ CONTEXT = """\
 | `labels` | the execution's labels | there are any |
 | `trigger` | what started the execution: for a child of a Subflow its parent | it was started so |
 | `envs` | environment variables `ENV_…` and `KESTRA_…`, in lower case without the prefix | always |
-| `globals`, `kestra` | the installation's own settings; nothing in this version | always |
+| `globals`, `kestra` | the installation's own settings ([The server](server.md)) | always |
 | `workingDir`, `outputDir` | folders of the attempt | in a task that runs on a worker: scripts, queries |
 """
 
