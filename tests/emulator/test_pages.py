@@ -18,6 +18,8 @@ from emulator.deployment import Deployment
 from emulator.waiting import until
 from issuer import issuer
 
+pytestmark = pytest.mark.emulator
+
 MEGABYTE = 1024 * 1024
 SHOP = """id: shop
 inputs:
