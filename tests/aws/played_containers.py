@@ -126,11 +126,13 @@ class Play:
 
     def _play(self, folder: Path) -> None:
         while not self._stop.is_set():
+            # Asked before: one that ends meanwhile may be what another waits for, which the next round then starts.
+            is_running = any(each.started and not each.over for each in self.containers)
             for each in self.containers:
                 if not each.started and not each.over and self._may_start(each):
                     self._start(each, folder)
-            running = [each for each in self.containers if each.started and not each.over]
-            if not running or any(each.over and each.essential for each in self.containers):
+                    is_running = True
+            if not is_running or any(each.over and each.essential for each in self.containers):
                 break
             self._look.wait(1)
             self._look.clear()
