@@ -110,12 +110,13 @@ DIFFERENCES: Mapping[str, str] = {
     _CORE + "namespace.DeleteFiles": "`deleteParentFolder` has no effect: a folder exists as long as it has files.",
     "io.headrace.runner.ecs.Fargate": "ours, with the names of Kestra's Batch; on AWS only.",
     "io.kestra.plugin.ee.aws.runner.Batch": "on AWS only, in the stack's region and with its role: properties that "
-    "name others are refused; `bucket`, `computeEnvironmentArn` and the like have no effect, and the log says so. The "
-    "queue is the stack's unless one is named.",
+    "name others are refused, and so are `bucket`, and `computeEnvironmentArn` without `jobQueueArn`. The queue is the "
+    "stack's unless one is named.",
     _CORE + "runner.Process": "the script sees the worker's environment without the platform's own variables.",
     "input.BOOLEAN": "deprecated, as in Kestra: any text but `true` is false.",
     "filter.timestampMicro": "microseconds, as newer versions; 0.20 mixed nanoseconds in.",
-    "filter.jq": "always a list, and bounded in time and size.",
+    "filter.toJson": "a map's entries that are null stay, as printed ones do; 1.x leaves them out.",
+    "filter.jq": "always a list, and bounded in time and size; a whole number that was written `1.0` becomes `1`.",
     "function.http": "bounded: 10 s and 1 MiB.",
     "function.kv": "a missing key is an error, as from 0.22 on.",
     "function.secret": "a missing secret is an error, as from 0.21 on.",

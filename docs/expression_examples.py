@@ -125,6 +125,35 @@ TESTS: Mapping[str, str] = {
     "isIn": "'Lisbon' is isIn(vars.cities)",
 }
 
+METHODS: Mapping[str, str] = {
+    "size": "vars.cities.size()",
+    "length": "'abc'.length()",
+    "isEmpty": "vars.cities.isEmpty()",
+    "isBlank": "' '.isBlank()",
+    "toString": "vars.stock.nut.toString() + '1'",
+    "equals": "'a'.equals('b')",
+    "equalsIgnoreCase": "'a'.equalsIgnoreCase('A')",
+    "toUpperCase": "'a'.toUpperCase()",
+    "toLowerCase": "'A'.toLowerCase()",
+    "trim": "' a '.trim()",
+    "startsWith": "'abc'.startsWith('a')",
+    "endsWith": "'abc'.endsWith('a')",
+    "contains": "'abc'.contains('b')",
+    "indexOf": "'abc'.indexOf('b')",
+    "lastIndexOf": "'abcb'.lastIndexOf('b')",
+    "substring": "'2024-07-09'.substring(0, 7)",
+    "replace": "'a-b'.replace('-', '_')",
+    "replaceAll": r"'a1'.replaceAll('\\d', '')",
+    "split": "'a,b'.split(',')",
+    "matches": "'abc'.matches('a.*')",
+    "get": "vars.stock.get('nut')",
+    "getOrDefault": "vars.stock.getOrDefault('gear', 0)",
+    "containsKey": "vars.stock.containsKey('gear')",
+    "keySet": "vars.stock.keySet()",
+    "values": "vars.stock.values()",
+}
+"""By the first name of each method."""
+
 TAGS: tuple[tuple[str, str], ...] = (
     (
         "if, elseif, else",

@@ -42,7 +42,10 @@ Texts in a flow may hold expressions: Kestra's dialect of Pebble. `{{ … }}` is
 - **`??` binds tighter than a filter** (see [Binding](#binding)): `a ?? b | upper` filters whichever it is. To filter
   only the second, write `a ?? (b | upper)`.
 - **`+` adds numbers, and appends when one side is a text or the left one a list.** `~` always appends.
-- `jq` always gives a list: `| jq('.x') | first`.
+- `jq` always gives a list: `| jq('.x') | first`. A text is read as JSON first, such as the body of an HTTP response or
+  the value of a loop.
+- **`is defined` asks for a value**: null is none, such as an optional input that was not given. `is empty` and
+  `default` take a blank text for nothing.
 - Integers divide as integers: `7 / 2` is 3.
 """
 
@@ -71,6 +74,11 @@ PRECEDENCE = """\
 ## Binding
 
 From tight to loose; operators on one line bind alike. These are Pebble's rules, and not those of Jinja or Python.
+"""
+
+METHODS = """\
+Of Java's methods, which templates of Kestra can call, there are these, on texts, lists and maps. Null has none: it is
+missing, and `??` asks first.
 """
 
 CAPS = """\
@@ -106,6 +114,9 @@ def page() -> str:
             "## Tests\n",
             "They stand behind `is` or `is not`.\n",
             table(("test", "asks", "example", "result"), _tests()),
+            "## Methods\n",
+            METHODS,
+            table(("method", "gives", "example", "result"), _specs(declared.METHODS, examples.METHODS)),
             "## Tags\n",
             table(("tag", "example", "result"), ((code(n), code(text), result(text)) for n, text in examples.TAGS)),
             "In a loop there are `loop.index` (from 0), `loop.length`, `loop.first` and `loop.last`. The items of a",
@@ -157,7 +168,7 @@ def _tests() -> Iterator[list[str]]:
 
 
 def _specs(known: Mapping[str, declared.Spec], given: Mapping[str, str]) -> Iterator[list[str]]:
-    is_function = known is declared.FUNCTIONS
+    is_function = known is not declared.FILTERS
     for name, aliases in sorted(names_by_function(known).items(), key=lambda item: item[0].lower()):
         spec = known[name]
         signature = code(_signature(name, spec, function=is_function))
