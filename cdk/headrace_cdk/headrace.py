@@ -36,6 +36,8 @@ class Headrace(Construct):
         self.name = name
         self.secrets_prefix = f"/headrace/{name}/secrets"
         """Where in Parameter Store people put secrets, as ``<prefix>/<namespace>/<KEY>``."""
+        self.rule_prefix = f"headrace-{hashlib.sha256(name.encode()).hexdigest()[:12]}-"
+        """What the names of the rules begin with that flows make, and the stack does not know."""
         self.state = State(self, "State", props)
         self.storage = Storage(self, "Storage", props)
         self.mailbox = Mailbox(self, "Mailbox", props)
@@ -56,7 +58,7 @@ class Headrace(Construct):
                 schedule_role=self.triggers.schedule_role,
                 secrets_prefix=self.secrets_prefix,
                 name=name,
-                rule_prefix=f"headrace-{hashlib.sha256(name.encode()).hexdigest()[:12]}-",
+                rule_prefix=self.rule_prefix,
                 event_buses=props.event_buses,
                 watched_buckets=props.watched_buckets,
                 polled_queues=props.polled_queues,

@@ -10,10 +10,11 @@ from aws_cdk import aws_sns_subscriptions as subscriptions
 from aws_cdk import aws_sqs as sqs
 from constructs import Construct
 
-from headrace_cdk.functions import Functions
+from headrace_cdk.functions import METRICS_NAMESPACE, Functions
 from headrace_cdk.mailbox import Mailbox
 from headrace_cdk.props import HeadraceProps
 from headrace_cdk.state import State
+from headrace_functions.observability import DEAD, FORGED, LOST
 
 _PERIOD = Duration.minutes(5)
 _WAITS = Duration.minutes(15)
@@ -114,6 +115,7 @@ class Monitoring(Construct):
             ),
         )
         board.add_widgets(
+            _graph("Refused, lost, dead", [_counted(*each) for each in _COUNTED]),
             _graph(
                 "Table, capacity units",
                 [
@@ -131,9 +133,24 @@ class Monitoring(Construct):
                     "limit 20",
                 ],
                 region=Stack.of(self).region,
-                width=16,
+                width=8,
             ),
         )
+
+
+_COUNTED = ((FORGED, "executor"), (FORGED, "triggers"), (LOST, "triggers"), (DEAD, "triggers"))
+
+
+def _counted(what: str, function: str) -> cloudwatch.Metric:
+    """Return how often a function counted something."""
+    return cloudwatch.Metric(
+        namespace=METRICS_NAMESPACE,
+        metric_name=what,
+        dimensions_map={"service": function},
+        period=_PERIOD,
+        statistic="Sum",
+        label=f"{what}, {function}",
+    )
 
 
 def _taken_out(dead: sqs.Queue) -> cloudwatch.Metric:

@@ -88,11 +88,11 @@ class Permissions:
         """As the executor, whose work it does for dead letters, on other queues."""
         queues = self._parts.mailbox
         return [
-            *self._advance(*runners),
+            # To the dead letters goes what Lambda could not have it handle.
+            *self._advance(*runners, sends=(queues.delays_dead,)),
             *self._consume(queues.delays, queues.mailbox_dead, queues.delays_dead),
             *self._take_files(),
             *self._take_messages(),
-            self._send(queues.delays_dead),  # what Lambda could not have it handle
             *self._key_for_services("dynamodb", "s3", "sqs"),
         ]
 
@@ -201,11 +201,11 @@ class Permissions:
         ]
 
     def _take_files(self) -> list[iam.PolicyStatement]:
-        """Copy, move and delete the files that start flows."""
+        """Copy, move and delete the files that start flows; what is moved keeps its tags, and may go in parts."""
         why = "Files have names of their own."
         arns = [f"arn:{self._stack.partition}:s3:::{bucket}" for bucket in self._parts.watched_buckets]
         objects = [self._parts.storage.bucket.arn_for_objects(f"{INBOX}*"), *(f"{arn}/*" for arn in arns)]
-        actions = ("s3:DeleteObject", "s3:GetObject", "s3:PutObject")
+        actions = sorted((*_CHANGE_OBJECTS, "s3:GetObjectTagging", "s3:PutObjectTagging"))
         files = _allow(actions, [self._wildcard(each, why) for each in objects])
         return [files, _allow(("s3:ListBucket",), arns)] if arns else [files]
 
@@ -214,17 +214,18 @@ class Permissions:
         arns = [self._stack.format_arn(service="sqs", resource=queue) for queue in self._parts.polled_queues]
         return [_allow(("sqs:DeleteMessage", "sqs:ReceiveMessage"), arns)] if arns else []
 
-    def _advance(self, *runners: lambda_.IFunction) -> list[iam.PolicyStatement]:
+    def _advance(self, *runners: lambda_.IFunction, sends: Sequence[sqs.IQueue] = ()) -> list[iam.PolicyStatement]:
         parts = self._parts
         changes = tuple(kind for kind in ALL_KINDS if kind != FLOWS)
         return [
             self._items((*_READ, *_WRITE), changes),
             self._items(_READ, (FLOWS,)),
+            self._items(("dynamodb:PutItem",), (AUDIT,)),  # who sent what they may not
             self._indexes((EXECUTIONS, FLOWS, TRIGGERS)),
             self._objects(_CHANGE_OBJECTS, [FILES, CONTENT, *_state(changes)]),
             self._objects(("s3:GetObject",), _state((FLOWS,))),
             self._list(),
-            self._send(parts.mailbox.mailbox, parts.mailbox.delays),
+            self._send(parts.mailbox.mailbox, parts.mailbox.delays, *sends),
             _allow(("scheduler:CreateSchedule",), [self._schedules()]),
             _allow(
                 ("iam:PassRole",),
@@ -269,9 +270,9 @@ class Permissions:
                 {"StringEquals": {"ecs:CreateAction": ["RegisterTaskDefinition", "RunTask"]}},
             ),
             _allow(("batch:DescribeJobs", "batch:ListJobs", "ecs:RegisterTaskDefinition"), [whatever]),
-            _allow(("batch:RegisterJobDefinition",), [job_definitions]),
             _allow(("batch:SubmitJob",), [job_definitions, *containers.queue_arns]),
-            _allow(("batch:TagResource",), [job_definitions, jobs]),
+            # Nothing but a definition can be registered: that jobs are named beside it says nothing.
+            _allow(("batch:RegisterJobDefinition", "batch:TagResource"), [job_definitions, jobs]),
             _allow(("batch:TerminateJob",), [jobs], {"StringEquals": {f"aws:ResourceTag/{TAG}": self._parts.name}}),
             _allow(("iam:PassRole",), roles, {"StringEquals": {"iam:PassedToService": "ecs-tasks.amazonaws.com"}}),
         ]

@@ -26,7 +26,7 @@ _ROLES = ("viewer", "editor", "operator", "admin")
 _GRANT = re.compile(rf"[^=,\s][^=,]*=(?:{'|'.join(_ROLES)})(?:@[A-Za-z0-9][A-Za-z0-9._-]*)?")
 _ISOLATIONS = ("none", "container")
 _LONGEST_RULES = 1500
-"""Characters of the rules of namespaces: all variables of a function have 4 KB together."""
+"""Characters of the rules of namespaces and of plugin defaults: all variables of a function have 4 KB together."""
 _PYTHON = re.compile(r"3\.(1[2-9]|[2-9]\d)")
 _ARCHITECTURES = {"arm64": aws_lambda.Architecture.ARM_64, "x86_64": aws_lambda.Architecture.X86_64}
 _RETENTIONS = {
@@ -146,6 +146,9 @@ class HeadraceProps:
     namespaces: Mapping[str, Mapping[str, str]] = field(default_factory=dict)
     """What holds in namespaces and below them, as ``{"company.pay": {"isolation": "container", "taskRole": "arn:…"}}``:
     whether scripts run in containers only (``none`` takes that back), and the role that scripts are given."""
+    plugin_defaults: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
+    """Properties that all tasks, triggers and task runners have that say nothing else, by type or package, as
+    ``{"io.headrace.runner.ecs.Fargate": {"spot": True}}``; the ``pluginDefaults`` of a flow come first."""
     log_level: str = "WARNING"
     log_retention_days: int = 30
     tracing: bool = False
@@ -190,6 +193,11 @@ class HeadraceProps:
         if len(json.dumps(self.namespaces)) > _LONGEST_RULES:
             raise PropsError(
                 f"namespaces has more than {_LONGEST_RULES} characters; a rule of a namespace holds below it, too"
+            )
+        if len(json.dumps([self.namespaces, self.plugin_defaults])) > _LONGEST_RULES:
+            raise PropsError(
+                f"namespaces and plugin_defaults have more than {_LONGEST_RULES} characters; a default of a package is "
+                "for all types in it"
             )
 
     def _check_containers(self) -> None:
@@ -292,6 +300,8 @@ def _read(name: str, value: Any, default: Any) -> Any:
             return tuple(part for part in str(value).split(",") if part) if isinstance(value, str) else tuple(value)
         case Path():
             return Path(str(value))
+        case Mapping() if name == f"{CONTEXT}pluginDefaults":
+            return _objects(name, value, {"io.headrace.runner.ecs.Fargate": {"spot": True}})
         case Mapping():
             return _rules(name, value)
         case FunctionProps():
@@ -305,10 +315,15 @@ def _read(name: str, value: Any, default: Any) -> Any:
 
 
 def _rules(name: str, value: Any) -> Mapping[str, Mapping[str, str]]:
-    value = _read_json(name, value)
-    if not all(isinstance(each, Mapping) for each in value.values()):
-        raise PropsError(f'{name} must hold objects, such as {{"company.pay": {{"isolation": "container"}}}}')
-    return {str(key): {str(what): str(says) for what, says in each.items()} for key, each in value.items()}
+    found = _objects(name, value, {"company.pay": {"isolation": "container"}})
+    return {key: {str(what): str(says) for what, says in each.items()} for key, each in found.items()}
+
+
+def _objects(name: str, value: Any, example: Mapping[str, Any]) -> Mapping[str, Mapping[str, Any]]:
+    found = _read_json(name, value)
+    if not all(isinstance(each, Mapping) for each in found.values()):
+        raise PropsError(f"{name} must hold objects, such as {json.dumps(example)}")
+    return {str(key): dict(each) for key, each in found.items()}
 
 
 def _read_json(name: str, value: Any) -> Mapping[str, Any]:

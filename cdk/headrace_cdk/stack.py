@@ -30,5 +30,6 @@ class HeadraceStack(Stack):
                 "Keys, and by them the first password",
             ),
             ("SecretsPrefix", self.headrace.secrets_prefix, "Where in Parameter Store secrets are looked for"),
+            ("RulePrefix", self.headrace.rule_prefix, "What the names of the rules begin with that flows make"),
         ):
             CfnOutput(self, name, value=value, description=description)

@@ -74,14 +74,11 @@ class Storage(Construct):
         )
 
 
-def _cors(props: HeadraceProps) -> list[s3.CorsRule] | None:
+def _cors(props: HeadraceProps) -> list[s3.CorsRule]:
     """Return which sites' scripts may ask the bucket: by an address that was made for them, which is all they need."""
-    rules = []
-    if props.authorization == "headrace":
-        # The stack's own pages, at whatever name people reach them by, put large files of forms here.
-        rules.append(
-            s3.CorsRule(allowed_origins=["*"], allowed_methods=[s3.HttpMethods.PUT], allowed_headers=["content-type"])
-        )
+    # The stack's own pages, at whatever name people reach them by, put large files of forms here: where nobody signs in
+    # those of approval links.
+    rules = [s3.CorsRule(allowed_origins=["*"], allowed_methods=[s3.HttpMethods.PUT], allowed_headers=["content-type"])]
     if props.cors_origins:
         rules.append(
             s3.CorsRule(
@@ -90,4 +87,4 @@ def _cors(props: HeadraceProps) -> list[s3.CorsRule] | None:
                 allowed_headers=["content-type"],
             )
         )
-    return rules or None
+    return rules

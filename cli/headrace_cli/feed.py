@@ -60,11 +60,13 @@ class Drawing:
         self._display = display
         self._look = look
         self._closing = Event()
+        self._is_closed = False
         self._thread = Thread(target=self._run, name="headrace-display", daemon=True)
 
     def close(self, execution: View) -> None:
         """Stop drawing, and have the display show the end."""
-        self._stop()
+        self.stop()
+        self._is_closed = True
         _, lines = self._feed.take()
         self._display.close(execution, lines)
 
@@ -75,11 +77,12 @@ class Drawing:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        if not self._closing.is_set():
-            self._stop()
+        if not self._is_closed:
+            self.stop()
             self._display.abandon()
 
-    def _stop(self) -> None:
+    def stop(self) -> None:
+        """Draw nothing more: what is told from now on is shown at the end."""
         self._closing.set()
         self._feed.news.set()
         self._thread.join()

@@ -3,14 +3,18 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 
 from headrace_cli.errors import ProblemsError, UserError
 from headrace_cli.flow_files import read
+
+if TYPE_CHECKING:
+    from headrace_engine.inputs.problems import InputError
+    from headrace_engine.model.definition import FlowDefinition, InputDefinition
 
 
 def pairs(context: click.Context, parameter: click.Parameter, given: Sequence[str]) -> dict[str, str]:
@@ -85,6 +89,21 @@ def check_names(given: Iterable[str], known: Sequence[str], flow: str) -> None:
         raise UserError(
             "\n".join(f"{flow} has no input `{name}`.{did_you_mean(name, known) or f' {has}'}" for name in unknown)
         )
+
+
+def told(error: InputError, flow: FlowDefinition, given: Collection[str]) -> str:
+    """Return why inputs are not taken, a line each, and of those that nobody gave how to give them."""
+    options = {each.id: _option(each) for each in flow.inputs}
+    return "\n".join(
+        problem.message
+        if problem.input_id in given or problem.input_id not in options
+        else f"{problem.message}. Give it with {options[problem.input_id]}"
+        for problem in error.problems
+    )
+
+
+def _option(known: InputDefinition) -> str:
+    return f"--input-file {known.id}=@PATH" if known.type == "FILE" else f"--input {known.id}=VALUE"
 
 
 def _json(text: str, path: Path) -> object:

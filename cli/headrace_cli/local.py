@@ -69,7 +69,18 @@ from headrace_engine.model.trigger import POLLED, S3, SQS_REALTIME
 from headrace_engine.operations import Operations
 from headrace_engine.plugin import CodePolicy, NetworkPolicy
 from headrace_engine.polling.sqs import NOTES
-from headrace_engine.ports import AUDIT_KEPT, FlowSource, LogLine, Logs, Mailbox, PortError, Queues, StateChange
+from headrace_engine.ports import (
+    AUDIT_KEPT,
+    EXPIRED_KEYS_KEPT,
+    FlowSource,
+    LogLine,
+    Logs,
+    Mailbox,
+    PortError,
+    Queues,
+    StateChange,
+    Storage,
+)
 from headrace_engine.retention import Retention
 from headrace_engine.schedule_reading import found_trigger
 from headrace_engine.schedules import Schedules
@@ -108,8 +119,8 @@ class LocalOptions:
     """None: what the environment gives."""
     encryption_key: str | None = None
     """32 bytes in base64; None: the environment's, or the data folder's own."""
-    storage: Path | None = None
-    """None: below the data folder."""
+    storage: Path | Storage | None = None
+    """A folder, or whatever keeps files; None: a folder below the data folder."""
     dotenv: Path = Path(".env")
     workers: int = 32
     """How many dispatched attempts run at a time."""
@@ -176,7 +187,7 @@ class LocalRuntime:
             slots=SqliteSlots(database),
             triggers=SqliteTriggers(database),
             claims=SqliteClaims(database),
-            storage=FolderStorage(options.storage or data_dir / "storage"),
+            storage=_storage(options.storage or data_dir / "storage"),
             logs=_WatchedLogs(SqliteLogs(database), self._tell_logs),
             metrics=SqliteMetrics(database),
             secrets=EnvironmentSecrets(environment, options.dotenv),
@@ -467,14 +478,19 @@ class LocalRuntime:
         """Look at what should have gone on before *now*; what goes on by itself is not disturbed (DESIGN §3.12)."""
         self._set_going({summary.id for summary in self.stores.executions.due(now)})
         for namespace in _NOTED:
-            while self.stores.kv.forget(namespace, now, at_most=_AT_ONCE) == _AT_ONCE and not self._closed.is_set():
-                pass
+            self._forget_keys(namespace, now)
+        for namespace in {name for name, _ in self.stores.flows.names()}:
+            self._forget_keys(namespace, now - EXPIRED_KEYS_KEPT)
         self.audit.forget(now - AUDIT_KEPT)
         self._engine.uploads.forget()
         sessions.forget_expired(self.identity, now)
         if self._schedules is not None:
             self._schedules.sweep()
             self._retention.sweep(lambda: not self._closed.is_set())
+
+    def _forget_keys(self, namespace: str, expired: datetime) -> None:
+        while self.stores.kv.forget(namespace, expired, at_most=_AT_ONCE) == _AT_ONCE and not self._closed.is_set():
+            pass
 
     def _keep_watching(self) -> None:
         """Look at the folders that play buckets, as long as anything waits for files."""
@@ -584,6 +600,10 @@ class LocalRuntime:
 
     def _release_workspace(self, execution_id: str, task_run_id: str) -> None:
         shutil.rmtree(self._engine.worker.workspace(execution_id, task_run_id), ignore_errors=True)
+
+
+def _storage(where: Path | Storage) -> Storage:
+    return FolderStorage(where) if isinstance(where, Path) else where
 
 
 class _WatchedLogs:

@@ -16,6 +16,7 @@ from headrace_engine.ports import Level, LogLine
 
 _MOST_FAILURES = 10
 _MOST_LINES = 10
+_FEWEST_OF_A_MESSAGE = 2
 _WIDEST_VALUE = 100
 
 
@@ -45,7 +46,7 @@ def _errors(execution: View, logs: Sequence[LogLine], symbols: Symbols, now: dat
     for entry in logs:
         if entry.level is Level.ERROR:
             said.setdefault(entry.task_run_id, []).append(clean(entry.message))
-    if execution_error := _messages(error_of(execution), said.get(None, [])):
+    if execution_error := _messages(error_of(execution), said.get(None, []), symbols.ellipsis):
         yield ()
         yield from _indented(execution_error)
     for run in failed[:_MOST_FAILURES]:
@@ -63,7 +64,7 @@ def _errors(execution: View, logs: Sequence[LogLine], symbols: Symbols, now: dat
             Span(state, tone_of(state)),
             Span(f" ({', '.join(details)})" if details else "", Tone.FAINT),
         )
-        yield from _indented(_messages(error_of(run), said.get(run["id"], [])))
+        yield from _indented(_messages(error_of(run), said.get(run["id"], []), symbols.ellipsis))
     if len(failed) > _MOST_FAILURES:
         yield ()
         yield line(f"{symbols.ellipsis} and {count(len(failed) - _MOST_FAILURES, 'more failed task run')}")
@@ -86,12 +87,23 @@ def _went_wrong(run: View) -> bool:
     return state is State.FAILED or (state is State.WARNING and error_of(run) is not None)
 
 
-def _messages(error: str | None, logged: Sequence[str]) -> list[str]:
-    """Return the rows of the error and of the last errors in the log, none of them twice, the last ones at most."""
-    rows = [row for message in logged for row in message.splitlines()]
-    if error and clean(error) not in logged:
-        rows += clean(error).splitlines()
-    return rows[-_MOST_LINES:]
+def _messages(error: str | None, logged: Sequence[str], ellipsis: str) -> list[str]:
+    """Return the rows of the error and of the last errors in the log, none of them twice, the last ones at most.
+
+    Of a message that is too long for that its first row is there, too: it says what the others are about.
+    """
+    messages = [*logged, *([clean(error)] if error and clean(error) not in logged else ())]
+    rows: list[str] = []
+    for message in reversed(messages):
+        own = message.splitlines()
+        room = _MOST_LINES - len(rows)
+        if len(own) <= room:
+            rows[:0] = own
+        elif room > _FEWEST_OF_A_MESSAGE:
+            rows[:0] = [own[0], ellipsis, *own[len(own) - room + 2 :]]
+        if len(own) >= room:
+            break
+    return rows
 
 
 def _indented(rows: Sequence[str]) -> Iterator[Line]:

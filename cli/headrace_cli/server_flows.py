@@ -14,6 +14,7 @@ from headrace_engine.engine import UnsupportedError
 from headrace_engine.language import FlowError
 from headrace_engine.model.definition import FlowDefinition
 from headrace_engine.ports import FlowSource
+from headrace_runners.refusals import NoPlaceError
 
 _LOOK = 1.0
 """Seconds between two looks at the folder."""
@@ -61,10 +62,16 @@ class FlowFolder:
             if path not in found and before.flow is not None:
                 self._tell(f"{path} is gone; the {before.flow} stays.")
         self._seen = seen
+        elsewhere: list[Path] = []
         for path, changed in found.items():
             if path not in seen or seen[path].changed != changed:
                 # What cannot be saved now (PortError) is not seen: the next look tries again.
-                seen[path] = self._taken(path, changed, seen)
+                seen[path] = self._taken(path, changed, seen, elsewhere)
+        if elsewhere:
+            self._tell(
+                f"Not for this machine, so not loaded: {', '.join(map(str, elsewhere))}. "
+                f"`headrace run {elsewhere[0]}` tells why."
+            )
 
     def watch(self) -> None:
         """Look every second from now on, until `close`."""
@@ -98,8 +105,8 @@ class FlowFolder:
             found[path] = (about.st_mtime_ns, about.st_size)
         return found
 
-    def _taken(self, path: Path, changed: tuple[int, int], seen: Mapping[Path, _Seen]) -> _Seen:
-        """Save the flow of a file, if it holds one that no other file holds."""
+    def _taken(self, path: Path, changed: tuple[int, int], seen: Mapping[Path, _Seen], elsewhere: list[Path]) -> _Seen:
+        """Save the flow of a file; add to *elsewhere* the file of one that has no place here."""
         before = seen.get(path)
         flow = before.flow if before is not None else None
         try:
@@ -112,6 +119,9 @@ class FlowFolder:
         except FlowError as error:
             for problem in error.problems:
                 self._tell(str(problem))
+            return self._left(changed, flow)
+        except NoPlaceError:
+            elsewhere.append(path)
             return self._left(changed, flow)
         except UnsupportedError as error:
             self._tell(f"{path}: {error}")

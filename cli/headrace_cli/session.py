@@ -115,7 +115,9 @@ class Session:
                 labels=request.labels,
                 execution_id=started.execution_id,
             )
-        except (CheckFailedError, InputError, NoSuchFlowError, UnsupportedError) as error:
+        except InputError as error:
+            raise UserError(inputs.told(error, definition, request.inputs)) from None
+        except (CheckFailedError, NoSuchFlowError, UnsupportedError) as error:
             raise UserError(str(error)) from None
         return started
 

@@ -60,7 +60,7 @@ def listing(classes: Sequence[type[Task]]) -> Iterator[Line]:
     """Yield a line for each type: its name and the first sentence on it."""
     names = max(width(cls.TYPE) for cls in classes)
     for cls in classes:
-        first = (inspect.getdoc(cls) or "").partition("\n")[0]
+        first = _doc(cls).partition("\n")[0]
         tone = Tone.FAINT if cls.UNSUPPORTED else Tone.NAME
         note = "  (not in this version)" if cls.UNSUPPORTED else ""
         yield line(Span(pad(cls.TYPE, names), tone), "  ", first, Span(note, Tone.FAINT))
@@ -76,7 +76,7 @@ def explanation(cls: type[Task]) -> Iterator[Line]:
     if cls.DEPRECATED:
         yield line(Span(f"Deprecated: {cls.DEPRECATED}", Tone.WARN))
     yield ()
-    for row in (inspect.getdoc(cls) or "").splitlines():
+    for row in _doc(cls).splitlines():
         yield line(row)
     yield ()
     yield line(Span("Properties", Tone.STRONG), Span(" (and those every task has)", Tone.FAINT))
@@ -89,6 +89,11 @@ def explanation(cls: type[Task]) -> Iterator[Line]:
         yield ()
         yield line(Span("Older names", Tone.STRONG))
         yield from (line("  ", name) for name in cls.ALIASES)
+
+
+def _doc(cls: type[Task]) -> str:
+    """Return what a type is for. Code stands in single backticks, as on the pages."""
+    return (inspect.getdoc(cls) or "").replace("``", "`")
 
 
 def _fields(cls: type[BaseModel]) -> Iterator[Line]:

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import secrets
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from datetime import timedelta
 
 from headrace_engine.authentication import USER_NAME
 from headrace_engine.identity import EVERYWHERE, Grant, Role
+from headrace_engine.model.frozen import dataclass
 from headrace_engine.model.ids import new_id
 from headrace_engine.passwords import FOR_PASSWORDS, FOR_TOKENS, LONGEST_PASSWORD, Cost, is_right, make_hash
 from headrace_engine.ports import Clock, Identity, NotFoundError, Token, User, UserChangedError

@@ -10,7 +10,7 @@ from __future__ import annotations
 import base64
 import math
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import field
 from datetime import UTC, datetime, timedelta
 from typing import Any, Protocol, TypeVar
 
@@ -20,6 +20,7 @@ from headrace_engine.attempts import Attempts
 from headrace_engine.core.codec import encode_result
 from headrace_engine.engine import Engine
 from headrace_engine.model.attempt import AttemptResult
+from headrace_engine.model.frozen import dataclass
 from headrace_engine.model.state import State
 from headrace_engine.plugin import InlineContext, RunContext, RunnableTask, TaskFailure, TaskOutputs
 from headrace_engine.ports import AttemptId, Claim, ClaimTakenError, Job, NotFoundError, Upload

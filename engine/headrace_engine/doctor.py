@@ -8,7 +8,7 @@ item. Nothing here changes a flow, and nothing that is as it should be is touche
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from enum import StrEnum
 from functools import partial
@@ -16,6 +16,7 @@ from functools import partial
 from headrace_engine.engine import Engine, subscriptions_of
 from headrace_engine.language import FlowError
 from headrace_engine.model.definition import FlowDefinition
+from headrace_engine.model.frozen import dataclass
 from headrace_engine.model.trigger import DATED, S3, TriggerDefinition
 from headrace_engine.ports import Alarms, Subscriptions, TriggerRecord
 from headrace_engine.schedule_reading import found_trigger

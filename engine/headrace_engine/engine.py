@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import logging
 from collections import ChainMap
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from concurrent import futures
 from dataclasses import replace
 from datetime import timedelta
@@ -54,7 +54,7 @@ from headrace_engine.ports import (
 )
 from headrace_engine.prepare import ChildRequest, Preparer
 from headrace_engine.run_stores import execution_folder
-from headrace_engine.sealing import Mask
+from headrace_engine.sealing import Mask, seal_held
 from headrace_engine.services import Channels, Settings, Stores
 from headrace_engine.trigger_switch import rewrite
 from headrace_engine.uploads import UploadError, Uploads
@@ -430,10 +430,12 @@ class Engine:
         labels: Mapping[str, str] | None = None,
         execution_id: str | None = None,
         revision: int | None = None,
+        secrets: Collection[str] = (),
     ) -> tuple[str, ExecutionCreated]:
         """Return the id and first event of a new execution of the flow's latest revision, its inputs read and stored.
 
-        FILE inputs are given as paths or URIs. Raises NoSuchFlowError, UnsupportedError, InputError.
+        FILE inputs are given as paths or URIs. Inputs that hold one of *secrets* are stored sealed. Raises
+        NoSuchFlowError, UnsupportedError, InputError.
         """
         definition = self.flow_of(namespace, flow_id, revision).definition
         self.refuse(definition)
@@ -442,7 +444,7 @@ class Engine:
         given = dict(labels or {})
         given.setdefault(CORRELATION_LABEL, execution_id)
         taken: dict[str, str] = {}
-        stored = self.read_flow_inputs(definition, execution_id, inputs or {}, taken)
+        stored = self.read_flow_inputs(definition, execution_id, inputs or {}, taken, secrets)
         failed = self.failed_checks(definition, execution_id, stored)
         blocking = [check for check in failed if check.behavior is CheckBehavior.BLOCK_EXECUTION]
         if blocking:
@@ -479,6 +481,7 @@ class Engine:
             labels=request.labels,
             execution_id=request.execution_id,
             revision=request.revision,
+            secrets=request.secrets,
         )[1]
 
     def failed_checks(self, definition: FlowDefinition, execution_id: str, stored: Payload) -> list[Check]:
@@ -486,12 +489,9 @@ class Engine:
         if not definition.checks:
             return []
         host = self.preparer.host_of(definition, execution_id, self.stores.clock.now())
-        cipher = self.stores.cipher
         variables: dict[str, Any] = {
             **self.variables_before(definition),
-            "inputs": typed_inputs(
-                definition.inputs, self.payloads.load(stored), unseal=lambda sealed: cipher.open(sealed).decode()
-            ),
+            "inputs": typed_inputs(definition.inputs, self.payloads.load(stored), unseal=host.opened),
         }
         failed = []
         for check in definition.checks:
@@ -521,8 +521,9 @@ class Engine:
         execution_id: str,
         given: Mapping[str, Any],
         taken: dict[str, str] | None = None,
+        secrets: Collection[str] = (),
     ) -> Payload:
-        """Return what an execution keeps of the inputs it was given. Raises InputError.
+        """Return what an execution keeps of the inputs it was given; what holds a secret is sealed. Raises InputError.
 
         The uploads among them are the execution's own from now on; *taken* holds where they lie and where they lay.
         """
@@ -537,6 +538,7 @@ class Engine:
             flow=definition,
             taken={} if taken is None else taken,
         )
+        stored = seal_held(stored, {*secrets, *host.secrets_used}, self.stores.cipher)
         payload, _ = self.payloads.make(stored, f"{folder}/_engine", self.settings.output_inline_limit)
         return payload
 
@@ -547,12 +549,12 @@ class Engine:
         definitions: Sequence[InputDefinition],
         given: Mapping[str, Any],
     ) -> dict[str, Any]:
-        """Return what a Pause keeps of the inputs it is resumed with. Raises InputError."""
+        """Return what a Pause keeps of the inputs it is resumed with, secrets sealed. Raises InputError."""
         definition = state.flow.definition
         host = self.preparer.host(state, self.stores.clock.now())
         variables = self.preparer.variables(state, task_run, host)
         folder = f"{execution_folder(definition.namespace, definition.id, state.id)}/tasks/{task_run.id}"
-        return self._read(
+        stored = self._read(
             definitions,
             given,
             lambda template, more: self.expressions.render_typed(template, ChainMap(dict(more), variables), host),  # type: ignore[arg-type]
@@ -560,6 +562,7 @@ class Engine:
             flow=definition,
             taken={},
         )
+        return seal_held(stored, host.secrets_used, self.stores.cipher)
 
     def _read(
         self,

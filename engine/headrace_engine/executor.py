@@ -18,7 +18,7 @@ from collections.abc import Callable, Container, Iterable, Sequence
 from concurrent import futures
 from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
 from contextlib import suppress
-from dataclasses import dataclass, field, replace
+from dataclasses import field, replace
 from datetime import datetime, timedelta
 from itertools import islice
 from typing import Protocol, TypeVar
@@ -79,6 +79,7 @@ from headrace_engine.core.state import ExecutionState, Items
 from headrace_engine.known import FlowFor, Known, left_behind, read_journal
 from headrace_engine.model.attempt import AttemptResult
 from headrace_engine.model.definition import FlowDefinition, Kind
+from headrace_engine.model.frozen import dataclass
 from headrace_engine.model.ids import new_id
 from headrace_engine.model.state import State
 from headrace_engine.payloads import Payloads
@@ -873,6 +874,7 @@ def summary(state: ExecutionState) -> ExecutionSummary:
         parent_id=created.parent_id,
         trigger_id=created.trigger.get("id") if created.trigger is not None else None,
         caller_id=caller[0] if caller is not None else None,
+        original_id=created.original_id,
     )
 
 

@@ -11,7 +11,7 @@ from __future__ import annotations
 import logging
 from collections import ChainMap
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from datetime import UTC
 from functools import cached_property
 from typing import Any
@@ -30,11 +30,12 @@ from headrace_engine.language import FlowError
 from headrace_engine.listeners import Listener
 from headrace_engine.model.attempt import Inline, Payload
 from headrace_engine.model.definition import FlowDefinition
+from headrace_engine.model.frozen import dataclass
 from headrace_engine.model.ids import derived_id, id_for_key
 from headrace_engine.model.trigger import DATED, FLOW_TRIGGER, ConditionDefinition, Gathering, TriggerDefinition
 from headrace_engine.ports import Mailbox, NotFoundError, PortError, StateChange, TriggerChangedError, TriggerRecord
 from headrace_engine.run_stores import execution_folder
-from headrace_engine.sealing import ENCRYPTED, Mask, is_sealed
+from headrace_engine.sealing import Mask, sealed_inputs
 from headrace_engine.trigger_switch import TRIES, switch_trigger
 
 FROM_LABEL = "system.from"
@@ -376,18 +377,11 @@ class _Hearing:
         return self.begun(Inline({}), labels, refused=error)
 
     def inputs(self) -> dict[str, Any]:
-        """Return the inputs, rendered and not checked (trap 18); what the flow declares a SECRET is sealed."""
+        """Return the inputs, rendered and not checked (trap 18); what is secret of them is sealed."""
         if not self.trigger.inputs:
             return {}
         rendered = self.engine.expressions.render_value_typed(self.trigger.inputs, self.variables, self.host)
-        secrets = {definition.id for definition in self.flow.inputs if definition.type == "SECRET"}
-        seal = self.engine.stores.cipher.seal
-        return {
-            name: {"type": ENCRYPTED, "value": seal(str(value).encode())}
-            if name in secrets and value is not None and not is_sealed(value)
-            else value
-            for name, value in rendered.items()
-        }
+        return sealed_inputs(rendered, self.flow.inputs, self.host.secrets_used, self.engine.stores.cipher)
 
     def labels(self) -> list[tuple[str, str]]:
         given = [(self.render(key), self.render(value)) for key, value in self.trigger.labels]

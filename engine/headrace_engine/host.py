@@ -13,6 +13,7 @@ from headrace_engine.plugin import TaskFailure
 from headrace_engine.ports import Level, NotFoundError
 from headrace_engine.resume_links import PATH
 from headrace_engine.run_stores import RunFiles, RunKV, file_policy, namespace_folder
+from headrace_engine.sealing import is_sealed, open_sealed
 from headrace_engine.services import Settings, Stores
 
 _random = random.Random()  # noqa: S311 - randomInt() and the like, never a secret
@@ -61,6 +62,13 @@ class StepHost:
             raise ExpressionError(f"Cannot find secret for key '{key}'.") from None
         self.secrets_used.add(value)
         return value
+
+    def opened(self, value: Mapping[str, Any]) -> Any:
+        if not is_sealed(value):
+            return value
+        clear, secrets = open_sealed(value, self._stores.cipher)
+        self.secrets_used |= secrets
+        return clear
 
     def kv(self, key: str, namespace: str | None, error_on_missing: bool) -> Any:  # noqa: FBT001 - agreed signature
         namespace = self._reached(namespace)

@@ -12,18 +12,22 @@ from collections.abc import Sequence
 from contextlib import suppress
 from dataclasses import replace
 from datetime import datetime, timedelta
+from functools import cached_property
+from typing import TYPE_CHECKING
 
 from headrace_engine.attempts import Attempts, Execute, Vet, accept
 from headrace_engine.core.codec import NewerFormatError, decode_message, encode_message
 from headrace_engine.core.messages import Abort, Create, Message, Poke, TimerFired
 from headrace_engine.engine import Engine
 from headrace_engine.executor import Executor
-from headrace_engine.flow_triggers import FlowTriggers
 from headrace_engine.ports import AttemptId, Job, PortError, PurgedError, Queues, StateChange
 from headrace_engine.prepare import job_of
-from headrace_engine.retention import Retention
-from headrace_engine.schedules import Schedules
 from headrace_engine.services import Channels
+
+if TYPE_CHECKING:
+    from headrace_engine.flow_triggers import FlowTriggers
+    from headrace_engine.retention import Retention
+    from headrace_engine.schedules import Schedules
 
 _log = logging.getLogger(__name__)
 
@@ -51,9 +55,7 @@ class Invocations:
         self._channels = channels
         self._executor = executor
         self._attempts = Attempts(engine.stores.claims, engine.stores.clock, channels.mailbox, vet)
-        self._flow_triggers = FlowTriggers(engine, executor, channels.mailbox)
-        self._schedules = Schedules(engine, channels, queues=queues)
-        self._retention = Retention(engine)
+        self._queues = queues
 
     def advance(self, execution_id: str, messages: Sequence[bytes], *, yield_at: datetime | None = None) -> None:
         """Take an execution as far as its messages allow; they may be acknowledged when this returns.
@@ -91,6 +93,27 @@ class Invocations:
     def ring(self, execution_id: str, key: str) -> None:
         """Tell an execution that a timer may be due."""
         self._channels.mailbox.send(execution_id, encode_message(TimerFired(key)))
+
+    # What starts executions and what cleans up is imported where it is asked for: a process that only advances
+    # executions, or works, starts sooner without.
+
+    @cached_property
+    def _flow_triggers(self) -> FlowTriggers:
+        from headrace_engine.flow_triggers import FlowTriggers  # noqa: PLC0415  # as above
+
+        return FlowTriggers(self._engine, self._executor, self._channels.mailbox)
+
+    @cached_property
+    def _schedules(self) -> Schedules:
+        from headrace_engine.schedules import Schedules  # noqa: PLC0415  # as above
+
+        return Schedules(self._engine, self._channels, queues=self._queues)
+
+    @cached_property
+    def _retention(self) -> Retention:
+        from headrace_engine.retention import Retention  # noqa: PLC0415  # as above
+
+        return Retention(self._engine)
 
     def hear(self, change: StateChange) -> None:
         """Start what a state change of an execution starts."""

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass, replace
+from dataclasses import replace
 
 from headrace_engine.core.codec import FormatError, decode_entry, decode_state
 from headrace_engine.core.events import ChildStarted, Entry, Event, ExecutionCreated, ItemsLaunched, ItemsStarted
 from headrace_engine.core.flow import FlowIndex
 from headrace_engine.core.fold import apply_entry, mark_issued
 from headrace_engine.core.state import ExecutionState, empty
+from headrace_engine.model.frozen import dataclass
 from headrace_engine.ports import Journal, JournalEntry
 
 FlowFor = Callable[[ExecutionCreated], FlowIndex]

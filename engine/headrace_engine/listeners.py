@@ -6,11 +6,11 @@ import logging
 import re
 import threading
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from dataclasses import dataclass
 from datetime import datetime, timedelta
 
 from headrace_engine.language import FlowError
 from headrace_engine.model.definition import FlowDefinition
+from headrace_engine.model.frozen import dataclass
 from headrace_engine.model.trigger import EVENTBRIDGE, FLOW_TRIGGER, S3, ConditionDefinition, TriggerDefinition
 from headrace_engine.ports import Clock, Flows, FlowSource
 

@@ -14,8 +14,9 @@ import os
 import threading
 from collections import OrderedDict
 from collections.abc import Callable
-from dataclasses import dataclass
 from datetime import datetime, timedelta
+
+from headrace_engine.model.frozen import dataclass
 
 _SALT_BYTES = 16
 _KEY_BYTES = 32

@@ -21,7 +21,6 @@ from headrace_engine.operations import Operations
 from headrace_engine.plugin import FoundExecution, FoundLine, Purged, TaskFailure
 from headrace_engine.ports import ExecutionSummary, Level, Mailbox
 from headrace_engine.run_stores import execution_folder, purge_files
-from headrace_engine.schedule_records import switched
 from headrace_engine.trigger_switch import switch_trigger
 
 if TYPE_CHECKING:
@@ -225,6 +224,8 @@ class RunPlatform:
             raise TaskFailure(f"There is no trigger `{trigger_id}` in the flow `{flow_id}` of `{namespace}`")
         change = None
         if trigger.type in DATED:
+            from headrace_engine.schedule_records import switched  # noqa: PLC0415  # few tasks switch a schedule
+
             change = partial(switched, now=self._stores.clock.now(), disabled=not enabled)
         switch_trigger(self._stores.triggers, namespace, flow_id, trigger_id, disabled=not enabled, change=change)
         if enabled:

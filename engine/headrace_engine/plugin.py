@@ -27,7 +27,6 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
 from datetime import datetime, timedelta
 from enum import Enum
 from importlib import import_module
@@ -38,6 +37,7 @@ from pydantic import BaseModel, BeforeValidator, ConfigDict, PlainSerializer, Wi
 from pydantic.alias_generators import to_camel
 
 from headrace_engine.model.definition import Kind
+from headrace_engine.model.frozen import dataclass
 from headrace_engine.model.state import State
 
 
@@ -431,6 +431,10 @@ class RunContext(InlineContext, Protocol):
         """True when the attempt before this one was lost: what it did may be done already."""
 
     @property
+    def mask(self) -> Callable[[str], str]:
+        """Return a text with the secrets of the run replaced: for what would be stored, or shown."""
+
+    @property
     def files(self) -> Files: ...
 
     def kv(self, namespace: str | None = None) -> NamespaceStore:
@@ -547,6 +551,11 @@ class TaskRunnerProperties(Properties):
     TYPE: ClassVar[str]
     ALIASES: ClassVar[tuple[str, ...]] = ()
     UNSUPPORTED: ClassVar[str | None] = None
+
+    @classmethod
+    def resubmits(cls, _given: Mapping[str, Any]) -> int | None:
+        """Return how often in a row a lost attempt begins again, as *_given* properties say; None if they do not."""
+        return None
 
 
 def iterate_plugins(module: Any) -> Iterator[type[Task] | type[TaskRunnerProperties]]:

@@ -9,12 +9,13 @@ metrics: those are read back at once, but a crash in the next moment may lose th
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import field
 from datetime import date, datetime, timedelta
 from enum import StrEnum
 from typing import Any, BinaryIO, Protocol, runtime_checkable
 
 from headrace_engine.identity import Grant
+from headrace_engine.model.frozen import dataclass
 from headrace_engine.model.search import EVERY, NEWEST, ExecutionQuery, Order, is_within
 from headrace_engine.model.state import State
 
@@ -171,6 +172,8 @@ class ExecutionSummary:
     trigger_id: str | None = None
     caller_id: str | None = None
     """The execution that started it, or what it replays or follows; see `caller_of`."""
+    original_id: str | None = None
+    """The first of the executions that it replays or follows; None when it is a first one itself."""
 
 
 COUNTED = 10_000
@@ -311,6 +314,10 @@ class KVEntry:
     created: datetime
     updated: datetime
     expires: datetime | None = None
+
+
+EXPIRED_KEYS_KEPT = timedelta(days=30)
+"""How long who asks for an expired key of a flow's is told that it has expired; then there is none."""
 
 
 class KeyExistsError(ContentError):

@@ -11,7 +11,7 @@ import hashlib
 import json
 from collections import ChainMap, OrderedDict
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from datetime import datetime, timedelta
 from functools import partial
 from typing import Any
@@ -52,6 +52,7 @@ from headrace_engine.language.task_reader import TEMPLATE
 from headrace_engine.language.yaml_reader import read_documents
 from headrace_engine.model.attempt import AttemptResult, Inline, Payload
 from headrace_engine.model.definition import Concurrency, FlowDefinition, Kind, LimitBehavior, TaskDefinition
+from headrace_engine.model.frozen import dataclass
 from headrace_engine.model.ids import derived_id
 from headrace_engine.model.state import State
 from headrace_engine.parts import PartList
@@ -88,6 +89,8 @@ class ChildRequest:
     revision: int | None
     inputs: Mapping[str, Any]
     labels: Mapping[str, str]
+    secrets: frozenset[str]
+    """Those that its properties were rendered with."""
 
 
 CallableFlow = Callable[[str, str, int | None], FlowDefinition]
@@ -221,15 +224,10 @@ class Preparer:
         )
 
     def variables(self, state: ExecutionState, task_run: TaskRun | None, host: StepHost) -> Variables:
-        def unseal(sealed: str) -> str:
-            text = self._stores.cipher.open(sealed).decode()
-            host.secrets_used.add(text)
-            return text
-
         def inputs() -> Mapping[str, Any]:
             created = state.created
             stored = self._payloads.load(created.inputs) if created is not None else {}
-            return typed_inputs(state.flow.definition.inputs, stored, unseal=unseal)
+            return typed_inputs(state.flow.definition.inputs, stored, unseal=host.opened)
 
         return Variables(
             state,
@@ -595,6 +593,7 @@ class _TaskRunStep:
             started.revision,
             self.expressions.render_value_typed(properties.get("inputs") or {}, self.variables, self.host),
             self.child_labels(properties),
+            frozenset(self.host.secrets_used),
         )
         reply_to = ReplyTo(
             self.state.id,
@@ -616,6 +615,7 @@ class _TaskRunStep:
             revision=properties.get("revision"),
             inputs=self.expressions.render_value_typed(properties.get("inputs") or {}, self.variables, self.host),
             labels=self.child_labels(properties),
+            secrets=frozenset(self.host.secrets_used),
         )
 
     def called(self, request: ChildRequest, type_name: str, reply_to: ReplyTo | None) -> ExecutionCreated:

@@ -33,6 +33,8 @@ PATH = "/approve/"
 """Below the server's address; the key follows."""
 VALID = timedelta(days=7)
 LONGEST = timedelta(days=90)
+UPLOADS = 20
+"""Files that the holder of one link may put ahead of the form."""
 _BYTES = 32
 _LONGEST_RECIPIENT = 200
 
@@ -154,6 +156,17 @@ class ResumeLinks:
         if entry is None or (entry.expires is not None and entry.expires <= self._clock.now()):
             return None
         return msgspec.structs.replace(msgspec.convert(entry.value, ResumeLink), key_hash=hashed)
+
+    def take_upload(self, link: ResumeLink) -> bool:
+        """Count a file that a link's holder is about to put somewhere; return whether it may be one more."""
+        for number in range(UPLOADS):
+            key = f"{_name(link.key_hash)}/upload/{number}"
+            try:
+                self._kv.put(NAMESPACE, key, "NUMBER", number, now=self._clock.now(), ttl=LONGEST, overwrite=False)
+            except KeyExistsError:
+                continue
+            return True
+        return False
 
     def decided(self, link: ResumeLink) -> Decided | None:
         """Return what was decided by a link."""

@@ -13,13 +13,14 @@ from __future__ import annotations
 import json
 import logging
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass, fields
+from dataclasses import fields
 from datetime import UTC, datetime, timedelta
 from enum import StrEnum
 from typing import Any
 
 from headrace_engine.deletion import Deletion, delete
 from headrace_engine.engine import Engine
+from headrace_engine.model.frozen import dataclass
 from headrace_engine.model.search import ExecutionQuery, is_within
 from headrace_engine.plugin import format_duration, parse_duration
 from headrace_engine.ports import ExecutionSummary

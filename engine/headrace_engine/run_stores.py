@@ -7,7 +7,6 @@ import re
 import unicodedata
 from collections.abc import Callable, Sequence
 from contextlib import suppress
-from dataclasses import dataclass
 from datetime import date, datetime, timedelta
 from functools import partial
 from pathlib import Path
@@ -15,6 +14,7 @@ from typing import Any, BinaryIO
 from urllib.parse import unquote, urlsplit
 
 from headrace_engine.file_versions import FileVersions
+from headrace_engine.model.frozen import dataclass
 from headrace_engine.plugin import TaskFailure, format_duration, parse_duration
 from headrace_engine.ports import KV, Clock, Job, KeyExistsError, KVEntry, NotFoundError, Storage
 from headrace_engine.services import Settings, Stores

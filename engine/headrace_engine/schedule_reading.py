@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta, tzinfo
 from typing import TYPE_CHECKING, Any
 
@@ -19,6 +18,7 @@ from headrace_engine.core.schedule.wall_clock import UnknownTimeZone, in_zone, t
 from headrace_engine.expressions import ExpressionError
 from headrace_engine.language import FlowError
 from headrace_engine.model.definition import FlowDefinition
+from headrace_engine.model.frozen import dataclass
 from headrace_engine.model.trigger import SCHEDULE, SCHEDULES, ConditionDefinition, TriggerDefinition
 from headrace_engine.plugin import parse_duration
 from headrace_engine.sealing import Mask

@@ -5,12 +5,13 @@ Whether a trigger is switched off stands in the record itself, where everybody f
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from datetime import datetime
 
 from headrace_engine.core.codec import decode_as, encode_as
 from headrace_engine.core.schedule.evaluate import set_disabled
 from headrace_engine.core.schedule.trigger import TriggerState
+from headrace_engine.model.frozen import dataclass
 from headrace_engine.ports import TriggerRecord
 
 _MARK = b"schedule:"

@@ -19,7 +19,7 @@ from __future__ import annotations
 import logging
 import re
 from collections.abc import Callable, Container
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from datetime import datetime, timedelta
 from typing import Any
 
@@ -40,6 +40,7 @@ from headrace_engine.core.schedule.trigger import Backfill, Start, TriggerState,
 from headrace_engine.engine import CORRELATION_LABEL, CheckFailedError, Engine, UnsupportedError
 from headrace_engine.flow_triggers import FROM_LABEL
 from headrace_engine.inputs import InputError
+from headrace_engine.model.frozen import dataclass
 from headrace_engine.model.ids import id_for_key
 from headrace_engine.model.state import State
 from headrace_engine.model.trigger import DATED, POLLED, SCHEDULES
@@ -189,6 +190,7 @@ class Schedules:
                 labels=labels,
                 execution_id=start.execution_id,
                 revision=flow.revision,
+                secrets=host.secrets_used,
             )
         except (ConditionFailed, InputError, CheckFailedError, UnsupportedError) as error:
             created = self._refused(schedule, start, labels, renderer.masked(str(error)))

@@ -9,9 +9,10 @@ only the secret (not the whole script around it) is masked too.
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from typing import Any
 
+from headrace_engine.model.definition import InputDefinition
 from headrace_engine.ports import Cipher
 
 SEALED = "io.headrace.sealed"
@@ -21,10 +22,41 @@ MASK = "********"
 _ENVELOPE = b'{"headrace.sealed":'
 
 
-def seal_text(text: str, secrets: Iterable[str], cipher: Cipher) -> dict[str, str]:
-    """Return the sealed form of *text*, which holds *secrets*."""
+def seal_text(text: Any, secrets: Iterable[str], cipher: Cipher) -> dict[str, str]:
+    """Return the sealed form of *text*, or any JSON value, which holds *secrets*."""
     envelope = _ENVELOPE + json.dumps({"text": text, "secrets": sorted(set(secrets))}).encode() + b"}"
     return {"type": SEALED, "value": cipher.seal(envelope)}
+
+
+def seal_held(values: Mapping[str, Any], secrets: Collection[str], cipher: Cipher) -> dict[str, Any]:
+    """Return *values* with each sealed that holds one of *secrets*, in itself or in a text at any depth."""
+    found = {}
+    for name, value in values.items():
+        held = set() if is_sealed(value) else {each for each in secrets if each and _holds(value, each)}
+        found[name] = seal_text(value, held, cipher) if held else value
+    return found
+
+
+def _holds(value: Any, secret: str) -> bool:
+    if isinstance(value, str):
+        return secret in value
+    if isinstance(value, Mapping):
+        return any(_holds(key, secret) or _holds(item, secret) for key, item in value.items())
+    return isinstance(value, list | tuple) and any(_holds(item, secret) for item in value)
+
+
+def sealed_inputs(
+    values: Mapping[str, Any], definitions: Iterable[InputDefinition], secrets: Collection[str], cipher: Cipher
+) -> dict[str, Any]:
+    """Return inputs that nobody has checked as an execution keeps them: sealed if declared SECRET, or holding one."""
+    declared = {definition.id for definition in definitions if definition.type == "SECRET"}
+    kept = {
+        name: {"type": ENCRYPTED, "value": cipher.seal(str(value).encode())}
+        if name in declared and value is not None and not is_sealed(value)
+        else value
+        for name, value in values.items()
+    }
+    return seal_held(kept, secrets, cipher)
 
 
 def is_sealed(value: Any) -> bool:
@@ -53,12 +85,12 @@ def _opened(value: Any, cipher: Cipher, secrets: set[str]) -> Any:
     return value
 
 
-def _open_one(sealed: str, cipher: Cipher, secrets: set[str]) -> str:
+def _open_one(sealed: str, cipher: Cipher, secrets: set[str]) -> Any:
     plain = cipher.open(sealed)
     if plain.startswith(_ENVELOPE):
         envelope = json.loads(plain)["headrace.sealed"]
         secrets.update(envelope["secrets"])
-        return str(envelope["text"])
+        return envelope["text"]
     text = plain.decode()
     secrets.add(text)
     return text

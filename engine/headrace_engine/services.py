@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import field
 from datetime import timedelta
 from typing import Any
 
 from headrace_engine.context import Surroundings
 from headrace_engine.deletion import Deletes
+from headrace_engine.model.frozen import dataclass
 from headrace_engine.plugin import CodePolicy
 from headrace_engine.ports import (
     KV,

@@ -14,13 +14,13 @@ import hmac
 import os
 import threading
 from collections.abc import Callable
-from dataclasses import dataclass
 from datetime import datetime, timedelta
 
 import msgspec
 
 from headrace_engine.authentication import Authenticator
 from headrace_engine.identity import Kind, Principal
+from headrace_engine.model.frozen import dataclass
 from headrace_engine.model.ids import new_id
 from headrace_engine.ports import KV, Cipher, Clock, Identity, KeyExistsError, PortError, Token
 

@@ -7,7 +7,6 @@ that comes twice starts one execution.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
 from datetime import UTC
 from typing import Any
 
@@ -19,11 +18,12 @@ from headrace_engine.expressions import ExpressionError, truthy
 from headrace_engine.flow_triggers import FROM_LABEL
 from headrace_engine.model.attempt import Inline, Payload
 from headrace_engine.model.definition import FlowDefinition
+from headrace_engine.model.frozen import dataclass
 from headrace_engine.model.headers import with_headers
 from headrace_engine.model.ids import derived_id
 from headrace_engine.model.trigger import WEBHOOK, TriggerDefinition
 from headrace_engine.run_stores import execution_folder
-from headrace_engine.sealing import ENCRYPTED, Mask, is_sealed
+from headrace_engine.sealing import Mask, sealed_inputs
 
 
 @dataclass(frozen=True, slots=True)
@@ -144,19 +144,13 @@ class TriggerEvent:
             raise ConditionFailed(str(error)) from None
 
     def _inputs(self) -> dict[str, Any]:
-        """Return the inputs, rendered and not checked (trap 18); what the flow declares a SECRET is sealed."""
+        """Return the inputs, rendered and not checked (trap 18); what is secret of them is sealed."""
         given = self.happened.trigger.inputs
         if not given:
             return {}
         rendered = self._engine.expressions.render_value_typed(given, self._variables, self._host)
-        secrets = {definition.id for definition in self.happened.flow.inputs if definition.type == "SECRET"}
-        seal = self._engine.stores.cipher.seal
-        return {
-            name: {"type": ENCRYPTED, "value": seal(str(value).encode())}
-            if name in secrets and value is not None and not is_sealed(value)
-            else value
-            for name, value in rendered.items()
-        }
+        used, cipher = self._host.secrets_used, self._engine.stores.cipher
+        return sealed_inputs(rendered, self.happened.flow.inputs, used, cipher)
 
     def _labels(self) -> list[tuple[str, str]]:
         return [(self.render(key), self.render(value)) for key, value in self.happened.trigger.labels]

@@ -7,7 +7,7 @@ is for whoever looks.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import field, replace
 from datetime import datetime
 from functools import partial
 from typing import Any
@@ -17,6 +17,7 @@ from headrace_engine.core.schedule.evaluate import EFFORT, preview, unlocked
 from headrace_engine.core.schedule.trigger import TriggerState
 from headrace_engine.engine import Engine
 from headrace_engine.model.definition import FlowDefinition
+from headrace_engine.model.frozen import dataclass
 from headrace_engine.model.ids import new_id
 from headrace_engine.model.trigger import DATED, SCHEDULES, TriggerDefinition
 from headrace_engine.operations import IllegalStateError, UnprocessableError

@@ -9,9 +9,8 @@ from typing import TYPE_CHECKING, Any, Literal
 from headrace_engine.adapters.aws.events import JobChanged, StartAlarm, TaskChanged
 from headrace_engine.adapters.aws.signing import Keyring
 from headrace_engine.attempts import Attempts
-from headrace_engine.language import Registry
 from headrace_engine.plugin import RunnableTask
-from headrace_engine.ports import AttemptId, Claims, Clock, Job
+from headrace_engine.ports import AttemptId, Claims, Clock, Job, Level, LogLine
 from headrace_functions.environment import Environment
 
 if TYPE_CHECKING:
@@ -19,6 +18,7 @@ if TYPE_CHECKING:
     from headrace_engine.apart import Apart, Uploads
     from headrace_engine.engine import Engine
     from headrace_runners.containers.dispatch import ContainerDispatch
+    from headrace_runners.namespace_rules import NamespaceRules
 
 
 class Containers:
@@ -53,8 +53,8 @@ def containers(
     keyring: Keyring,
     attempts: Attempts,
     timers: SqsTimers,
-    registry: Registry,
-    role_of: Callable[[str], str],
+    engine: Engine,
+    rules: NamespaceRules,
 ) -> Containers | None:
     """Return what runs attempts in containers; None in a stack without any."""
     if not environment.containers:
@@ -75,14 +75,24 @@ def containers(
             region=environment.variables.get("AWS_REGION", ""),
             image_of=image_of,
             later=lambda attempt, due: timers.set(StartAlarm(attempt, due)),
-            role_of=role_of,
+            tell=tell,
+            rules=rules,
         )
 
     def image_of(job: Job) -> str:
         from headrace_tasks.scripts_apart import container_image  # noqa: PLC0415 - as above
 
-        task = registry.task(job.type)
+        task = engine.registry.task(job.type)
         return container_image(task if task is not None and issubclass(task, RunnableTask) else None, job.properties)
+
+    def tell(attempt: AttemptId, level: Level, text: str) -> None:
+        state = engine.platform.state(attempt.execution_id)
+        task_run = state.task_runs.get(attempt.task_run_id) if state is not None else None
+        if state is None or task_run is None:
+            return
+        flow, place = state.flow.definition, (task_run.task_id, task_run.id, attempt.number)
+        line = LogLine(state.id, flow.namespace, flow.id, clock.now(), level, text, *place)
+        engine.stores.logs.append(state.id, f"{task_run.id}/{attempt.number}/end", [line])
 
     return Containers(make)
 

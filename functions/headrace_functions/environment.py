@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import field
+
+from headrace_engine.model.frozen import dataclass
 
 ELSEWHERE = 75
 """The exit status of a sandbox that was given another namespace's attempt: it is to run in another one."""
@@ -35,6 +37,8 @@ class Environment:
     """JSON: what containers are run with; empty in a stack without them."""
     namespaces: str = ""
     """JSON: what holds in namespaces (`headrace_runners.namespace_rules`)."""
+    plugin_defaults: str = ""
+    """JSON: what tasks have that say nothing else, as a flow has it in its `pluginDefaults`."""
     task_roles: tuple[str, ...] = ()
     """The roles that flows and namespaces may name, as patterns of their ARNs."""
     bus: str = ""
@@ -88,6 +92,7 @@ class Environment:
             script_memory=get("SCRIPT_MEMORY"),
             containers=get("CONTAINERS"),
             namespaces=get("NAMESPACES"),
+            plugin_defaults=get("PLUGIN_DEFAULTS"),
             task_roles=tuple(get("TASK_ROLES").split()),
             bus=get("BUS"),
             secrets_prefix=get("SECRETS_PREFIX"),

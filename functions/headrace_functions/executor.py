@@ -14,6 +14,7 @@ from typing import Any
 
 from headrace_engine.adapters.aws.events import SqsRecord, sqs_batch
 from headrace_engine.adapters.aws.signing import ForgedError
+from headrace_functions.forgeries import refuse
 from headrace_functions.observability import logger
 from headrace_functions.wiring import Wiring, remaining, wiring
 
@@ -66,7 +67,7 @@ def _take(wired: Wiring, turn: _Turn, context: Any) -> list[SqsRecord]:
                 messages.append(wired.inbox.open(record).message)
             except ForgedError as forged:
                 # It does not get better by coming again.
-                logger.error("A forged message was refused", extra={"execution": turn.execution_id, "why": str(forged)})
+                refuse(wired, forged, record.message_id)
         if messages:
             yield_at = remaining(context, wired.clock.now(), _MARGIN)
             wired.invocations.advance(turn.execution_id, messages, yield_at=yield_at)

@@ -3,28 +3,28 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from collections.abc import Mapping
 from datetime import timedelta
 
 import msgspec
 
 from headrace_engine.adapters.aws.dispatch import Route
 from headrace_engine.adapters.aws.task_roles import role_named
-from headrace_engine.engine import UnsupportedError, refuse_unsupported
 from headrace_engine.language import Registry
-from headrace_engine.model.definition import FlowDefinition
+from headrace_engine.model.definition import TaskDefinition
+from headrace_engine.model.frozen import dataclass
 from headrace_engine.plugin import RunnableTask, parse_duration
 from headrace_engine.ports import Job, PortError
 from headrace_functions.environment import Environment
 from headrace_runners.namespace_rules import NamespaceRules
 from headrace_runners.placing import Placeable, Placement, Size, Sketch, Stack, place
+from headrace_runners.refusals import Refuses
 
 PURGE_EXECUTIONS = "io.kestra.plugin.core.execution.PurgeExecutions"
 
 
 @dataclass(frozen=True, slots=True)
-class Places:
+class Places(Refuses):
     """What the stack of *environment* has to run attempts with."""
 
     environment: Environment
@@ -76,25 +76,20 @@ class Places:
             Size.LARGE: environment.script_function_large,
         }
 
-    def refuse(self, definition: FlowDefinition) -> None:
-        """Raise UnsupportedError for what cannot run here, with what to do about it."""
-        refuse_unsupported(definition)
-        self.refuse_places(definition)
+    def refusal(self, task: TaskDefinition, namespace: str) -> str:
+        """See `Refuses.refusal`: a script may have no place in this stack, or ask of it what it does not do."""
+        known = self.registry.task(task.type)
+        if known is None or not issubclass(known, RunnableTask) or not known.RUNS_CODE:
+            return ""
+        wanted = Sketch(task.type, namespace, task.properties, _duration(task.timeout))
+        placed = self.place(wanted)
+        if placed.refusal or placed.where == "lambda":
+            return placed.refusal
+        from headrace_runners.containers.asking import misfit  # noqa: PLC0415 - most flows need no container
+        from headrace_runners.containers.settings import ContainerSettings  # noqa: PLC0415
 
-    def refuse_places(self, definition: FlowDefinition) -> None:
-        """Raise UnsupportedError for a script that this stack has no place for."""
-        if not definition.disabled and (reasons := list(self._refusals(definition))):
-            raise UnsupportedError("\n".join(reasons))
-
-    def _refusals(self, definition: FlowDefinition) -> Iterator[str]:
-        for task in definition.walk():
-            known = self.registry.task(task.type)
-            if task.disabled or known is None or not issubclass(known, RunnableTask) or not known.RUNS_CODE:
-                continue
-            timeout = _duration(task.timeout)
-            placed = self.place(Sketch(task.type, definition.namespace, task.properties, timeout))
-            if placed.refusal:
-                yield f"task `{task.id}`: {placed.refusal}"
+        settings = ContainerSettings.of(self.environment.containers)
+        return misfit(wanted, placed.where, settings, self.stack.region, self.rules)
 
 
 def _duration(text: str | None) -> timedelta | None:

@@ -37,8 +37,8 @@ from headrace_engine.language import Registry
 from headrace_engine.model.attempt import AttemptResult
 from headrace_engine.model.state import State
 from headrace_engine.packages import ArchiveShare, KeptPackages, remove
-from headrace_engine.plugin import CodePolicy, RunnableTask, TaskFailure
-from headrace_engine.ports import Clock, Job, Level, LogLine
+from headrace_engine.plugin import AttemptLostError, CodePolicy, RunnableTask, TaskFailure
+from headrace_engine.ports import Clock, Job, Level, LogLine, PortError
 from headrace_engine.services import Settings, Stores
 from headrace_engine.worker import Worker
 from headrace_functions.environment import ELSEWHERE, Environment
@@ -175,8 +175,14 @@ def _worker(sandbox: Sandbox, job: Job, remote: AttemptClient, *, has_role: bool
 
 
 def _granted(remote: AttemptClient, _job: Job) -> Mapping[str, str]:
-    """Return the credentials of the attempt's role, which the platform assumes. Raises TaskFailure."""
-    answer = remote.ask("grant")
+    """Return the credentials of the attempt's role, which the platform assumes. Raises TaskFailure.
+
+    Raises AttemptLostError when it cannot now: nobody's code has begun, so the attempt may begin again.
+    """
+    try:
+        answer = remote.ask("grant")
+    except PortError as problem:
+        raise AttemptLostError(f"The credentials of the task's role could not be had: {problem}") from None
     if answer["refusal"]:
         raise TaskFailure(answer["refusal"])
     variables: Mapping[str, str] = answer["environment"]
@@ -200,7 +206,7 @@ def _end_others(deadline: float) -> None:
             os.kill(-1, signal.SIGKILL)  # every process this user may signal, but this one
         if not _others_live() or time.monotonic() >= deadline:
             return
-        time.sleep(0.005)
+        time.sleep(0.005)  # the kernel tells nobody of the end of processes that are not this one's children
 
 
 def _others_live() -> bool:

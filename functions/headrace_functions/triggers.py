@@ -32,7 +32,8 @@ from headrace_engine.adapters.aws.events import (
 from headrace_engine.adapters.aws.signing import ForgedError
 from headrace_engine.ports import BucketFile, StateChange
 from headrace_functions.environment import ELSEWHERE
-from headrace_functions.observability import logger
+from headrace_functions.forgeries import refuse
+from headrace_functions.observability import DEAD, LOST, count, logger
 from headrace_functions.wiring import Wiring, remaining, wiring
 
 _ASKING = timedelta(seconds=40)
@@ -92,9 +93,10 @@ def _is_of_trigger(record: SqsRecord) -> bool:
 def _taken(wired: Wiring, record: SqsRecord, context: Any) -> bool:
     """Return whether a record of a queue is done with."""
     try:
-        _take(wired, record, context)
-    except ForgedError as forged:
-        logger.error("A forged message was refused", extra={"why": str(forged)})
+        try:
+            _take(wired, record, context)
+        except ForgedError as forged:
+            refuse(wired, forged, record.message_id)
     except EventError as error:
         logger.error("A message that nobody can read was dropped", extra={"queue": record.queue, "why": str(error)})
     except Exception:  # noqa: BLE001  # whatever it is, it must not stop the other records of the batch
@@ -106,6 +108,7 @@ def _taken(wired: Wiring, record: SqsRecord, context: Any) -> bool:
 def _take(wired: Wiring, record: SqsRecord, context: Any) -> None:
     if record.group is not None:  # out of the mailbox's dead-letter queue
         mail = wired.inbox.open(record)
+        count(DEAD)
         wired.invocations.dead_letter(mail.execution_id, mail.message)
         return
     body = _object(record)
@@ -141,6 +144,7 @@ def _lost(wired: Wiring, failed: FailedInvocation) -> None:
         wired.invocations.start_again(failed.attempt.execution_id)
         return
     logger.warning("An invocation failed", extra=extra)
+    count(LOST)
     wired.invocations.lost(failed.attempt, failed.reason, failed.request_id)
 
 

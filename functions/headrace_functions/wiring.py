@@ -5,14 +5,15 @@ from __future__ import annotations
 import os
 import tempfile
 import threading
-from collections.abc import Callable
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Mapping
+from dataclasses import replace
 from datetime import datetime, timedelta
-from functools import cache, partial
+from functools import cache, cached_property, partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from headrace_engine.adapters.aws.buckets import S3Buckets
+import msgspec
+
 from headrace_engine.adapters.aws.bus import EventBridgeBus
 from headrace_engine.adapters.aws.cipher import KmsCipher
 from headrace_engine.adapters.aws.claims import DynamoClaims
@@ -42,12 +43,12 @@ from headrace_engine.adapters.local.clock import SystemClock
 from headrace_engine.attempts import Attempts
 from headrace_engine.context import Surroundings
 from headrace_engine.engine import Engine
-from headrace_engine.event_triggers import EventTriggers
 from headrace_engine.executor import Executor
 from headrace_engine.invocations import Invocations
 from headrace_engine.language import Registry
+from headrace_engine.model.frozen import dataclass
 from headrace_engine.plugin import NetworkPolicy
-from headrace_engine.ports import Clock, Secrets, Subscriptions
+from headrace_engine.ports import Clock, PortError, Secrets, Subscriptions
 from headrace_engine.services import Channels, Settings, Stores
 from headrace_engine.workspace_archive import workspace_archive
 from headrace_functions.containers import Containers, containers
@@ -57,6 +58,8 @@ from headrace_tasks.http_function import http_function
 
 if TYPE_CHECKING:
     from concurrent import futures
+
+    from headrace_engine.event_triggers import EventTriggers
 
 _SECRETS_HOLD = timedelta(minutes=5)
 _NETWORK = NetworkPolicy(
@@ -87,13 +90,20 @@ class Wiring:
     keyring: Keyring
     claims: DynamoClaims
     storage: S3Storage
-    event_triggers: EventTriggers
     attempts: Attempts
     places: Places
     task_roles: TaskRoles
     containers: Containers | None
     table: Table
     client: Client
+
+    @cached_property
+    def event_triggers(self) -> EventTriggers:
+        """What starts executions for events and files; of the functions one asks for it, the others need not wait."""
+        from headrace_engine.adapters.aws.buckets import S3Buckets  # noqa: PLC0415  # as above
+        from headrace_engine.event_triggers import EventTriggers  # noqa: PLC0415  # as above
+
+        return EventTriggers(self.engine, self.mailbox, S3Buckets(self.client("s3"), self.storage))
 
 
 def wire(
@@ -127,6 +137,7 @@ def wire(
         environment.variables.get("AWS_REGION", ""),
         allowed=environment.task_roles,
         default=places.rules.task_role,
+        is_anothers=places.rules.is_anothers,
     )
     stores = Stores(
         clock=clock,
@@ -148,6 +159,7 @@ def wire(
         stores,
         settings
         or Settings(
+            plugin_defaults=_plugin_defaults(environment.plugin_defaults),
             surroundings=replace(Surroundings.of(environment.variables), url=environment.api_url),
             http=http_function(_NETWORK),
             may_reach=is_related,
@@ -177,8 +189,8 @@ def wire(
         keyring=keyring,
         attempts=attempts,
         timers=timers,
-        registry=registry,
-        role_of=places.rules.task_role,
+        engine=engine,
+        rules=places.rules,
     )
     dispatch = RoutedDispatch(client("lambda"), claims, clock, content, keyring, route=places.route, containers=boxes)
     channels = Channels(mailbox, timers, dispatch, EventBridgeBus(client("events"), environment.bus, flows.any_listens))
@@ -211,7 +223,6 @@ def wire(
         keyring=keyring,
         claims=claims,
         storage=storage,
-        event_triggers=EventTriggers(engine, mailbox, S3Buckets(client("s3"), storage)),
         attempts=attempts,
         places=places,
         task_roles=task_roles,
@@ -225,6 +236,13 @@ def wire(
 def wiring() -> Wiring:
     """Return this process's engine; the first call builds it."""
     return wire(Environment.of(os.environ), client)
+
+
+def _plugin_defaults(text: str) -> tuple[Mapping[str, Any], ...]:
+    try:
+        return msgspec.json.decode(text, type=tuple[dict[str, Any], ...]) if text else ()
+    except msgspec.DecodeError as error:
+        raise PortError(f"HEADRACE_PLUGIN_DEFAULTS cannot be read: {error}") from None
 
 
 def _subscriptions(environment: Environment, client: Client, stores: Stores) -> Subscriptions | None:

@@ -27,12 +27,13 @@ from __future__ import annotations
 
 from abc import abstractmethod
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import field
 from datetime import timedelta
 from enum import StrEnum
 from pathlib import Path
 from typing import ClassVar, Literal, Protocol
 
+from headrace_engine.model.frozen import dataclass
 from headrace_engine.plugin import RunContext, TaskRunnerProperties
 
 LONGEST_LINE = 64 * 1024

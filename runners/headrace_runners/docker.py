@@ -56,9 +56,13 @@ class DeviceRequest(Properties):
 class DockerOptions(Properties):
     """How a container is made and run."""
 
-    host: str | None = Field(None, description="Where the engine listens: `unix:///path` or `tcp://host:port`.")
+    host: str | None = Field(
+        None, description="Where the engine listens: `unix:///path` or `tcp://host:port`; not `ssh://`."
+    )
     config: str | dict[str, Any] | None = Field(
-        None, description="The content of a Docker config.json, for its `auths`; the machine's own if left out."
+        None,
+        description="The content of a Docker config.json, for its `auths`, `credHelpers` and `credsStore`; the "
+        "machine's own if left out.",
     )
     credentials: Credentials | None = Field(None, description="For the registry of the image.")
     entry_point: list[str] | None = Field(

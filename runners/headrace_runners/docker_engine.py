@@ -14,13 +14,13 @@ import ssl
 import threading
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Self
 from urllib.parse import quote, urlsplit
 
 import httpx
 
+from headrace_engine.model.frozen import dataclass
 from headrace_runners.contract import Stream
 
 NEWEST_API = (1, 51)
@@ -62,6 +62,12 @@ class Address:
         """
         url = host or environment.get("DOCKER_HOST") or f"unix://{_own_socket(environment)}"
         scheme = urlsplit(url).scheme
+        if scheme == "ssh":
+            raise ValueError(
+                f"`{url}` is not where a Docker engine can be reached: no SSH is spoken here. Forward the engine's "
+                f"socket (`ssh -NL /tmp/docker.sock:/var/run/docker.sock {urlsplit(url).netloc}`), and write "
+                "`unix:///tmp/docker.sock`"
+            )
         if scheme not in ("unix", "tcp", "http", "https"):
             raise ValueError(
                 f"`{url}` is not where a Docker engine can be reached: write `unix:///path/of/docker.sock` or "
@@ -83,7 +89,7 @@ class DockerEngine:
     """An engine at an address. Connections are made when they are needed; close it when done."""
 
     def __init__(self, address: Address) -> None:
-        """Take where it listens; nothing is contacted yet."""
+        """Take where it listens; nothing is contacted yet. Raises EngineGoneError for certificates nobody can use."""
         self.address = address
         self._http, self._base = _client(address)
         self._prefix: str | None = None
@@ -105,6 +111,11 @@ class DockerEngine:
         for each in sockets:
             with suppress(OSError):  # closed already
                 each.shutdown(socket.SHUT_RDWR)
+
+    @property
+    def has_answered(self) -> bool:
+        """Whether there is one: it has answered as an engine does, whatever became of it since."""
+        return self._prefix is not None
 
     # -- Images -------------------------------------------------------------------------------------
 
@@ -314,9 +325,12 @@ def _client(address: Address) -> tuple[httpx.Client, str]:
     verify: ssl.SSLContext | bool = True
     if address.certificates is not None:
         authority = address.certificates / "ca.pem"
-        verify = ssl.create_default_context(cafile=str(authority) if authority.exists() else None)
-        if (address.certificates / "cert.pem").exists():
-            verify.load_cert_chain(address.certificates / "cert.pem", address.certificates / "key.pem")
+        try:
+            verify = ssl.create_default_context(cafile=str(authority) if authority.exists() else None)
+            if (address.certificates / "cert.pem").exists():
+                verify.load_cert_chain(address.certificates / "cert.pem", address.certificates / "key.pem")
+        except OSError as error:
+            raise EngineGoneError(f"the certificates in {address.certificates} cannot be used: {error}") from error
     if parts.scheme == "unix":
         transport = httpx.HTTPTransport(uds=parts.path)
         return httpx.Client(transport=transport, timeout=_TIMEOUT, trust_env=False), "http://docker"

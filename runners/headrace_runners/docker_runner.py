@@ -14,11 +14,12 @@ from __future__ import annotations
 import threading
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import suppress
-from dataclasses import dataclass, field
+from dataclasses import field
 from functools import partial
 from pathlib import Path
 from typing import Any, Literal
 
+from headrace_engine.model.frozen import dataclass
 from headrace_engine.plugin import AttemptLostError, RunContext, TaskFailure
 from headrace_runners.archives import pack, unpack
 from headrace_runners.contract import GRACE, Command, OnLine, Site, Stream
@@ -47,7 +48,7 @@ class ContainerOptions:
     host: Mapping[str, Any] = field(default_factory=dict)
     """Its ``HostConfig``."""
     pull: Literal["IF_NOT_PRESENT", "ALWAYS", "NEVER"] = "IF_NOT_PRESENT"
-    credentials: Mapping[str, str] = field(default_factory=dict, repr=False)
+    credentials: Callable[[], Mapping[str, str]] = dict
     """For the image's registry, as the engine's API has them."""
     files: Literal["VOLUME", "MOUNT"] = "VOLUME"
     wait: bool = True
@@ -86,14 +87,18 @@ class DockerRunner:
         if not command.image:
             raise TaskFailure("A container needs an image: name one with `containerImage`")
         context.code.note_engine(self._address.url)
-        with _Run(partial(self._connect, self._address), self._options, self._folder, self._grace) as run:
+        try:
+            prepared = _Run(partial(self._connect, self._address), self._options, self._folder, self._grace)
+        except EngineGoneError as gone:
+            raise TaskFailure(_NO_ENGINE.format(url=self._address.url, why=gone)) from None
+        with prepared as run:
             context.on_stop(run.stop)
             try:
                 return run.carry_out(command, context, on_line)
             except EngineGoneError as gone:
                 if run.is_stopping:
                     return _STOPPED
-                if run.container is None:
+                if not run.met_engine:
                     raise TaskFailure(_NO_ENGINE.format(url=self._address.url, why=gone)) from None
                 raise AttemptLostError(f"The Docker engine at {self._address.url} went away: {gone}") from gone
             except EngineError as refused:
@@ -146,6 +151,11 @@ class _Run:
             return [self.container]
         return engine.containers_with([f"{ATTEMPT_LABEL}={self._labels[ATTEMPT_LABEL]}"])
 
+    @property
+    def met_engine(self) -> bool:
+        """Whether the engine was there at first."""
+        return self._engine.has_answered
+
     def stop(self) -> None:
         """End the code gently and then by force, or whatever comes before and after it at once; any thread may call."""
         with self._lock:
@@ -189,7 +199,7 @@ class _Run:
             return
         context.log.debug(f"Pulling the image {image}")
         try:
-            self._engine.pull(image, options.credentials)
+            self._engine.pull(image, options.credentials())
         except EngineError as refused:
             raise TaskFailure(f"The image `{image}` cannot be pulled: {refused}") from None
 

@@ -2,18 +2,17 @@
 
 from __future__ import annotations
 
-import base64
-import json
 import re
 import secrets
 from collections.abc import Mapping
-from contextlib import suppress
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 from headrace_engine.plugin import RunContext, TaskFailure
 from headrace_runners.contract import Command, OnLine, Site
 from headrace_runners.docker import Cpu, DeviceRequest, Docker, Memory, size
+from headrace_runners.docker_credentials import registry_credentials
 from headrace_runners.docker_engine import Address
 from headrace_runners.docker_runner import ContainerOptions, DockerRunner
 
@@ -21,8 +20,6 @@ _NANO = 1_000_000_000
 _PORT = re.compile(
     r"(?:(?P<address>\d+(?:\.\d+){3}|\[[\da-fA-F:]+\]):)?(?:(?P<host>\d+):)?(?P<port>\d+)(?:/(?P<protocol>\w+))?"
 )
-HUB = "https://index.docker.io/v1/"
-"""The registry of images that name none."""
 _NO_VOLUMES = (
     "`volumes` mounts folders of the machine that Docker runs on, and that is switched off. Whoever runs Headrace "
     "switches it on with HEADRACE_DOCKER_VOLUMES=true"
@@ -86,44 +83,11 @@ def container_options(given: Docker, image: str, environment: Mapping[str, str])
         configuration=_present(configuration),
         host=_present(host),
         pull=given.pull_policy,
-        credentials=registry_credentials(given, image, environment),
+        credentials=partial(registry_credentials, given, image, environment),
         files=given.file_handling_strategy,
         wait=given.wait,
         delete=given.delete,
     )
-
-
-def registry_credentials(given: Docker, image: str, environment: Mapping[str, str]) -> dict[str, str]:
-    """Return what the image's registry is to be shown: `credentials`, else what `config` or the machine's own has."""
-    registry = registry_of(image)
-    if given.credentials is not None:
-        told = given.credentials
-        username, password = told.username, told.password
-        if told.auth and not username:
-            username, password = _basic(told.auth)
-        return _texts(
-            serveraddress=told.registry or registry,
-            username=username,
-            password=password,
-            registrytoken=told.registry_token,
-            identitytoken=told.identity_token,
-        )
-    found = _auths(given.config, environment)
-    entry = next((found[name] for name in found if _host(name) == _host(registry)), None)
-    if not isinstance(entry, Mapping):
-        return {}
-    username, password = entry.get("username"), entry.get("password")
-    if entry.get("auth") and not username:
-        username, password = _basic(str(entry["auth"]))
-    return _texts(
-        serveraddress=registry, username=username, password=password, identitytoken=entry.get("identitytoken")
-    )
-
-
-def registry_of(image: str) -> str:
-    """Return the registry that an image's name begins with; Docker's own when it names none."""
-    first, slash, _ = image.partition("/")
-    return first if slash and ("." in first or ":" in first or first == "localhost") else HUB
 
 
 def _bytes(text: str | None) -> int | None:
@@ -153,37 +117,5 @@ def _device(request: DeviceRequest) -> dict[str, Any]:
     )
 
 
-def _auths(config: str | Mapping[str, Any] | None, environment: Mapping[str, str]) -> Mapping[str, Any]:
-    told: Any = config
-    if told is None:
-        folder = environment.get("DOCKER_CONFIG") or str(Path(environment.get("HOME", "/"), ".docker"))
-        with suppress(OSError):
-            told = Path(folder, "config.json").read_text(encoding="utf-8")
-    if isinstance(told, str):
-        try:
-            told = json.loads(told)
-        except ValueError as error:
-            raise TaskFailure(f"The Docker configuration is not JSON: {error}") from None
-    auths = told.get("auths") if isinstance(told, Mapping) else None
-    return auths if isinstance(auths, Mapping) else {}
-
-
-def _host(registry: str) -> str:
-    host = registry.removeprefix("https://").removeprefix("http://").partition("/")[0]
-    return "docker.io" if host in ("index.docker.io", "registry-1.docker.io") else host
-
-
-def _basic(auth: str) -> tuple[str, str]:
-    try:
-        username, _, password = base64.b64decode(auth).decode().partition(":")
-    except ValueError:
-        raise TaskFailure("`auth` of the registry's credentials is not `user:password` in Base64") from None
-    return username, password
-
-
 def _present(values: Mapping[str, Any]) -> dict[str, Any]:
     return {name: value for name, value in values.items() if value is not None}
-
-
-def _texts(**values: Any) -> dict[str, str]:
-    return {name: str(value) for name, value in values.items() if value}

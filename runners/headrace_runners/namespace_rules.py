@@ -47,6 +47,11 @@ class NamespaceRules:
         """Return the role that scripts of *namespace* get when they name none; empty for none."""
         return next((rule.task_role for rule in self._of(namespace) if rule.task_role), "")
 
+    def is_anothers(self, role: str, namespace: str) -> bool:
+        """Return whether *role* is given to namespaces, and *namespace* is none of them: its flows may not name it."""
+        given = any(rule.task_role == role for rule in self._rules.values())
+        return given and not any(rule.task_role == role for rule in self._of(namespace))
+
     def _of(self, namespace: str) -> Iterator[NamespaceRule]:
         """Yield the rules that hold in *namespace*, the nearest first."""
         parts = namespace.split(".")

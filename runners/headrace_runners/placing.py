@@ -16,11 +16,12 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import field, replace
 from datetime import timedelta
 from enum import StrEnum
 from typing import Any, Literal, Protocol
 
+from headrace_engine.model.frozen import dataclass
 from headrace_engine.plugin import format_duration
 
 LAMBDA = "io.headrace.runner.lambda.Lambda"
@@ -57,7 +58,8 @@ _AS_SOMEBODY = (
 _SCRIPT = re.compile(r"io\.kestra\.plugin\.scripts\.(?P<language>\w+)\.\w+")
 ON_LAMBDA = frozenset({"python", "shell", "node"})
 """The languages that the `script` function has."""
-_AMOUNT = re.compile(r"(?P<number>\d+(?:\.\d+)?)\s*(?P<unit>[MG]i?B?|)", re.IGNORECASE)
+AMOUNT = re.compile(r"(?P<number>\d+(?:\.\d+)?)\s*(?P<unit>[MG]i?B?|)", re.IGNORECASE)
+"""An amount of memory or disk, in MB where it has no unit."""
 
 Where = Literal["lambda", "fargate", "batch"]
 
@@ -213,6 +215,16 @@ def _elsewhere(runner: Mapping[str, Any], stack: Stack) -> str:
             "`serviceAccountName` of AWS Batch: not supported, for jobs do not run on EKS here. Leave it out; what the "
             "code itself may do, `taskRoleArn` says"
         )
+    if "bucket" in given:
+        refusals.append(
+            "`bucket` of AWS Batch: not supported, for files go through the stack's own bucket. Leave it out; "
+            "`inputFiles`, `outputFiles` and `namespaceFiles` work without it"
+        )
+    if "computeEnvironmentArn" in given and "jobQueueArn" not in given:
+        refusals.append(
+            "`computeEnvironmentArn` of AWS Batch: not supported without `jobQueueArn`, for no queue is made for a "
+            "job. Name a queue of that compute environment in `jobQueueArn`, or leave both out"
+        )
     region = str(runner.get("region") or "")
     # What an expression says is known when it is rendered.
     if region and stack.region and region != stack.region and "{{" not in region and "{%" not in region:
@@ -245,7 +257,7 @@ _CLASSES = {Size.SMALL: 1769, Size.MEDIUM: 3008, Size.LARGE: 10240}
 
 def _megabytes(text: Any) -> int | None:
     """Return how many MB a text such as ``4096``, ``4096 MB`` or ``4 GB`` says; None for anything else."""
-    found = _AMOUNT.fullmatch(str(text).strip()) if text is not None else None
+    found = AMOUNT.fullmatch(str(text).strip()) if text is not None else None
     if found is None:
         return None
     return int(float(found["number"]) * (1024 if found["unit"][:1].upper() == "G" else 1))

@@ -31,6 +31,7 @@ _GATE = f'IFS= read -r {IDENTITY_VARIABLE} && export {IDENTITY_VARIABLE} && exec
 _PLATFORM_PREFIXES = ("HEADRACE_", "SECRET_")
 _PYTHON = "HEADRACE_PYTHON"
 _CHUNK = 64 * 1024
+_NOT_INSTALLED = "`{}` is not installed on this machine. Install it, or put the folder that has it on the PATH"
 _STOPPED = 128 + signal.SIGTERM
 """What code returns that never began, because it was asked to stop before."""
 _DRAIN = 1.0
@@ -91,9 +92,7 @@ class ProcessRunner:
             found = shutil.which(name, path=self._environment.get("PATH"))
             if found:
                 return found
-        raise TaskFailure(
-            f"`{names[0]}` is not installed on this machine. Install it, or put the folder that has it on the PATH"
-        )
+        raise TaskFailure(_NOT_INSTALLED.format(names[0]))
 
     def run(self, command: Command, context: RunContext, on_line: OnLine) -> int:
         """Run *command* in a process group of its own."""
@@ -118,7 +117,7 @@ class ProcessRunner:
         environment = {**self._environment, **command.env}
         program = command.argv[0]
         if shutil.which(program, path=environment.get("PATH")) is None:
-            raise TaskFailure(f"`{program}` is not installed on this machine")
+            raise TaskFailure(_NOT_INSTALLED.format(program))
         try:
             return subprocess.Popen(  # noqa: S603 - running people's commands is what this is for
                 ["/bin/sh", "-c", _GATE, "headrace", *command.argv],

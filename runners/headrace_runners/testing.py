@@ -136,11 +136,14 @@ class RunnerContract:
         (tmp_path / "in.txt").write_text("hello")
         (tmp_path / "out").mkdir()
         working_dir = runner.site(tmp_path).working_dir
-        script = f"cat in.txt > result.txt; cat {working_dir}/in.txt > {working_dir}/out/copy.txt; pwd"
+        # Where the folder is, a runner may know before the code runs, or leave to a variable of the code's.
+        script = f"""cat in.txt > result.txt; cat "{working_dir}/in.txt" > "{working_dir}/out/copy.txt"
+            here=$(pwd -P); cd "{working_dir}" && echo "$here" && pwd -P"""
         _, lines = self.lines_of(runner, context, tmp_path, script)
         assert (tmp_path / "result.txt").read_text() == "hello"
         assert (tmp_path / "out" / "copy.txt").read_text() == "hello"
-        assert _of(lines, Stream.STDOUT) == [working_dir]
+        here, named = _of(lines, Stream.STDOUT)
+        assert here == named
 
     def test_the_environment_is_the_commands_and_nothing_of_the_platform(
         self, runner: TaskRunner, context: RecordingContext, tmp_path: Path

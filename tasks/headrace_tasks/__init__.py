@@ -73,7 +73,10 @@ HEADRACE_TYPES: Mapping[str, Sequence[str]] = {
         "io.kestra.plugin.core.namespace.DownloadFiles",
         "io.kestra.plugin.core.namespace.UploadFiles",
     ),
-    "headrace_tasks.output": ("io.kestra.plugin.core.output.OutputValues",),
+    "headrace_tasks.output": (
+        "io.kestra.core.tasks.outputs.OutputValues",
+        "io.kestra.plugin.core.output.OutputValues",
+    ),
     "headrace_tasks.script_languages": (
         "io.kestra.plugin.scripts.bun.Commands",
         "io.kestra.plugin.scripts.bun.Script",

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping
 from typing import Any, ClassVar, Literal
 
@@ -110,6 +111,8 @@ class Labels(RunnableTask):
 def _label(value: Any) -> str:
     if isinstance(value, bool):
         return "true" if value else "false"
+    if isinstance(value, dict | list):
+        return json.dumps(value, ensure_ascii=False, separators=(",", ":"))
     return "" if value is None else str(value)
 
 
@@ -172,7 +175,7 @@ class UnsetVariables(RunnableTask):
 
 
 class Exit(RunnableTask):
-    """End the execution, in the state given.
+    """End the execution, in the state given; the task ends in it too.
 
     With KILLED, tasks that still run are ended too; with any other state they run to their end.
 

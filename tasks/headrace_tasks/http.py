@@ -176,7 +176,7 @@ class Request(HttpTask):
             context.counter("response.length", len(content), exchange.tags)
             text = exchange.text(content)
             outputs = RequestOutputs(
-                uri=exchange.uri,
+                uri=context.mask(exchange.uri),
                 code=exchange.code,
                 headers=exchange.headers,
                 body=None if self.encrypt_body else text,

@@ -29,6 +29,7 @@ class OutputValues(RunnableTask):
     """
 
     TYPE: ClassVar[str] = "io.kestra.plugin.core.output.OutputValues"
+    ALIASES: ClassVar[tuple[str, ...]] = ("io.kestra.core.tasks.outputs.OutputValues",)
     KIND: ClassVar[Kind] = Kind.INLINE
     Outputs: ClassVar[type[TaskOutputs]] = OutputValuesOutputs
 

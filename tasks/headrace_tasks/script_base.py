@@ -6,13 +6,13 @@ import hashlib
 import re
 from abc import abstractmethod
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Any, ClassVar, Literal
 
 from pydantic import Field
 
 from headrace_engine.model.definition import Kind
+from headrace_engine.model.frozen import dataclass
 from headrace_engine.plugin import (
     OUTPUT_DIR_TOKEN,
     WORKING_DIR_TOKEN,
@@ -36,6 +36,9 @@ _STORED_FILE = re.compile(r"kestra:///[\w%.+~#=/@-]+")
 _LONGEST_ARGUMENT = 100 * 1024
 """Linux takes 128 KiB; longer commands are read from a file."""
 _POSIX_SHELLS = frozenset({"sh", "bash", "dash", "ash", "zsh", "ksh", "busybox"})
+_POWERSHELLS = frozenset({"pwsh", "powershell"})
+_STOPS_AT_ERRORS = "$ErrorActionPreference = 'Stop'; $PSNativeCommandUseErrorActionPreference = $true"
+"""`set -e` of PowerShell: its own commands, and from 7.4 on programs too."""
 _AS_PROCESS = (
     "The image `{image}` asks for a container, and Headrace was started with `--no-docker`: the script runs as a "
     "process of this machine, with what is installed here"
@@ -133,7 +136,7 @@ class ScriptTask(RunnableTask):
     interpreter: list[str] = Field(
         default_factory=lambda: ["/bin/sh", "-c"], min_length=1, description="What the commands are handed to."
     )
-    fail_fast: bool = Field(default=True, description="Whether the first command that fails ends the task (`set -e`).")
+    fail_fast: bool = Field(default=True, description="Whether the first command that fails ends the task.")
     env: dict[str, str] = Field(default_factory=dict, description="Environment variables by name.")
     input_files: dict[str, Any] = Field(
         default_factory=dict, description="Content, or URI of a stored file, by the name it gets."
@@ -274,6 +277,8 @@ class ScriptTask(RunnableTask):
             raise TaskFailure(f"Packages are installed for a shell only, and `interpreter` names {shell}")
         if self.fail_fast and shell in _POSIX_SHELLS:
             lines.insert(0, "set -e")
+        if self.fail_fast and shell in _POWERSHELLS:
+            lines.insert(0, _STOPS_AT_ERRORS)
         text = draft.at("\n".join(lines))
         if len(text.encode()) > _LONGEST_ARGUMENT and shell in _POSIX_SHELLS:
             text = f". ./{draft.write('commands', text)}"

@@ -14,11 +14,7 @@ from headrace_tasks.script_base import Draft, ScriptTask
 from headrace_tasks.scripts import CommandsTask, FileScriptTask
 
 
-class _R(ScriptTask):
-    IMAGE: ClassVar[str] = "r-base"
-
-
-class RScript(FileScriptTask, _R):
+class RScript(FileScriptTask):
     """Run an R script.
 
     id: hello
@@ -28,11 +24,12 @@ class RScript(FileScriptTask, _R):
     """
 
     TYPE: ClassVar[str] = "io.kestra.plugin.scripts.r.Script"
+    IMAGE: ClassVar[str] = "r-base"
     PROGRAMS: ClassVar[tuple[str, ...]] = ("Rscript",)
     FILE: ClassVar[str] = ".R"
 
 
-class RCommands(CommandsTask, _R):
+class RCommands(CommandsTask):
     """Run commands that use R.
 
     id: hello
@@ -44,13 +41,10 @@ class RCommands(CommandsTask, _R):
     """
 
     TYPE: ClassVar[str] = "io.kestra.plugin.scripts.r.Commands"
+    IMAGE: ClassVar[str] = RScript.IMAGE
 
 
-class _Ruby(ScriptTask):
-    IMAGE: ClassVar[str] = "ruby"
-
-
-class RubyScript(FileScriptTask, _Ruby):
+class RubyScript(FileScriptTask):
     """Run a Ruby script.
 
     id: hello
@@ -60,11 +54,12 @@ class RubyScript(FileScriptTask, _Ruby):
     """
 
     TYPE: ClassVar[str] = "io.kestra.plugin.scripts.ruby.Script"
+    IMAGE: ClassVar[str] = "ruby"
     PROGRAMS: ClassVar[tuple[str, ...]] = ("ruby",)
     FILE: ClassVar[str] = ".rb"
 
 
-class RubyCommands(CommandsTask, _Ruby):
+class RubyCommands(CommandsTask):
     """Run commands that use Ruby.
 
     id: hello
@@ -76,13 +71,10 @@ class RubyCommands(CommandsTask, _Ruby):
     """
 
     TYPE: ClassVar[str] = "io.kestra.plugin.scripts.ruby.Commands"
+    IMAGE: ClassVar[str] = RubyScript.IMAGE
 
 
-class _Julia(ScriptTask):
-    IMAGE: ClassVar[str] = "julia"
-
-
-class JuliaScript(FileScriptTask, _Julia):
+class JuliaScript(FileScriptTask):
     """Run a Julia script.
 
     id: hello
@@ -92,11 +84,12 @@ class JuliaScript(FileScriptTask, _Julia):
     """
 
     TYPE: ClassVar[str] = "io.kestra.plugin.scripts.julia.Script"
+    IMAGE: ClassVar[str] = "julia"
     PROGRAMS: ClassVar[tuple[str, ...]] = ("julia",)
     FILE: ClassVar[str] = ".jl"
 
 
-class JuliaCommands(CommandsTask, _Julia):
+class JuliaCommands(CommandsTask):
     """Run commands that use Julia.
 
     id: hello
@@ -108,13 +101,10 @@ class JuliaCommands(CommandsTask, _Julia):
     """
 
     TYPE: ClassVar[str] = "io.kestra.plugin.scripts.julia.Commands"
+    IMAGE: ClassVar[str] = JuliaScript.IMAGE
 
 
-class _Go(ScriptTask):
-    IMAGE: ClassVar[str] = "golang"
-
-
-class GoScript(FileScriptTask, _Go):
+class GoScript(FileScriptTask):
     """Run a Go program.
 
     id: hello
@@ -128,12 +118,13 @@ class GoScript(FileScriptTask, _Go):
     """
 
     TYPE: ClassVar[str] = "io.kestra.plugin.scripts.go.Script"
+    IMAGE: ClassVar[str] = "golang"
     PROGRAMS: ClassVar[tuple[str, ...]] = ("go",)
     SUBCOMMAND: ClassVar[str] = "run"
     FILE: ClassVar[str] = "/main.go"
 
 
-class GoCommands(CommandsTask, _Go):
+class GoCommands(CommandsTask):
     """Run commands that use Go.
 
     id: hello
@@ -145,13 +136,10 @@ class GoCommands(CommandsTask, _Go):
     """
 
     TYPE: ClassVar[str] = "io.kestra.plugin.scripts.go.Commands"
+    IMAGE: ClassVar[str] = GoScript.IMAGE
 
 
-class _Php(ScriptTask):
-    IMAGE: ClassVar[str] = "php"
-
-
-class PhpScript(FileScriptTask, _Php):
+class PhpScript(FileScriptTask):
     """Run a PHP script.
 
     id: hello
@@ -161,11 +149,12 @@ class PhpScript(FileScriptTask, _Php):
     """
 
     TYPE: ClassVar[str] = "io.kestra.plugin.scripts.php.Script"
+    IMAGE: ClassVar[str] = "php"
     PROGRAMS: ClassVar[tuple[str, ...]] = ("php",)
     FILE: ClassVar[str] = ".php"
 
 
-class PhpCommands(CommandsTask, _Php):
+class PhpCommands(CommandsTask):
     """Run commands that use PHP.
 
     id: hello
@@ -177,13 +166,10 @@ class PhpCommands(CommandsTask, _Php):
     """
 
     TYPE: ClassVar[str] = "io.kestra.plugin.scripts.php.Commands"
+    IMAGE: ClassVar[str] = PhpScript.IMAGE
 
 
-class _Perl(ScriptTask):
-    IMAGE: ClassVar[str] = "perl"
-
-
-class PerlScript(FileScriptTask, _Perl):
+class PerlScript(FileScriptTask):
     """Run a Perl script.
 
     id: hello
@@ -193,11 +179,12 @@ class PerlScript(FileScriptTask, _Perl):
     """
 
     TYPE: ClassVar[str] = "io.kestra.plugin.scripts.perl.Script"
+    IMAGE: ClassVar[str] = "perl"
     PROGRAMS: ClassVar[tuple[str, ...]] = ("perl",)
     FILE: ClassVar[str] = ".pl"
 
 
-class PerlCommands(CommandsTask, _Perl):
+class PerlCommands(CommandsTask):
     """Run commands that use Perl.
 
     id: hello
@@ -209,13 +196,10 @@ class PerlCommands(CommandsTask, _Perl):
     """
 
     TYPE: ClassVar[str] = "io.kestra.plugin.scripts.perl.Commands"
+    IMAGE: ClassVar[str] = PerlScript.IMAGE
 
 
-class _Lua(ScriptTask):
-    IMAGE: ClassVar[str] = "nickblah/lua"
-
-
-class LuaScript(FileScriptTask, _Lua):
+class LuaScript(FileScriptTask):
     """Run a Lua script.
 
     id: hello
@@ -225,11 +209,12 @@ class LuaScript(FileScriptTask, _Lua):
     """
 
     TYPE: ClassVar[str] = "io.kestra.plugin.scripts.lua.Script"
+    IMAGE: ClassVar[str] = "nickblah/lua"
     PROGRAMS: ClassVar[tuple[str, ...]] = ("lua",)
     FILE: ClassVar[str] = ".lua"
 
 
-class LuaCommands(CommandsTask, _Lua):
+class LuaCommands(CommandsTask):
     """Run commands that use Lua.
 
     id: hello
@@ -241,13 +226,10 @@ class LuaCommands(CommandsTask, _Lua):
     """
 
     TYPE: ClassVar[str] = "io.kestra.plugin.scripts.lua.Commands"
+    IMAGE: ClassVar[str] = LuaScript.IMAGE
 
 
-class _Deno(ScriptTask):
-    IMAGE: ClassVar[str] = "denoland/deno"
-
-
-class DenoScript(FileScriptTask, _Deno):
+class DenoScript(FileScriptTask):
     """Run a TypeScript or JavaScript program with Deno.
 
     id: hello
@@ -257,12 +239,13 @@ class DenoScript(FileScriptTask, _Deno):
     """
 
     TYPE: ClassVar[str] = "io.kestra.plugin.scripts.deno.Script"
+    IMAGE: ClassVar[str] = "denoland/deno"
     PROGRAMS: ClassVar[tuple[str, ...]] = ("deno",)
     SUBCOMMAND: ClassVar[str] = "run"
     FILE: ClassVar[str] = ".ts"
 
 
-class DenoCommands(CommandsTask, _Deno):
+class DenoCommands(CommandsTask):
     """Run commands that use Deno.
 
     id: hello
@@ -274,13 +257,10 @@ class DenoCommands(CommandsTask, _Deno):
     """
 
     TYPE: ClassVar[str] = "io.kestra.plugin.scripts.deno.Commands"
+    IMAGE: ClassVar[str] = DenoScript.IMAGE
 
 
-class _Bun(ScriptTask):
-    IMAGE: ClassVar[str] = "oven/bun"
-
-
-class BunScript(FileScriptTask, _Bun):
+class BunScript(FileScriptTask):
     """Run a TypeScript or JavaScript program with Bun.
 
     id: hello
@@ -290,12 +270,13 @@ class BunScript(FileScriptTask, _Bun):
     """
 
     TYPE: ClassVar[str] = "io.kestra.plugin.scripts.bun.Script"
+    IMAGE: ClassVar[str] = "oven/bun"
     PROGRAMS: ClassVar[tuple[str, ...]] = ("bun",)
     SUBCOMMAND: ClassVar[str] = "run"
     FILE: ClassVar[str] = ".ts"
 
 
-class BunCommands(CommandsTask, _Bun):
+class BunCommands(CommandsTask):
     """Run commands that use Bun.
 
     id: hello
@@ -307,6 +288,7 @@ class BunCommands(CommandsTask, _Bun):
     """
 
     TYPE: ClassVar[str] = "io.kestra.plugin.scripts.bun.Commands"
+    IMAGE: ClassVar[str] = BunScript.IMAGE
 
 
 class _PowerShell(ScriptTask):
@@ -337,7 +319,7 @@ class PowerShellScript(_PowerShell):
         return [f"& './{draft.write_script(self.script, '.ps1')}'"]
 
 
-class PowerShellCommands(CommandsTask, _PowerShell):
+class PowerShellCommands(_PowerShell, CommandsTask):
     """Run PowerShell commands.
 
     id: hello

@@ -7,7 +7,6 @@ from typing import Any
 
 from headrace_engine.apart import Ended, Errand
 from headrace_engine.plugin import InlineContext, RunContext, RunnableTask, TaskFailure, TaskOutputs
-from headrace_runners.containers.properties import Batch
 from headrace_runners.contract import Site, Stream
 from headrace_tasks.script_base import ScriptTask
 from headrace_tasks.script_output import ScriptOutput
@@ -20,8 +19,6 @@ class ScriptsApart:
     def errand(self, task: RunnableTask, context: RunContext, directory: str) -> Errand:
         """See `Carrier.errand`."""
         script = _script(task)
-        if isinstance(script.task_runner, Batch):
-            script.task_runner.say_what_is_unheeded(context.log)
         plan = script.plan(context, Site(directory))
         return Errand(
             argv=plan.argv,

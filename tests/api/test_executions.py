@@ -332,6 +332,13 @@ def test_an_execution_is_replayed_from_a_task_and_with_other_inputs(api: Executi
     replay = api.ok(api.ask("POST", f"/executions/{execution_id}/replay?taskRunId={runs[1]['id']}"))
     assert replay["parentId"] == execution_id
     assert api.current(replay["id"]) == "FAILED"
+    again = api.ok(api.ask("POST", f"/executions/{replay['id']}/replay"))
+    listed = {each["id"]: (each["parentId"], each["originalId"]) for each in api.get("/executions/search")["results"]}
+    assert listed == {
+        execution_id: (None, execution_id),
+        replay["id"]: (execution_id, execution_id),
+        again["id"]: (replay["id"], execution_id),
+    }
     other = api.ok(api.form(f"/executions/{execution_id}/replay-with-inputs", mode="good"))
     assert api.current(other["id"]) == "SUCCESS"
     assert api.get(f"/executions/{other['id']}")["inputs"] == {"mode": "good"}
@@ -521,3 +528,23 @@ def test_many_are_deleted(api: ExecutionsClient) -> None:
 def test_too_many_at_once_are_refused(api: ExecutionsClient) -> None:
     ids = json.dumps([f"x{n}" for n in range(1001)])
     assert "at most 1000" in api.refused(api.ask("DELETE", "/executions/kill/by-ids", ids), 422)
+
+
+def test_a_secret_that_a_pause_was_given_is_used_by_the_tasks_after_it(api: ExecutionsClient) -> None:
+    api.save(
+        """
+id: asks
+namespace: company.team
+tasks:
+  - {id: wait, type: io.kestra.plugin.core.flow.Pause, onResume: [{id: token, type: SECRET}]}
+  - {id: size, type: io.kestra.plugin.core.debug.Return, format: "{{ outputs.wait.onResume.token | length }}"}
+  - {id: log, type: io.kestra.plugin.core.log.Log, message: "it is {{ outputs['wait']['onResume']['token'] }}"}
+"""
+    )
+    execution_id = api.started("company.team.asks")
+    assert api.form(f"/executions/{execution_id}/resume", token="s3cr3t").status == 204
+    found = api.get(f"/executions/{execution_id}")
+    wait, size, _ = found["taskRunList"]
+    assert wait["outputs"]["onResume"]["token"]["type"] == "io.kestra.datatype:aes_encrypted"
+    assert size["outputs"] == {"value": "6"}
+    assert [line["message"] for line in api.get(f"/logs/{execution_id}")] == ["it is ********"]

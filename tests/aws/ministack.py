@@ -31,7 +31,7 @@ from example_flows import CHECKOUT
 
 PYTHON = CHECKOUT / ".venv-emulator" / "bin" / "python"
 _SERVER = Path(__file__).with_name("patched_ministack.py")
-PLAYED = "HEADRACE_PLAYED_BY"
+PLAYED = "PLAYED_BY"
 """The variable of processes that play containers: which emulator's they are (`played_containers`)."""
 _START_SECONDS = 30
 _accounts = itertools.count(1)

@@ -10,6 +10,7 @@ What is changed are private names of one version. Each must be there, or the sta
 - Policies can name the partition keys that a request to DynamoDB is about, and the encryption context of one to KMS.
 - Tasks are run by their definition in a cluster, and tasks and jobs stopped by themselves: that is what a policy allows.
 - A schedule is one of its group's.
+- A bus that has rules is not deleted.
 - Targets are put to a rule, and taken from it: that is what a policy must allow.
 - A role may get several parameters of SSM in one request, if it may get the first.
 - Containers of ECS and Batch run, as processes (`played_containers`).
@@ -37,7 +38,7 @@ from typing import Any
 
 from ministack import app
 from ministack.core import iam_actions, iam_evaluator, lambda_runtime
-from ministack.services import batch, dynamodb, lambda_svc, sqs
+from ministack.services import batch, dynamodb, eventbridge, lambda_svc, sqs
 from ministack.services.cloudformation import provisioners
 
 _ENDED = "Worker process died"
@@ -66,6 +67,8 @@ def main() -> None:
     _replace(lambda_svc, "_route_async_failure", _with_all_fields)
     secret = provisioners._RESOURCE_HANDLERS["AWS::SecretsManager::Secret"]
     secret["create"] = _known_by_its_arn(secret["create"])
+    bus = provisioners._RESOURCE_HANDLERS["AWS::Events::EventBus"]
+    bus["delete"] = _only_without_rules(bus["delete"])
     _replace(iam_actions, "dynamodb_service_context", _with_leading_keys)
     _replace(iam_actions, "extract_resource_arn", _of_several_parameters)
     _replace(iam_actions, "extract_resource_arn", _of_a_rules_targets)
@@ -183,6 +186,16 @@ def _known_by_its_arn(create: Any) -> Any:
         return attributes["Arn"], attributes
 
     return _create
+
+
+def _only_without_rules(delete: Any) -> Any:
+    def _delete(bus: str, *more: Any) -> Any:
+        left = [rule["Name"] for rule in eventbridge._rules.values() if rule.get("EventBusName") == bus]
+        if left:
+            raise ValueError(f"Cannot delete event bus {bus} since rules still exist on it: {left}")
+        return delete(bus, *more)
+
+    return _delete
 
 
 def _with_leading_keys(context: Any) -> Any:

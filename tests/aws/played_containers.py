@@ -33,7 +33,7 @@ from ministack.core.responses import (
 from ministack.services import batch, cloudwatch_logs, ecs, ecs_metadata, eventbridge
 from ministack.services.cloudformation import provisioners
 
-PLAYED = "HEADRACE_PLAYED_BY"
+PLAYED = "PLAYED_BY"
 """The variable that every played process has: the emulator's process id."""
 MISSING = "missing/"
 _PATIENCE = 5

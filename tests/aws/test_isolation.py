@@ -10,12 +10,14 @@ import os
 import subprocess
 import sys
 from collections.abc import Iterator, Mapping
+from datetime import timedelta
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
 
 import pytest
 
+from headrace_engine.adapters.aws.audit import DynamoAudit
 from headrace_engine.adapters.aws.mailbox import SqsMailbox
 from headrace_engine.adapters.aws.signing import AttemptSigner
 from headrace_engine.core.codec import encode_message
@@ -153,7 +155,7 @@ tasks:
 """
 
 
-def test_an_attempt_s_token_is_good_for_its_own_attempt_and_no_other() -> None:
+def test_an_attempt_s_token_is_good_for_its_own_attempt_and_no_other(capsys: pytest.CaptureFixture[str]) -> None:
     with Cloud() as cloud:
         cloud.save_flow(TWO)
         execution_id = cloud.create("flows", "two")
@@ -180,3 +182,11 @@ def test_an_attempt_s_token_is_good_for_its_own_attempt_and_no_other() -> None:
         assert came.state == "SUCCESS"
         assert {line.message for line in came.logs} == {"mine", "other"}, "both have run"
         assert cloud.invocations["script"] == 2
+        day = timedelta(days=1)
+        (record,) = DynamoAudit(cloud.person.table).read(start=now - day, end=now + day)
+        assert (record.kind, record.action, record.status) == ("none", "MESSAGE", 403)
+        assert record.who == f"attempt 0 of task run {mine[0].task_run_id}"
+        assert record.target == f"/executions/{execution_id}"
+        assert record.notes == (f"it reports attempt 0 of task run {other[0].task_run_id}",)
+    metrics = [json.loads(line) for line in capsys.readouterr().out.splitlines() if '"_aws"' in line]
+    assert [each["ForgedMessages"] for each in metrics] == [[1.0]]

@@ -256,6 +256,9 @@ class Files:
     def keys(self) -> list[str]:
         return [each["Key"] for each in self.s3.list_objects_v2(Bucket="incoming").get("Contents", [])]
 
+    def storage_key(self, uri: str) -> str:
+        return "files/" + uri.removeprefix("kestra:///")
+
 
 @pytest.fixture
 def files() -> Iterator[Files]:
@@ -279,10 +282,51 @@ def test_a_file_is_taken_moved_and_deleted(files: Files) -> None:
     assert files.keys() == []
 
 
-def test_a_large_file_goes_through_in_parts(files: Files) -> None:
-    content = bytes(range(256)) * 4096 * 9
-    files.buckets.take(files.put("large", content), URI)
-    assert files.storage.open(URI).read() == content
+PART = 5 * 1024 * 1024
+
+
+def test_a_file_is_taken_and_moved_without_a_byte_of_it_coming_through_here(files: Files) -> None:
+    asked: list[str] = []
+    files.s3.meta.events.register("before-call.s3", lambda model, **_: asked.append(model.name))
+    file = files.put("a", b"hello")
+    asked.clear()
+    files.buckets.take(file, URI)
+    files.buckets.move(file, "incoming", "b")
+    assert asked == ["HeadObject", "CopyObject", "HeadObject", "CopyObject", "HeadObject", "DeleteObject"]
+
+
+def test_a_file_too_large_to_be_copied_at_once_is_taken_and_moved_in_parts(files: Files) -> None:
+    content = bytes(range(251)) * (2 * PART // 251 + 9)
+    file = files.put("large", content)
+    own = S3Storage(files.s3, "own", copy_limit=PART)
+    buckets = S3Buckets(files.s3, own, copy_limit=PART)
+    buckets.take(file, URI)
+    assert own.open(URI).read() == content
+    buckets.move(file, "incoming", "done/large")
+    assert files.keys() == ["done/large"]
+    assert files.s3.get_object(Bucket="incoming", Key="done/large")["Body"].read() == content
+
+
+@pytest.mark.parametrize("size", [PART, PART + 1])
+def test_a_file_that_is_moved_keeps_what_is_said_of_it(files: Files, size: int) -> None:
+    """At once and in parts; what is taken has none of its tags, which nobody here would read."""
+    content = bytes(size)
+    told = {"ContentType": "text/csv", "Metadata": {"from": "shop"}}
+    etag = files.s3.put_object(Bucket="incoming", Key="a", Body=content, Tagging="team=data&paid=yes+or no", **told)
+    file = BucketFile("incoming", "a", len(content), etag["ETag"].strip('"'), NOW, "v1")
+    files.buckets.take(file, URI)
+    taken = files.storage_key(URI)
+    assert files.s3.get_object_tagging(Bucket="own", Key=taken)["TagSet"] == []
+    S3Buckets(files.s3, files.storage, copy_limit=PART).move(file, "incoming", "b")
+    moved = files.s3.head_object(Bucket="incoming", Key="b")
+    assert {name: moved[name] for name in told} == told
+    tags = files.s3.get_object_tagging(Bucket="incoming", Key="b")["TagSet"]
+    assert {tag["Key"]: tag["Value"] for tag in tags} == {"team": "data", "paid": "yes or no"}
+
+
+def test_a_file_that_is_to_be_moved_to_where_it_is_stays(files: Files) -> None:
+    files.buckets.move(files.put("a", b"hello"), "incoming", "a")
+    assert files.keys() == ["a"]
 
 
 def test_a_newer_version_is_left_alone(files: Files) -> None:

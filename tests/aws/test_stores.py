@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import math
 from collections.abc import Callable, Iterator
 from dataclasses import replace
 from datetime import timedelta
@@ -12,6 +13,9 @@ from typing import Any
 
 import boto3
 import pytest
+from botocore.awsrequest import AWSResponse
+from botocore.compat import HTTPHeaders
+from moto.core.botocore_stubber import MockRawResponse
 
 from aws.moto_table import client, moto_aws
 from aws.resources import REGION, Aws
@@ -19,7 +23,7 @@ from headrace_engine.adapters.aws.claims import DynamoClaims
 from headrace_engine.adapters.aws.executions import DynamoExecutions
 from headrace_engine.adapters.aws.flows import DynamoFlows
 from headrace_engine.adapters.aws.journal import DynamoJournal
-from headrace_engine.adapters.aws.kv import DynamoKV
+from headrace_engine.adapters.aws.kv import SHARDS, DynamoKV
 from headrace_engine.adapters.aws.logs import DynamoLogs, DynamoMetrics
 from headrace_engine.adapters.aws.overflow import Overflow
 from headrace_engine.adapters.aws.slots import DynamoSlots
@@ -63,6 +67,8 @@ class Stores:
         options = {"region_name": REGION, "aws_access_key_id": "moto", "aws_secret_access_key": "moto"}
         self.dynamodb: Any = boto3.client("dynamodb", **options)
         self.s3: Any = boto3.client("s3", **options)
+        self.s3.meta.events.register("request-created.s3.GetObject", self._ask_for_object)
+        self._before_object: Callable[[], Any] = lambda: None
         self.clock = ManualClock()
         self.table = Table(self.dynamodb, aws.table_name)
         self.overflow = Overflow(self.s3, aws.bucket)
@@ -91,6 +97,13 @@ class Stores:
                 act()
 
         self.dynamodb.meta.events.register("request-created.dynamodb", sent)
+
+    def before_object(self, act: Callable[[], Any]) -> None:
+        """Have *act* called before every object is read."""
+        self._before_object = act
+
+    def _ask_for_object(self, **_: Any) -> None:
+        self._before_object()
 
     def items(self) -> list[Any]:
         """Return all of the table."""
@@ -383,6 +396,24 @@ def test_log_lines_go_when_their_time_is_over_and_a_purge_does_not_keep_them_lon
 # -- The table ----------------------------------------------------------------------------------------
 
 
+def test_keys_that_have_expired_go_by_themselves(stores: Stores) -> None:
+    def goes(namespace: str) -> str | None:
+        (item,) = (each for n in range(SHARDS) for each in stores.table.query(f"K#{namespace}#{n}"))
+        return item["ttl"]["N"] if "ttl" in item else None
+
+    hour, later = timedelta(hours=1), timedelta(days=30, hours=1)
+    for namespace, length in (("_notes", hour), ("company.team", later)):
+        stores.kv.put(namespace, "key", "STRING", "v", now=START)
+        assert goes(namespace) is None
+        stores.kv.put(namespace, "key", "STRING", "v", now=START, ttl=hour)
+        assert goes(namespace) == str(math.ceil((START + length).timestamp()))
+        stores.kv.put(namespace, "key", "STRING", "v", now=START)
+        assert goes(namespace) is None
+    # What lies in S3 would be left there.
+    stores.kv.put("_notes", "key", "STRING", "v" * LARGE, now=START, ttl=hour)
+    assert goes("_notes") is None
+
+
 def test_the_table_is_made_as_its_specification_says(aws: Aws) -> None:
     table = client("dynamodb").describe_table(TableName=aws.table_name)["Table"]
     assert table["BillingModeSummary"]["BillingMode"] == "PAY_PER_REQUEST"
@@ -474,8 +505,12 @@ class Halves:
         return {"UnprocessedItems": {name: asked[half:]} if asked[half:] else {}}
 
 
+def halving(aws: Aws, pauses: list[float], *, takes: bool = True) -> Table:
+    return Table(Halves(aws.dynamodb, takes=takes), aws.table_name, pauses.append)  # type: ignore[arg-type]  # the two methods it needs
+
+
 def test_what_a_batch_left_undone_is_asked_for_again(aws: Aws) -> None:
-    table = Table(Halves(aws.dynamodb), aws.table_name)  # type: ignore[arg-type]  # the two methods it needs
+    table = halving(aws, [])
     names = [f"{n:03}" for n in range(60)]
     table.put_many(key("p", name) for name in names)
     assert [item["sk"]["S"] for item in table.get_many([("p", name) for name in names])] == names
@@ -483,12 +518,64 @@ def test_what_a_batch_left_undone_is_asked_for_again(aws: Aws) -> None:
     assert [item["sk"]["S"] for item in aws.table.query("p")] == names[30:]
 
 
+def test_what_a_batch_left_undone_waits_longer_each_time(aws: Aws) -> None:
+    pauses: list[float] = []
+    halving(aws, pauses).put_many([key("p", f"{n:03}") for n in range(8)])  # 8, 4, 2, 1
+    assert len(pauses) == 3
+    halving(aws, pauses).put_many([key("p", "one")])
+    assert len(pauses) == 3
+    assert pauses == sorted(set(pauses))
+    assert pauses[0] > 0
+
+
 def test_a_batch_that_is_never_done_is_an_error(aws: Aws) -> None:
-    table = Table(Halves(aws.dynamodb, takes=False), aws.table_name)  # type: ignore[arg-type]  # as above
+    pauses: list[float] = []
+    table = halving(aws, pauses, takes=False)
     with pytest.raises(PortError, match="did not write all"):
         table.put_many([key("p", "s")])
+    assert 2 < sum(pauses) < 10
     with pytest.raises(PortError, match="did not return all"):
         list(table.get_many([("p", "s")]))
+
+
+def test_what_is_replaced_while_it_is_read_is_read_again(stores: Stores) -> None:
+    """The object that a large value lies in goes when the value does."""
+    labels = {"a": "x" * LARGE}
+
+    def put(seq: int) -> None:
+        stores.executions.put(replace(summary(seq=seq), labels={**labels, "seq": str(seq)}))
+        found = stores.triggers.get("ns", "f", "t")
+        stores.triggers.put(replace(found, due=START, data=bytes([seq]) * LARGE))
+
+    put(0)
+    reads: tuple[Callable[[], Any], ...] = (
+        lambda: stores.executions.get("x"),
+        lambda: next(iter(stores.executions.open())),
+        lambda: stores.executions.search().found[0],
+        lambda: stores.triggers.get("ns", "f", "t"),
+        lambda: stores.triggers.list("ns", "f")[0],
+        lambda: next(iter(stores.triggers.due(START))),
+    )
+    for seq, read in enumerate(reads, 1):
+        acts = [partial(put, seq)]
+        stores.before_object(lambda acts=acts: acts.pop()() if acts else None)
+        found = read()
+        stores.before_object(lambda: None)
+        assert not acts
+        if isinstance(found, TriggerRecord):
+            assert found.data == bytes([seq]) * LARGE
+        else:
+            assert found.labels["seq"] == str(seq)
+
+
+def test_an_object_that_stays_when_its_execution_is_deleted_is_an_error(stores: Stores) -> None:
+    """S3 says so in an answer that is no error."""
+    stores.journal.append(entry(0, data=bytes(LARGE)))
+    refusal = b"<DeleteResult><Error><Key>k</Key><Code>AccessDenied</Code></Error></DeleteResult>"
+    answer = AWSResponse("", 200, HTTPHeaders(), MockRawResponse(refusal))
+    stores.s3.meta.events.register_first("before-send.s3.DeleteObjects", lambda **_: answer)
+    with pytest.raises(PortError, match="DeleteObjects failed: AccessDenied"):
+        stores.journal.purge("x")
 
 
 def test_errors_of_the_service_are_port_errors(aws: Aws) -> None:
@@ -563,6 +650,24 @@ def test_a_file_too_large_to_be_copied_at_once_is_moved_in_parts(aws: Aws) -> No
         assert file.read() == content
     assert [file.uri for file in storage.list("kestra:///")] == ["kestra:///moved"]
     assert uploads(aws) == []
+
+
+def test_an_upload_whose_last_answer_was_lost_is_complete(aws: Aws) -> None:
+    s3: Any = boto3.client("s3", region_name=REGION, aws_access_key_id="moto", aws_secret_access_key="moto")
+    lost: list[str] = []
+
+    def lose(attempts: int, operation: Any, **_: Any) -> int | None:
+        if operation.name == "CompleteMultipartUpload" and attempts == 1:
+            lost.append(operation.name)
+            return 0
+        return None
+
+    s3.meta.events.register_first("needs-retry.s3", lose)
+    storage = S3Storage(s3, aws.bucket, part=PART, copy_limit=PART)
+    storage.put(URI, io.BytesIO(bytes(PART + 1)))
+    storage.move(URI, "kestra:///moved")
+    assert [(file.uri, file.size) for file in storage.list("kestra:///")] == [("kestra:///moved", PART + 1)]
+    assert lost == ["CompleteMultipartUpload"] * 2
 
 
 def test_files_are_more_than_a_page(aws: Aws) -> None:

@@ -172,6 +172,23 @@ def test_large_files_go_ahead_of_their_form(tab: Tab, small_server: str) -> None
     assert names == (["big one.csv", "other.csv"] if scripts else [])
 
 
+def test_who_has_a_link_sends_a_large_file_ahead_of_the_decision(chromium: Any, small_server: str) -> None:
+    made = httpx.post(f"{small_server}/api/v1/main/executions/shop/prove").json()
+    until_paused(small_server, made["id"])
+    context = chromium.new_context()
+    tab = Tab(context, small_server)
+    tab.page.goto(task_outputs(small_server, made["id"], "send")["value"])
+    large = {"name": "photo.jpg", "mimeType": "image/jpeg", "buffer": b"0123456789" * 200_000}
+    tab.page.locator("#field-proof").set_input_files(files=[large])
+    tab.page.get_by_role("button", name="Resume").click()
+    tab.page.get_by_role("heading", name="This is decided").wait_for()
+    with httpx.stream("GET", f"{small_server}/api/v1/main/executions/{made['id']}/follow", timeout=60) as events:
+        assert any("event: end" in line for line in events.iter_lines())
+    assert task_outputs(small_server, made["id"], "size")["size"] == 2_000_000
+    assert tab.complaints == []
+    context.close()
+
+
 def test_somebody_signs_in_works_and_signs_out(tab: Tab, closed_server: str) -> None:
     """No window of the browser asks: the page does. Scripts, files and events come with the session."""
     page = tab.page

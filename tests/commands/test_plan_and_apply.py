@@ -197,7 +197,7 @@ def test_nothing_is_saved_when_one_flow_is_wrong(remote: Remote, tmp_path: Path)
         assert remote(verb, folder, code=code).stderr.startswith(f"{folder}/zz.yaml:3:")
     assert remote("flow", "list", "--namespace", "gate.five").stdout.count("\n") == 1
     assert "No such option" in remote("plan", folder, "--wrong", code=1).stderr
-    assert "does not answer" in remote("plan", folder, "--server", "http://127.0.0.1:9", code=1).stderr
+    assert "No server answers at" in remote("plan", folder, "--server", "http://127.0.0.1:9", code=1).stderr
     assert "no such file or folder" in remote("plan", tmp_path / "nowhere", code=1).stderr
 
 
@@ -221,3 +221,18 @@ def test_an_export_is_a_folder_for_which_there_is_nothing_to_do(remote: Remote, 
     (folder / "gate.six" / "naps.yaml").write_text(NAPS.format(namespace="gate.six.other"))
     assert "holds something else" in remote("export", folder, "--namespace", "gate.six", code=2).stderr
     assert "no such flow" in remote("export", out, "--namespace", "gate.none", code=2).stderr
+
+
+def test_templates_beside_the_flows_are_left_alone(remote: Remote, tmp_path: Path) -> None:
+    folder = tmp_path / "flows"
+    write(folder, "gate.templates")
+    (folder / "shared.template.yaml").write_text("id: shared\nnamespace: gate.templates\ntasks: [wrong]\n")
+    assert [step["id"] for step in plan(remote, folder)["steps"]] == ["naps", "report"]
+    assert "shared" not in remote("apply", folder).stdout
+    assert "shared" not in remote("flow", "list", "--namespace", "gate.templates").stdout
+    out = tmp_path / "out"
+    out.mkdir()
+    (out / "shared.template.yaml").write_text("mine")
+    assert remote("export", out, "--namespace", "gate.templates").stdout.count("\n") == 2
+    assert (out / "shared.template.yaml").read_text() == "mine"
+    assert plan(remote, out, code=0)["unchanged"] == 2

@@ -134,6 +134,23 @@ def test_what_lies_within_a_task_is_none_of_its_own_properties() -> None:
     assert not edges(drawn(BEFORE), drawn(after))
 
 
+PAUSED = """id: x
+namespace: demo
+tasks:
+  - id: wait
+    type: io.kestra.plugin.core.flow.Pause
+    onResume: [{id: reason, type: STRING}]
+    onPause: {id: ask, type: io.kestra.plugin.core.log.Log, message: x}
+"""
+
+
+def test_what_a_pause_asks_is_a_property_of_it_and_no_task() -> None:
+    found = changes({}, written(PAUSED))
+    assert [part.id for part in found.tasks.added] == ["wait", "ask"]
+    (changed,) = changes(written(PAUSED), written(PAUSED.replace("STRING", "INT"))).tasks.changed
+    assert (changed.id, [each.path for each in changed.differences]) == ("wait", ["onResume[reason].type"])
+
+
 def test_another_order_is_a_change_of_edges_alone() -> None:
     after = BEFORE.replace("dependsOn: [left]", "dependsOn: []").replace("one:", "uno:")
     found = changes(written(BEFORE), written(after))

@@ -73,6 +73,15 @@ def test_a_server_that_is_gone_for_good_is_told_of() -> None:
         list(asking(lambda _: httpx.Response(500)).follow("/logs/x/follow"))
 
 
+def test_a_server_that_starts_again_is_waited_for_while_it_stops_and_starts() -> None:
+    answers = [
+        httpx.Response(200, text="id: progress-1\nevent: progress\ndata: 1\n\n"),
+        *[httpx.Response(503) for _ in range(45)],
+        httpx.Response(200, text="id: end\nevent: end\ndata: 2\n\n"),
+    ]
+    assert [event.data for event in asking(answering(answers, [])).follow("/logs/x/follow")] == [1, 2]
+
+
 def test_pages_are_asked_for_until_the_last_by_number_or_by_cursor() -> None:
     asked: list[httpx.Request] = []
 

@@ -68,7 +68,8 @@ def test_an_execution_is_started_with_inputs_and_files_and_followed_to_its_end(r
         "-l", "why=test", "--follow",
     ).stdout  # fmt: skip
     assert "INFO     say: HelloAnn" in told, "what ends a line for some readers ends none here"
-    assert "SUCCESS  hall.team.greet (" in told
+    story = told.partition("\n\n")[0].splitlines()
+    assert "SUCCESS  hall.team.greet (" in story[-1], "the log comes before the end"
     assert "read  four" in told
     (found,) = json.loads(
         remote("execution", "list", "--flow", "hall.team.greet", "-l", "why=test", "-o", "json").stdout

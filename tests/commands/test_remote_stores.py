@@ -84,6 +84,11 @@ def test_triggers_are_listed_switched_and_backfilled(remote: Remote) -> None:
     remote("trigger", "restart", *name)
     assert "is not locked" in remote("trigger", "unlock", *name, code=2).stderr
 
+    listed = remote("trigger", "list", "--flow", "store.trigger.daily").stdout.splitlines()[1].split()
+    assert listed[:3] == ["store.trigger.daily", "mornings", "Schedule"]
+    assert listed[3].endswith("T06:00:00Z")
+    assert listed[4:] == ["-", "-"]  # no date of it has come yet
+
     dates = ("--start", "2024-12-01T00:00:00Z", "--end", "2024-12-03T00:00:00Z")
     shown = remote("trigger", "backfill", *name, *dates, "--preview").stdout.split()
     assert [date[:13] for date in shown] == ["2024-12-01T06", "2024-12-02T06"]
@@ -96,6 +101,21 @@ def test_triggers_are_listed_switched_and_backfilled(remote: Remote) -> None:
         "Did you mean `store.trigger.daily`?" in remote("trigger", "unlock", "store.trigger.dayly", "x", code=2).stderr
     )
     assert "Not Found: " in remote("trigger", "enable", "store.trigger.daily", "none", code=2).stderr
+
+
+POLLING = """id: asks
+namespace: store.polling
+tasks:
+  - {id: say, type: io.kestra.plugin.core.log.Log, message: x}
+triggers:
+  - {id: asked, type: io.kestra.plugin.core.http.Trigger, uri: "http://127.0.0.1:9", interval: PT1H}
+"""
+
+
+def test_a_trigger_is_listed_under_a_name_that_tells_it_from_others(remote: Remote) -> None:
+    remote("flow", "save", "-", stdin=POLLING)
+    listed = remote("trigger", "list", "--namespace", "store.polling").stdout.splitlines()[1].split()
+    assert listed[:3] == ["store.polling.asks", "asked", "http.Trigger"]
 
 
 def _labelled(remote: Remote, label: str) -> str:

@@ -114,7 +114,8 @@ NEEDS_NUMBER = "inputs:\n  - {id: n, type: INT, max: 5}\ntasks:\n" + RETURN % ("
 @pytest.mark.parametrize(
     ("options", "error"),
     [
-        ([], "Error: Invalid input for `n`, it is required, but received `null`"),
+        ([], "Error: Invalid input for `n`, it is required, but received `null`. Give it with --input n=VALUE\n"),
+        (["-i", "n="], "Error: Invalid input for `n`, it must be a whole number, but received ``\n"),
         (["-i", "n=9"], "Error: Invalid input for `n`"),
         (["-i", "m=1"], "Error: demo.x has no input `m`."),
         (["--flows", "nowhere"], "Error: nowhere: there is no such file or folder."),

@@ -28,6 +28,7 @@ def test_every_type_is_listed_with_its_first_sentence(headrace: Headrace) -> Non
     rows = headrace("tasks").stdout.splitlines()
     assert [row.split()[0] for row in rows] == [cls.TYPE for cls in Registry.load().tasks()]
     assert all(len(row.split()) > 1 for row in rows)
+    assert not [row for row in rows if "``" in row]
 
 
 def test_every_type_is_explained(headrace: Headrace) -> None:
@@ -35,6 +36,7 @@ def test_every_type_is_explained(headrace: Headrace) -> None:
         result = headrace("tasks", cls.TYPE)
         assert result.exit_code == 0
         assert result.stdout.startswith(f"{cls.TYPE}\n")
+        assert "``" not in result.stdout
 
 
 def test_a_type_is_explained_by_its_properties_outputs_and_older_names(headrace: Headrace) -> None:

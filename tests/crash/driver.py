@@ -19,6 +19,7 @@ import json
 import os
 import sys
 import traceback
+from collections.abc import Callable
 from pathlib import Path
 from threading import Thread
 
@@ -64,7 +65,7 @@ def live(life: dict[str, str]) -> None:
     tell("over")
 
 
-def main() -> None:
+def main(live: Callable[[dict[str, str]], None]) -> None:
     """Fork one life after the other."""
     Registry.load()
     for line in sys.stdin:
@@ -82,4 +83,4 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    main()
+    main(live)

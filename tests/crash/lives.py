@@ -38,9 +38,11 @@ _OWN_FOLDER = re.compile(r"-([0-9A-Za-z]{22})-(\d+)-out$")
 class Zygote:
     """The driver program: starts one engine after the other."""
 
-    def __init__(self) -> None:
+    def __init__(self, program: str = "driver") -> None:
+        """Start *program*, a module of this folder."""
         self._process = subprocess.Popen(
-            [sys.executable, Path(__file__).with_name("driver.py")],
+            [sys.executable, "-m", f"crash.{program}"],
+            cwd=Path(__file__).parents[1],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             start_new_session=True,

@@ -75,10 +75,17 @@ def _task_run(run: Mapping[str, Any], names: Mapping[str, str]) -> dict[str, Any
         "state": run["state"]["current"],
         "history": [entry["state"] for entry in run["state"]["histories"]],
         "iteration": run["iteration"],
-        "outputs": renamed(run["outputs"], names),
+        "outputs": renamed(_timeless(run["outputs"]), names),
         "error": renamed(run["error"], names),
         "attempts": [attempt for attempt in attempts if attempt != LOST],
     }
+
+
+def _timeless(outputs: Any) -> Any:
+    """Return a task run's outputs without the instant at which a pause ended."""
+    if isinstance(outputs, Mapping) and isinstance(resumed := outputs.get("resumed"), Mapping) and "on" in resumed:
+        return {**outputs, "resumed": {**resumed, "on": "then"}}
+    return outputs
 
 
 def _order(runs: Iterable[Mapping[str, Any]], names: Mapping[str, str]) -> dict[str, list[str]]:

@@ -13,12 +13,11 @@ from pathlib import Path
 
 import pytest
 
-from headrace_cli.local import LocalOptions, LocalRuntime
+from headrace_cli.local import LocalRuntime
 from stand_in_docker import StandInEngine
 
 SOON = 60.0
 DOCKER = "{type: io.kestra.plugin.scripts.runner.docker.Docker}"
-PROCESS = "{type: io.kestra.plugin.core.runner.Process}"
 
 # Takes for ever the first time, and no time the second.
 ONCE = """
@@ -64,8 +63,8 @@ def environment(engine: StandInEngine, tmp_path: Path, monkeypatch: pytest.Monke
     return {"PATH": os.environ["PATH"], "ENV_FOLDER": str(tmp_path), "DOCKER_HOST": engine.url}
 
 
-def opened(folder: Path, environment: dict[str, str], workers: int = 4) -> LocalRuntime:
-    return LocalRuntime.open(folder / "data", environment=environment, options=LocalOptions(workers=workers))
+def opened(folder: Path, environment: dict[str, str]) -> LocalRuntime:
+    return LocalRuntime.open(folder / "data", environment=environment)
 
 
 def begin(runtime: LocalRuntime, source: str, execution_id: str, **inputs: str) -> None:
@@ -191,52 +190,6 @@ def test_a_kill_in_every_state_of_a_container(
             engine.go.set()
         assert runtime.wait("long", SOON)
         assert_killed_once(runtime, tmp_path)
-        assert engine.containers == {}
-
-
-@pytest.mark.parametrize("runner", [DOCKER, PROCESS])
-def test_a_kill_of_what_runs(engine: StandInEngine, environment: dict[str, str], tmp_path: Path, runner: str) -> None:
-    with closing(opened(tmp_path, environment)) as runtime:
-        begin(runtime, LONG.replace("RUNNER", runner), "long")
-        until((tmp_path / "begun").exists)
-        runtime.kill("long")
-        assert runtime.wait("long", SOON)
-        assert_killed_once(runtime, tmp_path)
-        assert engine.containers == {}
-
-
-@pytest.mark.parametrize("runner", [DOCKER, PROCESS])
-def test_a_kill_of_what_was_not_begun(
-    engine: StandInEngine, environment: dict[str, str], tmp_path: Path, runner: str
-) -> None:
-    """The only worker has other work; when it comes to the script, the script does not begin."""
-    with closing(opened(tmp_path, environment, workers=1)) as runtime:
-        begin(runtime, LONG.replace("RUNNER", runner), "first")
-        until((tmp_path / "begun").exists)
-        begin(runtime, LONG.replace("RUNNER", runner), "long")
-        runtime.kill("long")
-        until(lambda: "KILLING" in script_run(runtime, "long")[1])
-        runtime.kill("first")
-        assert runtime.wait("first", SOON)
-        assert runtime.wait("long", SOON)
-        assert_killed_once(runtime, tmp_path)
-        assert engine.containers == {}
-
-
-@pytest.mark.parametrize("runner", [DOCKER, PROCESS])
-def test_a_kill_of_what_was_reported(
-    engine: StandInEngine, environment: dict[str, str], tmp_path: Path, runner: str
-) -> None:
-    """What has ended stays as it ended."""
-    with closing(opened(tmp_path, environment)) as runtime:
-        begin(runtime, LONG.replace("RUNNER", runner), "long", seconds="0")
-        until(lambda: runtime.view("long")["state"]["current"] == "PAUSED")
-        runtime.kill("long")
-        assert runtime.wait("long", SOON)
-        assert runtime.view("long")["state"]["current"] == "KILLED"
-        current, past, attempts = script_run(runtime, "long")
-        assert (current, attempts) == ("SUCCESS", ["SUCCESS"])
-        assert "KILLED" not in past
         assert engine.containers == {}
 
 

@@ -98,10 +98,10 @@ class Client:
         return errors[-10:]
 
     def messages(self, execution_id: str) -> list[str]:
-        """Return what an execution's tasks logged."""
+        """Return what an execution's tasks logged; nothing when it has not begun."""
         answer = self.ask("GET", f"/logs/{execution_id}")
-        assert answer.status_code == 200, answer.text
-        return [line["message"] for line in answer.json()]
+        assert answer.status_code in (200, 404), answer.text
+        return [line["message"] for line in answer.json()] if answer.status_code == 200 else []
 
     def of_flow(self, flow_id: str) -> list[Any]:
         """Return the executions of a flow, in short."""

@@ -8,7 +8,10 @@ import platform
 import shutil
 import subprocess
 from collections.abc import Iterator, Mapping
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from functools import cache
+from itertools import product
 from pathlib import Path
 from typing import Any
 
@@ -20,15 +23,14 @@ from aws_cdk import App
 
 from aws.ministack import PYTHON, Account
 from aws.resources import REGION
+from bundles import CACHE, packed
 from emulator.waiting import until
-from example_flows import CHECKOUT
 from headrace_cdk import HeadraceProps, HeadraceStack
-from headrace_cdk.bundle import Bundle, BundleError, Bundler, Target
+from headrace_cdk.bundle import Bundle, BundleError, Target
 
 STACK = "headrace"
 POLLED = "orders"
 """A queue of somebody else, whose messages start flows."""
-_CACHE = CHECKOUT / ".cache" / "bundles"
 _BUNDLES = {
     "Worker": Bundle.WORKER,
     "Script": Bundle.SCRIPT,
@@ -36,6 +38,8 @@ _BUNDLES = {
     "ScriptLarge": Bundle.SCRIPT,
     "Programs": Bundle.PROGRAMS,
 }
+_SHIPPED = HeadraceProps().target
+"""What the assembly packs for, before its code is replaced."""
 _QUALIFIER = "hnb659fds"
 """What the CDK puts into the names of its own resources in an account."""
 
@@ -50,19 +54,26 @@ def synthesised(folder: Path) -> Path:
     The code is packed for the interpreter that will run it. Skips where the package index cannot be reached.
     """
     try:
+        _pack()
         app = App(outdir=str(folder))
-        HeadraceStack(app, STACK, HeadraceProps(log_level="INFO", bundle_cache=_CACHE, polled_queues=(POLLED,)))
+        HeadraceStack(app, STACK, HeadraceProps(log_level="INFO", bundle_cache=CACHE, polled_queues=(POLLED,)))
         app.synth()
-        bundler = Bundler(_interpreter(), _CACHE)
         for asset, path in _assets(folder):
             if path.suffix == ".zip":
                 function = asset["displayName"].split("/")[-2]
-                shutil.copyfile(bundler.build(_BUNDLES.get(function, Bundle.PLATFORM)), path)
+                shutil.copyfile(packed(_interpreter(), _BUNDLES.get(function, Bundle.PLATFORM)), path)
     except BundleError as error:
         pytest.skip(f"the functions' libraries cannot be had: {str(error)[-300:]}")
     return folder
 
 
+def _pack() -> None:
+    """Pack all that the assembly packs, and what takes its place, two at a time."""
+    with ThreadPoolExecutor(2) as at_once:
+        list(at_once.map(packed, *zip(*product((_SHIPPED, _interpreter()), Bundle), strict=True)))
+
+
+@cache
 def _interpreter() -> Target:
     version = "import sys; print('{}.{}'.format(*sys.version_info))"
     done = subprocess.run([str(PYTHON), "-c", version], capture_output=True, text=True, check=True)
@@ -141,7 +152,7 @@ def completed(account: Account) -> Deployment:
         stack = cloudformation.describe_stacks(StackName=STACK)["Stacks"][0]
         return None if stack["StackStatus"].endswith("_IN_PROGRESS") else stack
 
-    stack = until(ended, "end of the deployment", seconds=60)
+    stack = until(ended, "end of the deployment")
     assert stack["StackStatus"] == "CREATE_COMPLETE", _failures(cloudformation)
     outputs = {output["OutputKey"]: output["OutputValue"] for output in stack["Outputs"]}
     api_id = outputs["ApiUrl"].partition("://")[2].partition(".")[0]

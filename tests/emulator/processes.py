@@ -53,11 +53,20 @@ def _processes(emulator: Emulator, function: str) -> Iterator[int]:
 def _children(emulator: Emulator) -> Iterator[tuple[int, list[bytes]]]:
     """Yield the emulator's processes, and their variables."""
     _skip_without_proc()
-    children = Path(f"/proc/{emulator.process}/task")
-    for task in children.iterdir():
-        for child in (task / "children").read_text(encoding="ascii").split():
-            with suppress(OSError):
-                yield int(child), Path(f"/proc/{child}/environ").read_bytes().split(b"\0")
+    for child in _children_of(emulator.process):
+        with suppress(OSError):
+            yield child, Path(f"/proc/{child}/environ").read_bytes().split(b"\0")
+
+
+def _children_of(process: int) -> list[int]:
+    """Return the children of all threads. When a thread ends meanwhile, its children are another's: look again."""
+    for _ in range(100):
+        with suppress(FileNotFoundError, ProcessLookupError):
+            lists = [
+                (task / "children").read_text(encoding="ascii") for task in Path(f"/proc/{process}/task").iterdir()
+            ]
+            return [int(child) for children in lists for child in children.split()]
+    pytest.fail(f"the children of process {process} cannot be told: is it gone?")
 
 
 def _skip_without_proc() -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from pathlib import Path
 from typing import Any
 from urllib.parse import urlencode
 
@@ -123,11 +124,16 @@ def test_a_container_that_runs_is_killed_with_its_execution(client: Client, emul
     until(lambda: not played(emulator, "sleep 600"), "end of the containers' processes")
 
 
-def test_a_task_that_somebody_stops_is_lost_and_begins_again(client: Client, deployment: Deployment) -> None:
-    source = flow("stopped", FARGATE, "echo begun; sleep 2")
+def test_a_task_that_somebody_stops_is_lost_and_begins_again(
+    client: Client, deployment: Deployment, tmp_path: Path
+) -> None:
+    # It runs for as long as nobody has stopped it, however long somebody takes to; a container has this machine's files.
+    stopped = tmp_path / "stopped"
+    source = flow("stopped", FARGATE, f"echo begun; test -e {stopped} || sleep 600")
     client.save(source)
     execution_id = client.start("stopped-fargate")
     until(lambda: "begun" in client.messages(execution_id), "first line", then=lambda: client.get(execution_id))
+    stopped.touch()
     (task,) = [each for each in containers(deployment) if each["startedBy"].startswith(execution_id)]
     deployment.account.client("ecs").stop_task(cluster=task["clusterArn"], task=task["taskArn"], reason="a drill")
     execution = client.end(execution_id)
@@ -136,26 +142,32 @@ def test_a_task_that_somebody_stops_is_lost_and_begins_again(client: Client, dep
 
 
 def test_a_file_of_two_hundred_megabytes_passes_no_function(client: Client, emulator: Emulator) -> None:
-    make = f"head -c {LARGE} /dev/zero > large.bin; printf x >> large.bin"
+    """It goes out of a container of Fargate, into one of Batch and out of it, and into one of Fargate again."""
+
+    def script(name: str, where: str, text: str, source: str = "") -> dict[str, Any]:
+        return {
+            "id": name,
+            "type": "io.kestra.plugin.scripts.shell.Script",
+            "taskRunner": {"type": where},
+            "containerImage": "any/image",
+            "outputFiles": ["out.bin"],
+            **({"inputFiles": {"in.bin": f"{{{{ outputs.{source}.outputFiles['out.bin'] }}}}"}} if source else {}),
+            "script": text,
+        }
+
     tasks = [
-        {
-            "id": "make",
-            "type": "io.kestra.plugin.scripts.shell.Script",
-            "containerImage": "any/image",
-            "outputFiles": ["large.bin"],
-            "script": make,
-        },
-        {
-            "id": "main",
-            "type": "io.kestra.plugin.scripts.shell.Script",
-            "containerImage": "any/image",
-            "inputFiles": {"large.bin": "{{ outputs.make.outputFiles['large.bin'] }}"},
-            "script": """echo '::{"outputs": {"size": '$(wc -c < large.bin)'}}::'""",
-        },
+        script("make", FARGATE, f"head -c {LARGE} /dev/zero > out.bin; printf x >> out.bin"),
+        script("through", BATCH, "mv in.bin out.bin; printf y >> out.bin", "make"),
+        script("main", FARGATE, """echo '::{"outputs": {"size": '$(wc -c < in.bin)'}}::'; echo > out.bin""", "through"),
     ]
+    assert state(client.run(flow("small", FARGATE, "true"))) == "SUCCESS"  # every function that has a part has begun
+    before = peaks(emulator)
+    assert before
     execution = client.run(f"id: through-containers\ntasks: {json.dumps(tasks)}\n")
-    assert runs(execution) == {"make": ["SUCCESS"], "main": ["SUCCESS"]}, client.messages(execution["id"])
-    assert execution["taskRunList"][-1]["outputs"]["vars"] == {"size": LARGE + 1}
-    memory = peaks(emulator)
-    assert memory
-    assert max(memory.values()) < LARGE, memory
+    ended = {name: ["SUCCESS"] for name in ("make", "through", "main")}
+    assert runs(execution) == ended, client.messages(execution["id"])
+    assert execution["taskRunList"][-1]["outputs"]["vars"] == {"size": LARGE + 2}
+    # A function takes its libraries' memory, and a little for each request: nothing that grows with the file.
+    usual = max(before.values())
+    more = {process: peak - before.get(process, usual) for process, peak in peaks(emulator).items()}
+    assert max(more.values()) < LARGE / 5, more

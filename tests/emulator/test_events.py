@@ -17,7 +17,7 @@ pytestmark = pytest.mark.emulator
 
 def said(client: Client, flow: str) -> list[str]:
     """Return what the only execution of a flow logged, once there is one and it has ended."""
-    (found,) = until(lambda: client.of_flow(flow), f"execution of {flow}", seconds=30)
+    (found,) = until(lambda: client.of_flow(flow), f"execution of {flow}")
     return client.messages(client.end(found["id"])["id"])
 
 

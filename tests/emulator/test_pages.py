@@ -234,7 +234,6 @@ def test_api_gateway_asks_an_issuer_and_groups_of_a_token_say_what_may_be(
             me = until(
                 lambda: _is_known(ask("/me", keys.token(claims))),
                 "function that knows what claims mean",
-                seconds=30,
                 then=lambda: (ask("/me", keys.token(claims)).text, keys.asked),
             )
             assert me == {"name": "ann@example.com", "kind": "jwt", "grants": ["viewer@emulator"]}

@@ -1,8 +1,9 @@
-"""The stack deployed as people do it: `cdk bootstrap`, `cdk deploy`, and a first flow."""
+"""The stack deployed as people do it: `cdk bootstrap`, `cdk deploy`, a first flow; and `cdk destroy`."""
 
 from __future__ import annotations
 
 import os
+import re
 import shutil
 import subprocess
 from collections.abc import Iterator
@@ -14,7 +15,7 @@ import pytest
 from aws.ministack import Account, running
 from aws.resources import REGION
 from emulator.client import Client, state
-from emulator.deployment import STACK, completed
+from emulator.deployment import STACK, completed, deployed
 from example_flows import CHECKOUT
 
 pytestmark = pytest.mark.emulator
@@ -46,11 +47,17 @@ def cdk() -> Path:
 
 def run(cdk: Path, account: Account, folder: Path, *arguments: str) -> str:
     """Run the command line in an account of the emulator, and return what it wrote."""
+    return told_by([str(cdk), *arguments, "--no-notices", "--no-version-reporting"], account, folder)
+
+
+def told_by(command: list[str], account: Account, folder: Path) -> str:
+    """Run a command with an account of the emulator's, and return what it wrote."""
     environment = {name: value for name, value in os.environ.items() if not name.startswith(("AWS_", "CDK_"))}
     environment |= {
         "AWS_ACCESS_KEY_ID": account.id,
         "AWS_SECRET_ACCESS_KEY": "emulator",
         "AWS_REGION": REGION,
+        "AWS_DEFAULT_REGION": REGION,  # what the first version of the AWS CLI reads
         "AWS_ENDPOINT_URL": account.endpoint,
         "AWS_ENDPOINT_URL_S3": account.endpoint,
         "CDK_DISABLE_CLI_TELEMETRY": "true",
@@ -58,7 +65,6 @@ def run(cdk: Path, account: Account, folder: Path, *arguments: str) -> str:
         "HOME": str(folder),
         "JSII_SILENCE_WARNING_END_OF_LIFE_NODE_VERSION": "18,20",
     }
-    command = [str(cdk), *arguments, "--no-notices", "--no-version-reporting"]
     done = subprocess.run(
         command,
         check=False,
@@ -88,3 +94,37 @@ def test_bootstrap_deploy_and_a_first_flow(account: Account, assembly: Path, cdk
         execution = client.run("id: first\ntasks: [{id: log, type: io.kestra.plugin.core.log.Log, message: hello}]\n")
         assert state(execution) == "SUCCESS"
         assert client.messages(execution["id"]) == ["hello"]
+
+
+def test_it_goes_as_the_documentation_says_and_leaves_what_holds_data(
+    account: Account, assembly: Path, cdk: Path, tmp_path: Path
+) -> None:
+    bash, aws = shutil.which("bash"), shutil.which("aws")
+    if bash is None or aws is None:
+        pytest.skip("what the documentation says to do needs bash and the AWS CLI")
+    page = (CHECKOUT / "docs" / "aws.md").read_text(encoding="utf-8")
+    blocks = re.findall(r"```sh\n(.*?)```", page, re.DOTALL)
+    (output,) = [re.search(r"output\(\) \{.*?\n\}\n", block, re.DOTALL) for block in blocks if "output() {" in block]
+    (removal,) = [block for block in blocks if "remove_rules() {" in block]
+    assert output is not None
+    stack = deployed(account, assembly)
+    events, bus = account.client("events"), stack.outputs["BusName"]
+    with closing(Client(stack)) as client:
+        client.save(
+            """id: waiting
+tasks: [{id: log, type: io.kestra.plugin.core.log.Log, message: hi}]
+triggers:
+  - {id: event, type: io.headrace.aws.eventbridge.Trigger, pattern: {source: [com.example.shop]}}
+"""
+        )
+    before = {rule["Name"] for rule in events.list_rules(EventBusName=bus)["Rules"]}
+    told = told_by([bash, "-euc", output.group() + removal], account, tmp_path)
+    after = {rule["Name"] for rule in events.list_rules(EventBusName=bus)["Rules"]}
+    assert len(after) == len(before) - 1, f"that of the flow alone goes: {told}"
+    run(cdk, account, tmp_path, "destroy", "--app", str(assembly), "--force")
+    assert account.client("lambda").list_functions()["Functions"] == []
+    assert [each["Name"] for each in events.list_event_buses()["EventBuses"]] == ["default"]
+    assert account.client("dynamodb").list_tables()["TableNames"] == [stack.table]
+    buckets = [each["Name"] for each in account.client("s3").list_buckets()["Buckets"]]
+    assert stack.outputs["BucketName"] in buckets
+    assert len(account.client("secretsmanager").list_secrets()["SecretList"]) == 1

@@ -7,6 +7,7 @@ import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -40,7 +41,11 @@ class CorpusError(ValueError):
     """A file of the corpus does not keep to the format."""
 
 
-class _Loader(yaml.SafeLoader):
+_SafeLoader: Any = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
+"""The one in C, where there is one: there are hundreds of files to read."""
+
+
+class _Loader(_SafeLoader):
     """YAML whose only plain scalars besides texts are null, true, false and decimal numbers."""
 
 
@@ -85,9 +90,10 @@ class FlowCase:
         return timed or any(time in task for task in expected.get("tasks") or () for time in _TIMES)
 
 
-def all_cases() -> list[FlowCase]:
+@cache
+def all_cases() -> tuple[FlowCase, ...]:
     """Return every flow of the corpus, by path."""
-    return [read_case(path) for path in sorted(FOLDER.glob("*/*.yaml")) if path.parent.name != "invalid"]
+    return tuple(read_case(path) for path in sorted(FOLDER.glob("*/*.yaml")) if path.parent.name != "invalid")
 
 
 def read_case(path: Path) -> FlowCase:

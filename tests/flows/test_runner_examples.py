@@ -65,8 +65,8 @@ def test_what_needs_a_stack_is_valid_and_says_so(name: str) -> None:
     assert "runs on a stack on AWS only" in " ".join(refused.stderr.split())
 
 
-def test_the_flows_differ_in_three_lines() -> None:
-    flows = {path.stem: path.read_text().partition("\n")[2].splitlines() for path in RUNNERS.glob("*.yaml")}
+def test_the_flows_differ_in_three_lines() -> None:  # beside their names
+    flows = {path.stem: path.read_text().partition("namespace:")[2].splitlines() for path in RUNNERS.glob("*.yaml")}
     assert set(flows) == {*LOCAL, "fargate", "batch"}
     said = (
         "    containerImage: ",

@@ -16,11 +16,11 @@ from pathlib import Path
 import pytest
 from aws_cdk import App
 
+from bundles import CACHE, packed
 from example_flows import CHECKOUT
 from headrace_cdk import HeadraceProps, HeadraceStack
 from headrace_cdk.bundle import FOR_SCRIPTS, PACKAGES, Bundle, BundleError, Bundler, Target, installed_python
 
-CACHE = CHECKOUT / ".cache" / "bundles"
 ARM, INTEL = 183, 62
 """What an ELF header calls the processors."""
 MEGABYTE = 1_000_000
@@ -39,7 +39,7 @@ HERE = Target(
 def built(target: Target, bundle: Bundle) -> Path:
     """Return a bundle; skips where the package index cannot be reached."""
     try:
-        return Bundler(target, CACHE).build(bundle)
+        return packed(target, bundle)
     except BundleError as error:
         if any(
             words in str(error) for words in ("dns error", "error sending request", "Connection refused", "offline")
@@ -150,7 +150,10 @@ def imported_names() -> set[str]:
     return {name for name in found - ours - sys.stdlib_module_names if not name.startswith("mypy_boto3")}
 
 
-@pytest.fixture(scope="module", params=CODE)
+# What `script` has beside people's libraries is what `platform` has: the slow run asks that one, too.
+@pytest.fixture(
+    scope="module", params=[pytest.param(Bundle.PLATFORM, marks=pytest.mark.slow), Bundle.WORKER, Bundle.SCRIPT]
+)
 def unpacked(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> tuple[Bundle, list[str]]:
     """Return a bundle for this machine, unpacked, with what Lambda's runtime brings, as a search path."""
     import importlib.util
@@ -279,7 +282,7 @@ print(json.dumps([sorted(theirs), theirs["PYTHONPATH"].split(":"), ours, done.st
 
 
 def test_each_function_is_given_the_bundle_it_needs(tmp_path: Path) -> None:
-    wanted = {built(Target("3.13", "arm64"), bundle): bundle for bundle in CODE}
+    wanted = {built(Target("3.13", "arm64"), bundle): bundle for bundle in Bundle}
     app = App(outdir=str(tmp_path))
     HeadraceStack(app, "headrace", HeadraceProps(bundle_cache=CACHE))
     app.synth()

@@ -172,6 +172,16 @@ def test_queues_that_are_named_may_be_submitted_to_and_are_heard_of(tmp_path: Pa
     assert not [each for each in default.role_of("FunctionsExecutorRole") if "job-queue" in each]
 
 
+def test_defaults_of_the_stack_are_told_to_all_that_read_flows(tmp_path: Path, default: Assembly) -> None:
+    values = {"io.headrace.runner.ecs.Fargate": {"spot": True}}
+    assembly = chosen_assembly(tmp_path, HeadraceProps(bundle=False, plugin_defaults=values))
+    told = [{"type": "io.headrace.runner.ecs.Fargate", "values": {"spot": True}}]
+    for name, function in assembly.of_type("Lambda::Function").items():
+        text = function["Environment"]["Variables"].get("HEADRACE_PLUGIN_DEFAULTS")
+        assert text is None if "Script" in name else json.loads(text) == told, name
+    assert "HEADRACE_PLUGIN_DEFAULTS" not in json.dumps(default.of_type("Lambda::Function"))
+
+
 def test_queues_to_name_are_read_from_the_context() -> None:
     app = App(context={"headrace:jobQueues": "gpu,large"})
     assert HeadraceProps.from_context(app.node).job_queues == ("gpu", "large")

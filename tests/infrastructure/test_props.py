@@ -46,6 +46,7 @@ def test_context_chooses_as_text_from_the_command_line_and_as_json_from_a_file()
         scriptLarge='{"memory": 0}',
         taskRoles="arn:aws:iam::1:role/a,arn:aws:iam::1:role/b-*",
         namespaces='{"pay": {"isolation": "container", "taskRole": "arn:aws:iam::1:role/b-pay"}}',
+        pluginDefaults='{"io.headrace.runner.ecs.Fargate": {"spot": true, "retries": 5}}',
         api={"reservedConcurrency": 0},
     )
     assert props.name == "test"
@@ -61,6 +62,7 @@ def test_context_chooses_as_text_from_the_command_line_and_as_json_from_a_file()
     assert props.script_large == FunctionProps(0, 10)
     assert props.task_roles == ("arn:aws:iam::1:role/a", "arn:aws:iam::1:role/b-*")
     assert props.namespaces == {"pay": {"isolation": "container", "taskRole": "arn:aws:iam::1:role/b-pay"}}
+    assert props.plugin_defaults == {"io.headrace.runner.ecs.Fargate": {"spot": True, "retries": 5}}
     assert props.api == FunctionProps(1024, None)
 
 
@@ -89,6 +91,8 @@ def test_context_chooses_as_text_from_the_command_line_and_as_json_from_a_file()
             r"pay asks for containers, and containers is false",
         ),
         ({"namespaces": {"n" * 1500: {}}}, r"namespaces has more than 1500 characters"),
+        ({"pluginDefaults": {"a.b": "c"}}, r'headrace:pluginDefaults must hold objects, such as \{"io.headrace.runner'),
+        ({"pluginDefaults": {"a.b": {"c": "d" * 1500}}}, r"namespaces and plugin_defaults have more than 1500 char"),
         ({"requestsPerSecond": 0}, r"requests_per_second is 0; it must be 1 or more"),
     ],
     ids=lambda value: next(iter(value)) if isinstance(value, dict) else None,

@@ -212,7 +212,7 @@ def test_pages_put_large_files_into_the_bucket_and_named_sites_read_them_too(
         for assembly in (default, foreign)
         for bucket in assembly.of_type("S3::Bucket").values()
     ]
-    assert rules == [{"*": ["PUT"]}, {"https://shop.example.com": ["GET", "PUT"]}]
+    assert rules == [{"*": ["PUT"]}, {"*": ["PUT"], "https://shop.example.com": ["GET", "PUT"]}]
 
 
 def test_the_signing_secret_is_made_in_the_form_that_is_read(default: Assembly) -> None:
@@ -522,7 +522,7 @@ def test_web_pages_may_call_it_from_the_origins_that_were_named(default: Assembl
     assert cors["AllowMethods"] == ["GET", "HEAD", "POST", "PUT", "PATCH", "DELETE"]
     assert "authorization" in cors["AllowHeaders"]
     (bucket,) = foreign.of_type("S3::Bucket").values()
-    (rule,) = bucket["CorsConfiguration"]["CorsRules"]
+    *_, rule = bucket["CorsConfiguration"]["CorsRules"]
     assert rule["AllowedOrigins"] == ["https://shop.example.com"]
 
 
@@ -576,6 +576,7 @@ def test_the_outputs(default: Assembly) -> None:
         "MailboxUrl": "Mailbox",
         "BusName": "TriggersBus",
         "SecretsPrefix": "/headrace/headrace/secrets",
+        "RulePrefix": "headrace-a09d5e23da52-",
         "SigningSecret": "KeysSigning",
     }
 

@@ -15,7 +15,7 @@ from headrace_engine.adapters.aws.events import read_event
 from headrace_engine.testing.requests import item_size
 from headrace_functions.testing.aws import by_moto
 from headrace_functions.testing.cloud import Cloud
-from headrace_functions.testing.limits import ASYNCHRONOUS_PAYLOAD, HTTP_BODY, LimitError
+from headrace_functions.testing.limits import ASYNCHRONOUS_PAYLOAD, HTTP_BODY, OVERRIDES, LimitError
 from headrace_functions.testing.shapes import failure_record, sweep_event
 
 KIB, MIB = 1024, 1024 * 1024
@@ -174,6 +174,26 @@ def test_a_message_sent_twice_with_one_deduplication_id_is_one() -> None:
 def test_a_message_above_the_limit_is_refused() -> None:
     with Cloud() as cloud, pytest.raises(ClientError, match="bytes"):
         cloud.clients("sqs").send_message(QueueUrl=cloud.environment.delays_url, MessageBody="x" * (MIB + 1))
+
+
+def test_events_above_the_limit_are_refused() -> None:
+    entry = {"Source": "s", "DetailType": "t", "Detail": json.dumps({"x": "y" * MIB})}
+    with Cloud() as cloud, pytest.raises(ClientError, match="over the limit"):
+        cloud.clients("events").put_events(Entries=[{**entry, "EventBusName": cloud.environment.bus}])
+
+
+def test_overrides_of_a_container_above_the_limit_are_refused() -> None:
+    with Cloud(containers={}) as cloud:
+        ecs = cloud.clients("ecs")
+        ecs.register_task_definition(family="headrace-x", containerDefinitions=[{"name": "main", "image": "any"}])
+        variable = {"name": "X", "value": "y" * OVERRIDES}
+        with pytest.raises(LimitError, match="The overrides"):
+            ecs.run_task(
+                taskDefinition="headrace-x",
+                overrides={"containerOverrides": [{"name": "main", "environment": [variable]}]},
+                clientToken="token",
+                startedBy="test",
+            )
 
 
 PURGE = """

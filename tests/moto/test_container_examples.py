@@ -6,10 +6,6 @@ import json
 from pathlib import Path
 
 from headrace_functions.testing.cloud import Cloud
-from headrace_functions.testing.fleet import SETTINGS
-from headrace_runners.containers.definitions import batch_definition
-from headrace_runners.containers.properties import Batch
-from headrace_runners.containers.settings import ContainerSettings
 
 EXAMPLES = Path(__file__).parents[2] / "examples" / "aws"
 TABLE = b"product,total\nboots,20\ngloves,5.5\nboots,1\n"
@@ -32,13 +28,21 @@ def test_a_file_in_s3_starts_a_container() -> None:
 
 
 def test_a_gpu_is_asked_for_where_there_are_some() -> None:
-    with Cloud(containers={}) as cloud:
+    queue = "arn:aws:batch:eu-central-1:123456789012:job-queue/gpu"
+    with Cloud(containers={"jobQueues": [queue]}) as cloud:
+        assert cloud.fleet is not None
         flow = cloud.save_flow((EXAMPLES / "training-on-a-gpu.yaml").read_text(encoding="utf-8"))
-        (task,) = flow.tasks
-        settings = ContainerSettings.of(json.dumps(SETTINGS))
-        asked = Batch.model_validate(task.properties["taskRunner"])
-        body = batch_definition(task.properties["containerImage"], asked, settings, "eu-central-1").body
+        execution_id = cloud.create(flow.namespace, flow.id)
+        while "SubmitJob" not in cloud.fleet.calls or not cloud.fleet.tasks:
+            assert cloud.step()
+        cloud.kill(execution_id)
+        cloud.settle()
+        (body,) = cloud.fleet.definitions
         assert body["platformCapabilities"] == ["EC2"]
         main = body["ecsProperties"]["taskProperties"][0]["containers"][0]
         assert {"type": "GPU", "value": "1"} in main["resourceRequirements"]
         assert {"type": "VCPU", "value": "4"} in main["resourceRequirements"]
+        submitted = [each for each in cloud.fleet.asked if "jobName" in each][-1]
+        assert submitted["jobQueue"] == queue
+        assert submitted["timeout"] == {"attemptDurationSeconds": 8 * 3600 + 600}
+        assert cloud.outcome(execution_id).state == "KILLED"

@@ -12,9 +12,7 @@ from textwrap import dedent
 
 import pytest
 
-from headrace_engine.engine import UnsupportedError
 from headrace_engine.testing.runtime import Outcome
-from headrace_functions.testing.aws import REGION
 from headrace_functions.testing.cloud import Cloud
 from headrace_functions.testing.faults import Faults, Mode
 from headrace_functions.testing.fleet import MISSING_IMAGE, NO_SHELL, Fleet, Phase, Task
@@ -225,8 +223,7 @@ def test_many_lines_come_once_each_and_in_order(cloud: Cloud) -> None:
     assert [line.message for line in outcome.logs] == [f"line-{number}" for number in range(3000)]
 
 
-def test_a_large_file_goes_in_and_out_past_all_functions(cloud: Cloud) -> None:
-    where = "fargate"  # the side containers of both are the same
+def test_a_large_file_goes_in_and_out_past_all_functions(cloud: Cloud, where: str) -> None:
     size = 200 * 1024 * 1024
     block = bytes(range(256)) * 4096
     digest = hashlib.sha256()
@@ -247,6 +244,7 @@ def test_a_large_file_goes_in_and_out_past_all_functions(cloud: Cloud) -> None:
     assert cloud.stores.storage.stat(back).size == size
     # What the API was asked and answered, all of it: addresses, and no byte of the file.
     assert fleet_of(cloud).largest < 64 * 1024
+    assert fleet_of(cloud).passed < 256 * 1024
     assert fleet_of(cloud).stored == 2 * size
 
 
@@ -293,7 +291,7 @@ def test_an_image_that_does_not_do_is_a_failure_with_its_reason(
 ) -> None:
     outcome = cloud.run(flow(where, "echo never", image=image))
     assert (outcome.state, attempts(outcome)) == ("FAILED", ["FAILED"])
-    assert any(text in line.message for line in outcome.logs) or text in str(outcome.find("script"))
+    assert any(text in line.message and line.level == "ERROR" for line in outcome.logs)
 
 
 def test_a_file_that_is_not_there_fails_before_anything_runs(cloud: Cloud, where: str) -> None:
@@ -305,6 +303,7 @@ def test_a_file_that_is_not_there_fails_before_anything_runs(cloud: Cloud, where
 
 def test_a_role_that_the_stack_does_not_allow_is_refused(cloud: Cloud, where: str) -> None:
     runner = RUNNERS[where].replace("}", ", taskRoleArn: 'arn:aws:iam::123456789012:role/admin'}")
+    runner = runner.replace("'arn", "\"{{ 'arn").replace("admin'", "admin' }}\"")  # else it is not even saved
     outcome = cloud.run(flow(where, "echo never").replace(RUNNERS[where], runner))
     assert (outcome.state, attempts(outcome)) == ("FAILED", ["FAILED"])
     assert fleet_of(cloud).tasks == []
@@ -322,89 +321,6 @@ def test_a_namespaces_role_is_that_of_tasks_that_name_none(where: str) -> None:
     with Cloud(containers={}, environment={"HEADRACE_NAMESPACES": rules}) as cloud:
         assert cloud.run(flow(where, "true")).state == "SUCCESS"
         assert "role/flows/all" in json.dumps(fleet_of(cloud).definitions)
-
-
-# -- What Kestra's Batch has and this one has not ----------------------------------------------------
-
-
-def on_batch(more: str, script: str = "true") -> str:
-    """Return a flow with a script on Batch whose runner says *more*."""
-    return flow("batch", script).replace(RUNNERS["batch"], RUNNERS["batch"].replace("}", f", {more}}}"))
-
-
-@pytest.mark.parametrize(
-    ("more", "why"),
-    [
-        ("accessKeyId: a, secretKeyId: \"{{ secret('PASSWORD') }}\"", "`accessKeyId`, `secretKeyId` of AWS Batch: "),
-        ("sessionToken: a", "`sessionToken` of AWS Batch: not supported, for jobs are submitted with the stack's own"),
-        ("stsRoleArn: a, stsRoleExternalId: b", "`stsRoleArn`, `stsRoleExternalId` of AWS Batch: "),
-        ("stsRoleSessionName: a, stsRoleSessionDuration: PT1H", "`stsRoleSessionName`, `stsRoleSessionDuration` of "),
-        ("stsEndpointOverride: a", "`stsEndpointOverride` of AWS Batch: "),
-        ("endpointOverride: a", "`endpointOverride` of AWS Batch: not supported, for jobs go to Batch of the stack's"),
-        ("serviceAccountName: a", "`serviceAccountName` of AWS Batch: not supported, for jobs do not run on EKS here"),
-        ("region: mars-1", "`region: mars-1` of AWS Batch: not supported, for jobs run in the stack's region, "),
-    ],
-)
-def test_what_would_have_a_job_run_elsewhere_or_as_somebody_else_is_not_saved(
-    cloud: Cloud, more: str, why: str
-) -> None:
-    with pytest.raises(UnsupportedError) as refused:
-        cloud.save_flow(on_batch(more))
-    assert str(refused.value).startswith(f"task `script`: {why}")
-    assert "Leave " in str(refused.value)
-    assert cloud.stores.flows.get("flows", "boxed") is None
-
-
-def test_a_region_that_an_expression_says_is_refused_when_the_task_runs(cloud: Cloud) -> None:
-    outcome = cloud.run(on_batch("region: \"{{ 'mars-1' }}\""))
-    assert (outcome.state, attempts(outcome)) == ("FAILED", ["FAILED"])
-    (line,) = outcome.logs
-    assert line.message.startswith("The task cannot run: `region: mars-1` of AWS Batch: not supported, for jobs run in")
-    assert fleet_of(cloud).tasks == []
-
-
-@pytest.mark.parametrize("more", [f"region: {REGION}", f"region: \"{{{{ '{REGION}' }}}}\"", "accessKeyId: null"])
-def test_what_says_nothing_else_than_the_stack_is_taken(cloud: Cloud, more: str) -> None:
-    outcome = cloud.run(on_batch(more))
-    assert (outcome.state, [line.message for line in outcome.logs]) == ("SUCCESS", [])
-
-
-@pytest.mark.parametrize(
-    ("more", "line"),
-    [
-        (
-            "bucket: mine, streamLogs: true",
-            (
-                "WARN",
-                "Without effect on this stack: `bucket` (files go through the stack's own bucket); `streamLogs` (lines "
-                "come while the job runs)",
-            ),
-        ),
-        (
-            "computeEnvironmentArn: arn",
-            ("WARN", "Without effect on this stack: `computeEnvironmentArn` (the queue has one)"),
-        ),
-        (
-            "delete: true",
-            ("WARN", "Without effect on this stack: `delete` (definitions are shared by all jobs like it, and stay)"),
-        ),
-        (
-            "resume: false",
-            (
-                "WARN",
-                "Without effect on this stack: `resume` (a job is never begun a second time, and always waited for)",
-            ),
-        ),
-        (
-            "completionCheckInterval: PT1S",
-            ("INFO", "Without effect on this stack: `completionCheckInterval` (Batch says when a job ends)"),
-        ),
-    ],
-)
-def test_a_line_names_what_was_given_and_has_no_effect(cloud: Cloud, more: str, line: tuple[str, str]) -> None:
-    outcome = cloud.run(on_batch(more))
-    assert outcome.state == "SUCCESS"
-    assert [(each.level, each.message) for each in outcome.logs] == [line]
 
 
 # -- Once -------------------------------------------------------------------------------------------
@@ -507,8 +423,10 @@ def interrupted_once(cloud: Cloud, where: str, tmp_path: Path, interrupt: Callab
 def test_what_spot_takes_away_is_lost_and_begins_again(cloud: Cloud, where: str, tmp_path: Path) -> None:
     outcome = interrupted_once(cloud, where, tmp_path, fleet_of(cloud).interrupt)
     assert (outcome.state, attempts(outcome)) == ("SUCCESS", ["RESUBMITTED", "SUCCESS"])
-    lines = [line.message for line in outcome.logs if not line.message.startswith("Fargate Spot")]
+    lines = [line.message for line in outcome.logs if line.level != "WARN"]
     assert lines == ["first", "last words", "again"]  # though what was said last was said when it was taken away
+    (warned,) = [line.message for line in outcome.logs if line.level == "WARN"]
+    assert "Your Spot Task was interrupted." in warned
 
 
 def test_what_goes_with_its_machine_is_lost_and_begins_again(cloud: Cloud, where: str, tmp_path: Path) -> None:
@@ -536,19 +454,81 @@ def test_a_loss_that_nobody_tells_is_found_by_the_sweep(
     assert (outcome.state, attempts(outcome)) == ("SUCCESS", ["RESUBMITTED", "SUCCESS"])
 
 
-def test_three_losses_in_a_row_are_a_failure(cloud: Cloud) -> None:
+@pytest.mark.parametrize(("more", "losses"), [("", 3), (", retries: 0", 1), (", retries: 4", 5)])
+def test_so_many_losses_in_a_row_are_a_failure(cloud: Cloud, where: str, more: str, losses: int) -> None:
     fleet = fleet_of(cloud)
-    definition = cloud.save_flow(flow("fargate", "sleep 600"))
+    named = RUNNERS[where].replace("}", f"{more}}}")
+    definition = cloud.save_flow(flow(where, "sleep 600").replace(RUNNERS[where], named))
     execution_id = cloud.create(definition.namespace, definition.id)
-    for number in range(1, 5):
+    for number in range(1, losses + 1):
         until(cloud, lambda number=number: len(fleet.tasks) == number and fleet.tasks[-1].phase is Phase.RUNNING)
         fleet.interrupt(fleet.tasks[-1])
-        if number == 3:
-            break
     cloud.settle()
     outcome = cloud.outcome(execution_id)
-    assert outcome.state == "FAILED"
-    assert attempts(outcome)[:2] == ["RESUBMITTED", "RESUBMITTED"]
+    assert (outcome.state, attempts(outcome)) == ("FAILED", ["RESUBMITTED"] * losses)
+
+
+def test_a_task_that_is_never_to_begin_again_does_not_whatever_its_runner_says(cloud: Cloud, where: str) -> None:
+    named = RUNNERS[where].replace("}", ", retries: 4}")
+    source = flow(where, "sleep 600", "resubmit: NEVER").replace(RUNNERS[where], named)
+    definition = cloud.save_flow(source)
+    execution_id = cloud.create(definition.namespace, definition.id)
+    until(cloud, lambda: fleet_of(cloud).tasks and fleet_of(cloud).tasks[-1].phase is Phase.RUNNING)
+    fleet_of(cloud).interrupt(fleet_of(cloud).tasks[-1])
+    cloud.settle()
+    assert attempts(cloud.outcome(execution_id)) == ["RESUBMITTED"]
+
+
+LOSSES = {
+    "submitted": "",
+    "staging in": "begin",
+    "fetching": "GET",
+    "running": "said",
+    "storing": "PUT",
+    "ending": "end",
+    "reported": "",
+}
+"""What the containers ask at the moment at which they vanish, in the states in which they ask something."""
+
+
+@pytest.mark.parametrize("state", LOSSES)
+def test_what_vanishes_is_lost_whenever_it_does(cloud: Cloud, where: str, state: str, tmp_path: Path) -> None:
+    """It begins again, and counts as no failure; but what has told its end before has ended."""
+    fleet, mark = fleet_of(cloud), tmp_path / "mark"
+    cloud.stores.storage.put("kestra:///flows/_files/in.txt", b"in")
+    vanished: list[str] = []
+
+    def vanish() -> None:
+        if not vanished:
+            vanished.append(state)
+            fleet.vanish(fleet.tasks[0])
+
+    if LOSSES[state]:
+        fleet.before = lambda operation, _task: vanish() if operation == LOSSES[state] else None
+    waits = "sleep 600" if state == "running" else "true"
+    definition = cloud.save_flow(
+        flow(
+            where,
+            f"echo begun; [ -e {mark} ] || (touch {mark}; {waits}); cp in.txt out.txt",
+            "namespaceFiles: {enabled: true}\noutputFiles: [out.txt]\nretry: {type: constant, interval: PT1S, maxAttempts: 1}",
+        )
+    )
+    execution_id = cloud.create(definition.namespace, definition.id)
+    if state == "submitted":
+        until(cloud, lambda: fleet.tasks)
+        assert fleet.tasks[0].phase is Phase.SUBMITTED
+        vanish()
+    elif state == "reported":
+        until(cloud, lambda: fleet.tasks and fleet.tasks[0].stopped)
+        vanish()
+    cloud.settle()
+    assert vanished
+    outcome = cloud.outcome(execution_id)
+    is_over = state in ("ending", "reported")
+    assert (outcome.state, attempts(outcome)) == ("SUCCESS", ["SUCCESS"] if is_over else ["RESUBMITTED", "SUCCESS"])
+    (uri,) = outcome.find("script")["outputs"]["outputFiles"].values()
+    assert cloud.stores.storage.open(uri).read() == b"in"
+    assert runs_of_main(cloud) == (2 if state in ("running", "storing") else 1)
 
 
 def test_a_run_that_has_ended_when_spot_comes_is_a_success(cloud: Cloud, where: str) -> None:
@@ -661,6 +641,7 @@ def test_a_function_that_dies_over_a_container_changes_nothing(at: int, mode: Mo
 
 
 @pytest.mark.slow
+@pytest.mark.timeout(3600)
 @pytest.mark.parametrize("mode", [Mode.STOPPED, Mode.LOST, Mode.REPEATED], ids=lambda mode: mode.name.lower())
 def test_nothing_that_happens_to_any_request_over_a_container_changes_anything(mode: Mode) -> None:
     faults = Faults()

@@ -112,6 +112,49 @@ def test_running_with_all_it_has_started(tmp_path: Path) -> None:
         assert not cloud.crashes
 
 
+@pytest.mark.parametrize("state", ["staging in", "staging out"])
+def test_staging(tmp_path: Path, state: str) -> None:
+    """The function fetches what the script is to have, or stores what it has left."""
+    wanted = {"staging in": ("GET", "/in.txt"), "staging out": ("PUT", "/out.txt")}[state]
+    files = """
+    namespaceFiles: {enabled: true}
+    outputFiles: [out.txt]
+"""
+    with Cloud() as cloud:
+        cloud.stores.storage.put("kestra:///flows/_files/in.txt", b"in")
+        command = f"echo x >> {tmp_path}/ran; cp in.txt out.txt" + ("; sleep 1000" if state == "staging in" else "")
+        cloud.save_flow(FLOW.format(command=command).replace("\n  - {id: after", f"{files}  - {{id: after"))
+        execution_id = cloud.create("flows", "killed")
+        flagged = threading.Event()
+
+        def kill(function: str, request: str) -> None:
+            method, _, path = request.partition(" ")
+            if function == "script" and (method, path[-len(wanted[1]) :]) == wanted and not flagged.is_set():
+                cloud.kill(execution_id)
+                assert cloud.step(), "the executor takes the kill, and sets the flag"
+                flagged.set()
+                supervisor = next(thread for thread in threading.enumerate() if thread.name == "supervisor")
+                supervisor.join(60)  # it has stopped the attempt
+                assert not supervisor.is_alive()
+
+        def wait(over: threading.Event, _length: timedelta) -> bool:
+            while not flagged.wait(0.01):
+                if over.is_set():
+                    return True
+            return False
+
+        cloud.before, cloud.script_wait = kill, wait
+        cloud.settle()
+        assert flagged.is_set()
+        state_, histories = states(cloud, execution_id)
+        assert (state_, ended_once(histories)) == ("KILLED", True)
+        (attempt,) = cloud.outcome(execution_id).find("script")["attempts"]
+        assert attempt["state"]["current"] == "KILLED", "it was stopped, and did not just end in time"
+        assert (tmp_path / "ran").exists() is (state == "staging out")
+        assert cloud.invocations["script"] == 1
+        assert not cloud.crashes
+
+
 @pytest.mark.parametrize("first", ["kill", "report"])
 def test_reported(tmp_path: Path, first: str) -> None:
     """The script has ended, and its report is in the mailbox, before the kill or after it."""

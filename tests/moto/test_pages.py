@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 from urllib.parse import urlencode, urlsplit
 
@@ -46,6 +47,33 @@ def test_a_form_that_comes_with_its_cookie_is_taken() -> None:
         keys = [entry.key for entry in cloud.stores.kv.list(NAMESPACE)]
         assert len(keys) == 1
         assert link.path.rpartition("/")[2] not in keys[0]
+
+
+def test_a_large_file_of_who_has_a_link_goes_past_the_api() -> None:
+    with Cloud() as cloud:
+        cloud.save_flow(FLOW.replace("reason, type: STRING", "proof, type: FILE"))
+        execution_id = cloud.create("flows", "approval")
+        cloud.settle(None)
+        execution = cloud.request("GET", f"/api/v1/main/executions/{execution_id}").json()
+        link = urlsplit(execution["taskRunList"][0]["outputs"]["value"]).path
+        page = cloud.request("GET", link, headers={"x-forwarded-proto": "https"})
+        token = re.search(r'name="_proof" value="([0-9a-f]{64})"', page.text)
+        assert token is not None
+        shown = {"x-forwarded-proto": "https", "cookie": page.headers["set-cookie"].partition(";")[0]}
+        wish = json.dumps({"name": "a.csv", "size": 3}).encode()
+        asked = {**shown, "content-type": "application/json", "headrace-proof": token[1], "authorization": ""}
+        place = cloud.request("POST", f"{link}/uploads", wish, asked)
+        assert place.status_code == 200
+        address = urlsplit(place.json()["url"])
+        assert f"connect-src 'self' {address.scheme}://{address.netloc};" in page.headers["content-security-policy"]
+        cloud.stores.storage.put(place.json()["uri"], b"a,b")  # what the bucket does with what is put there
+        part = f'--x\r\ncontent-disposition: form-data; name="proof"\r\n\r\n{place.json()["uri"]}\r\n--x--\r\n'
+        resume = f"/api/v1/main/executions/{execution_id}/resume"
+        form = {"content-type": "multipart/form-data; boundary=x"}
+        assert cloud.request("POST", resume, part.encode(), form).status_code == 204
+        cloud.settle(None)
+        execution = cloud.request("GET", f"/api/v1/main/executions/{execution_id}").json()
+        assert execution["state"]["current"] == "SUCCESS"
 
 
 def test_flows_have_their_page_there_too() -> None:

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import zlib
+from collections.abc import Iterator
 from datetime import timedelta
 
 import pytest
@@ -13,7 +15,9 @@ from headrace_functions.testing.cloud import Cloud
 FLOW = """
 id: uses
 namespace: flows.team
-inputs: [{id: sealed, type: SECRET, required: false}]
+inputs:
+  - {id: sealed, type: SECRET, required: false}
+  - {id: address, type: STRING, defaults: "https://{{ secret('WORD') }}@example.com"}
 labels: {kind: test}
 tasks:
   - {id: log, type: io.kestra.plugin.core.log.Log, message: "it is {{ secret('WORD') }}"}
@@ -24,9 +28,18 @@ tasks:
     commands: ["echo it is $WORD", "echo it is {{ secret('WORD') }} >&2", "exit 1"]
     allowFailure: true
   - {id: fail, type: io.kestra.plugin.core.execution.Fail, errorMessage: "not {{ secret('WORD') }}", allowFailure: true}
+  - {id: input, type: io.kestra.plugin.core.log.Log, message: "{{ inputs.address }}"}
   - {id: none, type: io.kestra.plugin.core.log.Log, message: "{{ secret('WORD') }} {{ secret('NONE') }}"}
 """
 WORD = "open-sesame-open"
+
+
+def stored(cloud: Cloud) -> Iterator[str]:
+    """Yield what the table holds, attribute by attribute, decompressed."""
+    for item in cloud.items():
+        for attribute in item.values():
+            content = attribute.get("B", b"")
+            yield str(zlib.decompress(content[1:]) if content[:1] == b"z" else attribute)
 
 
 @pytest.mark.parametrize("store", ["ssm", "secretsmanager"])
@@ -41,7 +54,8 @@ def test_a_secret_of_the_namespace_above_is_read_and_shown_nowhere(
         assert said.count("it is ********") == 3
         assert "not ********" in " ".join(said)
         assert "Cannot find secret for key 'NONE'" in " ".join(said)
-        shown = [json.dumps(outcome.view), " ".join(said), str(list(cloud.items())), capsys.readouterr().out]
+        assert "https://********@example.com" in said
+        shown = [json.dumps(outcome.view), " ".join(said), *stored(cloud), capsys.readouterr().out]
         assert [text for text in shown if WORD in text] == []
         names = cloud.request("GET", "/api/v1/main/namespaces/flows/secrets")
         assert [each["key"] for each in names.json()["results"]] == ["WORD"]

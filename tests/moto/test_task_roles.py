@@ -136,6 +136,28 @@ def test_a_role_that_cannot_be_had_at_the_moment_is_asked_for_again() -> None:
         assert len(cloud.assumed) == 2
 
 
+def test_an_attempt_whose_role_cannot_be_had_is_lost_and_not_failed() -> None:
+    with Watched(environment=ALLOWED) as cloud:
+        cloud.sts_error, cloud.sts_errors = "Throttling", 4  # as often as one attempt asks
+        came = cloud.run(flow(ROLE))
+        assert came.state == "SUCCESS", came.logs
+        first, second = came.find("script")["attempts"]
+        assert (first["state"]["current"], second["state"]["current"]) == ("RESUBMITTED", "SUCCESS")
+        assert len(cloud.assumed) == 5
+
+
+def test_a_role_that_a_namespace_is_given_no_other_may_name() -> None:
+    with Watched(environment=ALLOWED) as cloud:
+        role = "arn:aws:iam::123456789012:role/flows-pay"
+        came = cloud.run(flow(role))
+        assert came.state == "FAILED"
+        assert [line.message for line in came.logs] == [
+            f"The role {role} is for another namespace than flows: name one of its own"
+        ]
+        assert cloud.assumed == []
+        assert cloud.run(flow(role, "flows.pay.daily")).state == "SUCCESS"
+
+
 def test_no_attempt_gets_a_role_before_it_has_begun_or_that_its_job_does_not_name() -> None:
     """What stands in the request counts for nothing: the role is that of the job in the journal."""
     with Watched(environment=ALLOWED) as cloud:

@@ -12,9 +12,9 @@ import pytest
 
 from headrace_engine.core.messages import Resume
 from headrace_engine.model.state import State
-from headrace_engine.resume_links import NAMESPACE
+from headrace_engine.resume_links import NAMESPACE, UPLOADS
 from headrace_engine.testing.runtime import VirtualRuntime
-from pages.browser import ADDRESS, TASKS, Browser, Page
+from pages.browser import ADDRESS, TASKS, Browser, Page, read
 
 RETURN, LOG = "io.kestra.plugin.core.debug.Return", "io.kestra.plugin.core.log.Log"
 PAUSE, FOR_EACH = "io.kestra.plugin.core.flow.Pause", "io.kestra.plugin.core.flow.ForEach"
@@ -446,3 +446,53 @@ def test_fields_of_a_pause_come_with_what_they_depend_on(visitor: Browser) -> No
     assert "asks for more" in page.words or "It is required" in page.words
     visitor.press(page, "Resume", {"in.why": "because"})
     assert run_of(visitor, execution_id)["outputs"]["onResume"] == {"good": "no", "why": "because"}
+
+
+PROOFS = """    onResume:
+      - {id: proof, type: FILE}
+      - {id: more, type: ARRAY, itemType: FILE, required: false}"""
+
+
+def ask_where(visitor: Browser, target: str, name: str = "a.csv", size: int = 3, **headers: str) -> tuple[int, Any]:
+    """Ask, as the page's script does, where a file goes; return status and answer."""
+    wish = json.dumps({"name": name, "size": size}).encode()
+    status, _, body = visitor.ask("POST", f"{target}/uploads", wish, "application/json", **headers)
+    return status, json.loads(body) if status == 200 else read(status, {}, body.decode(), target).words
+
+
+def test_a_large_file_goes_ahead_of_what_a_link_decides(visitor: Browser) -> None:
+    visitor.save(approval("recipient='ann@example.com'", PROOFS))
+    target = link(visitor, visitor.start("demo", "approval"))
+    page = visitor.get(target)
+    assert next(form for form in page.all("form"))["data-uploads"] == f"{target}/uploads"
+    proof = {"headrace-proof": page.value("_proof") or ""}
+    status, place = ask_where(visitor, target, **proof)
+    assert status == 200
+    assert visitor.ask("PUT", place["url"], b"a,b")[0] == 200
+    (record,) = visitor.records("POST /approve/{key}/uploads")
+    assert (record.who, record.target) == ("", "/approve/…/uploads")
+    assert record.notes[0].startswith("a file for execution ")
+    assert "by ann@example.com (link " in record.notes[0]
+    decided = visitor.press(page, "Resume", {"other.proof": place["uri"]})
+    assert "This is decided" in decided.words
+    execution_id = record.notes[0].split()[4]
+    assert state_of(visitor, execution_id) == "SUCCESS"
+    given = run_of(visitor, execution_id)["outputs"]["onResume"]["proof"]
+    assert visitor.stores.storage.open(given).read() == b"a,b"
+    assert ask_where(visitor, target, **proof)[0] == 409
+
+
+def test_a_link_alone_puts_no_file_anywhere(visitor: Browser) -> None:
+    """Not without its page, nor where no file is asked for, nor without end."""
+    visitor.save(approval(inputs=PROOFS))
+    target = link(visitor, visitor.start("demo", "approval"))
+    assert ask_where(visitor, target)[0] == 403
+    proof = {"headrace-proof": visitor.get(target).value("_proof") or ""}
+    assert ask_where(visitor, "/approve/nothing", **proof)[0] == 404
+    assert ask_where(visitor, target, **{"headrace-proof": "0" * 64})[0] == 403
+    assert ask_where(visitor, target, size=6 * 1024**3, **proof)[0] == 422
+    assert [ask_where(visitor, target, **proof)[0] for _ in range(UPLOADS + 1)] == [200] * UPLOADS + [429]
+    visitor.save(approval(inputs=INPUTS))
+    target = link(visitor, visitor.start("demo", "approval"))
+    proof = {"headrace-proof": visitor.get(target).value("_proof") or ""}
+    assert ask_where(visitor, target, **proof)[0] == 422

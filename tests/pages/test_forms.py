@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 
+from headrace_engine.sealing import open_sealed
 from pages.browser import Browser
 
 EVERY = """
@@ -224,7 +225,8 @@ def test_a_default_that_holds_a_secret_is_used_and_not_shown(visitor: Browser) -
     assert "Its default holds a secret" in page.words
     assert page.value("in.password") == ""
     execution = visitor.execution(visitor.send_form(page.form("/forms/demo/flow")))
-    assert execution["inputs"]["password"] == "s3cr3t-text"
+    assert "s3cr3t-text" not in str(execution["inputs"])
+    assert open_sealed(execution["inputs"], visitor.stores.cipher)[0]["password"] == "s3cr3t-text"
 
 
 def test_what_was_emptied_by_hand_is_empty(visitor: Browser) -> None:
@@ -356,7 +358,7 @@ def test_a_form_takes_what_went_ahead_of_it(every: Browser) -> None:
     assert "no such upload" in every.send_form(wrong.form(FORM), {"in.text": "abc"}).text
 
 
-def test_who_has_only_a_link_sends_what_a_form_takes(visitor: Browser) -> None:
+def test_who_has_only_a_link_asks_its_own_page_where_a_file_goes(visitor: Browser) -> None:
     visitor.save(
         """
 id: asks
@@ -370,10 +372,10 @@ tasks:
     runs = {run.task_id: run for run in visitor.runtime.state(execution_id).task_runs.values()}
     link = visitor.engine.payloads.load(runs["send"].outputs)["value"].partition("/approve/")[2]
     for target, uploads in (
-        (f"/approve/{link}", None),
+        (f"/approve/{link}", f"/approve/{link}/uploads"),
         (f"/executions/{execution_id}/resume/{runs['wait'].id}", "/api/v1/main/executions/demo/asks/uploads"),
     ):
         page = visitor.get(target)
         form = next(each for each in page.all("form") if each["action"] == target)
-        assert form.get("data-uploads") == uploads
+        assert form["data-uploads"] == uploads
         assert "All files together may have 4 MB." in page.words

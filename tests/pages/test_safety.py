@@ -41,6 +41,7 @@ ALLOWED = {
     "POST /executions/{execution_id}/resume/{task_run_id}": Role.OPERATOR,
     "GET /approve/{key}": Role.OPEN,
     "POST /approve/{key}": Role.OPEN,
+    "POST /approve/{key}/uploads": Role.OPEN,
     "GET /assets/{name}": Role.OPEN,
     "GET /login": Role.OPEN,
     "POST /login": Role.OPEN,
@@ -170,7 +171,7 @@ def test_no_form_is_taken_without_its_token(furnished: tuple[Browser, dict[str, 
                 assert status == 403, (name(route), status)
                 assert b"was not sent from its page" in content
                 asked += 1
-    assert asked == 36
+    assert asked == 39
     assert not visitor.runtime.world.letters
 
 
@@ -409,6 +410,26 @@ def test_assets_are_kept_and_there_are_no_others(furnished: tuple[Browser, dict[
         assert body
     for asset in ("..%2f..%2fsite.py", "..", "site.py", "%2e%2e%2fsite.py", "headrace.css%00"):
         assert visitor.ask("GET", f"/assets/{asset}")[0] == 404
+
+
+def test_a_house_dresses_pages_in_its_own_colours(visitor: Browser) -> None:
+    def sheet() -> bytes:
+        status, headers, body = visitor.ask("GET", "/assets/theme.css", authorization="")
+        assert (status, headers["content-type"]) == (200, "text/css; charset=utf-8")
+        assert headers["cache-control"] == "public, max-age=60"
+        return body
+
+    linked = [each["href"].partition("?")[0] for each in visitor.get("/flows").all("link")]
+    assert linked[-2:] == ["/assets/headrace.css", "/assets/theme.css"], "what it says last counts"
+    assert sheet() == b""
+    mine = b":root { --main: #7a1fa2; }"
+    body = b'--x\r\ncontent-disposition: form-data; name="fileContent"; filename="t"\r\n\r\n' + mine + b"\r\n--x--\r\n"
+    place = "/api/v1/main/namespaces/system/files?path=/theme.css"
+    visitor.become("editor@company")
+    assert visitor.ask("POST", place, body, "multipart/form-data; boundary=x")[0] == 403
+    visitor.become("editor@system")
+    assert visitor.ask("POST", place, body, "multipart/form-data; boundary=x")[0] == 200
+    assert sheet() == mine
 
 
 def test_the_api_answers_beside_the_pages(furnished: tuple[Browser, dict[str, str]]) -> None:

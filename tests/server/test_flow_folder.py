@@ -151,3 +151,16 @@ def test_templates_are_saved_too_and_told_of_as_what_they_are(folder: Folder) ->
     (folder.path / "f.template.yaml").unlink()
     folder.flows.look()
     assert folder.told[2:] == [f"{folder.path}/f.template.yaml is gone; the template demo.same stays."]
+
+
+def test_flows_for_another_place_are_told_of_in_one_line(folder: Folder) -> None:
+    there = "taskRunner: {type: io.headrace.runner.ecs.Fargate}"
+    for name in ("a", "b"):
+        script = f"  - {{id: s, type: io.kestra.plugin.scripts.shell.Commands, commands: [ls], {there}}}\n"
+        folder.write(f"{name}.yaml", f"id: {name}\nnamespace: demo\ntasks:\n{script}")
+    folder.write("c.yaml", FLOW.format("c", 1))
+    folder.flows.look()
+    folder.flows.look()
+    first, second = folder.path / "a.yaml", folder.path / "b.yaml"
+    assert folder.told == [f"Not for this machine, so not loaded: {first}, {second}. `headrace run {first}` tells why."]
+    assert (folder.revision("a"), folder.revision("c")) == (None, 1)

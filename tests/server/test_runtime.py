@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import base64
 import os
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 from headrace_cli.config import load
 from headrace_cli.local import LocalOptions, LocalRuntime
+from headrace_engine.ports import EXPIRED_KEYS_KEPT
 
 FLOW = """
 id: one
@@ -104,3 +106,17 @@ def test_flows_see_what_is_configured_and_changes_are_told(tmp_path: Path) -> No
         runtime.close()
     assert (tmp_path / "files" / "files").is_dir()
     assert not (tmp_path / "data" / "storage").exists()
+
+
+def test_keys_that_have_expired_go_in_time(tmp_path: Path) -> None:
+    runtime = LocalRuntime.open(tmp_path / "data", environment={})
+    try:
+        runtime.save_flow(CONFIGURED)
+        kv, now, hour = runtime.engine.stores.kv, datetime.now(UTC), timedelta(hours=1)
+        for key, ago in (("old", EXPIRED_KEYS_KEPT + 2 * hour), ("new", EXPIRED_KEYS_KEPT)):
+            kv.put("demo", key, "STRING", "v", now=now - ago, ttl=hour)
+        kv.put("demo", "kept", "STRING", "v", now=now)
+        runtime.sweep(now)
+        assert [entry.key for entry in kv.list("demo")] == ["kept", "new"]
+    finally:
+        runtime.close()

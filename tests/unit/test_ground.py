@@ -7,6 +7,7 @@ import ipaddress
 import os
 import re
 import subprocess
+import tomllib
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -212,3 +213,20 @@ def test_the_etl_examples_expected_sums_are_those_of_the_data() -> None:
         assert year["precipitation"] == round(sum(float(day["precipitation"]) for day in of_year), 1)
         assert year["temp_max"] == max(float(day["temp_max"]) for day in of_year)
     assert sum(year["days"] for year in expected["years"]) == len(days)
+
+
+def test_the_type_checker_reads_each_part_of_the_cdk_that_is_imported() -> None:
+    """What it does not read it takes for anything, without a word."""
+    imported = {"aws_cdk"}
+    for path in (CHECKOUT / "cdk").rglob("*.py"):
+        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+            if isinstance(node, ast.Import):
+                imported |= {each.name for each in node.names if each.name.split(".")[0] == "aws_cdk"}
+            elif isinstance(node, ast.ImportFrom) and node.module == "aws_cdk":
+                imported |= {f"aws_cdk.{each.name}" for each in node.names if each.name.islower()}
+            elif isinstance(node, ast.ImportFrom) and (node.module or "").startswith("aws_cdk."):
+                imported.add(node.module or "")
+    settings = tomllib.loads((CHECKOUT / "pyproject.toml").read_text(encoding="utf-8"))["tool"]["mypy"]["overrides"]
+    [read] = [each["module"] for each in settings if each.get("follow_imports") == "normal"]
+    assert sorted(imported) == read
+    assert len(imported) > 10

@@ -24,6 +24,8 @@ NOT_NEEDED = frozenset(
         *("headrace_engine.adapters.local.database", "headrace_engine.api", "headrace_engine.testing"),
         *("headrace_engine.inputs.json_schema", "headrace_engine.language.inputs", "headrace_engine.language.schema"),
         *("headrace_engine.language.triggers", "headrace_engine.language.conditions"),
+        *("headrace_engine.schedules", "headrace_engine.core.schedule", "headrace_engine.polling"),
+        *("headrace_engine.flow_triggers", "headrace_engine.event_triggers", "headrace_engine.retention"),
     )
 )
 """What a task, a filter, an input or a trigger asks for, and many flows never; what belongs elsewhere."""
@@ -44,6 +46,14 @@ def test_the_executor_function_loads_no_task_and_nothing_that_few_flows_need() -
     modules = loaded("import headrace_functions.executor")
     assert "headrace_engine.executor" in modules
     assert not modules & (TASK_MODULES | NOT_NEEDED)
+
+
+@pytest.mark.parametrize("function", ["executor", "worker", "script", "triggers", "api"])
+def test_a_function_hardly_looks_for_garbage_while_it_is_imported(function: str) -> None:
+    count = "sum(generation['collections'] for generation in gc.get_stats())"
+    program = f"import gc\nbefore = {count}\nimport headrace_functions.{function}\nprint({count} - before)"
+    told = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)
+    assert int(told.stdout) <= 1  # the largest functions come to the threshold once
 
 
 def test_a_flow_loads_the_tasks_that_it_names_and_no_others() -> None:

@@ -138,7 +138,8 @@ def _tasks(said: Mapping[str, Any]) -> dict[str, dict[str, Any]]:
 
 
 def _is_task(said: Mapping[str, Any]) -> bool:
-    return isinstance(said.get("id"), str) and isinstance(said.get("type"), str)
+    """Tell a task from an input, which has an id and a type, too: only types of tasks are names with dots."""
+    return isinstance(said.get("id"), str) and "." in _type(said)
 
 
 def _holds_tasks(value: Any) -> bool:

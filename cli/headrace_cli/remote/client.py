@@ -29,6 +29,8 @@ _PATIENCE = 60
 _PAUSE = 1
 """Seconds between two looks at what is followed, where the server answers at once, or not at all."""
 _MOST_FAILURES = 10
+_MOST_FAILURES_LATER = 60
+"""Of a server that told of it before: one that is stopped gives what runs half a minute, and then starts again."""
 _LARGE = 4_000_000
 """Bytes of files that everybody takes: API Gateway with Lambda behind it takes little more."""
 _PAGE = 1000
@@ -134,7 +136,7 @@ class Remote:
 
         from headrace_cli.remote.events import events  # noqa: PLC0415 - as above
 
-        last, failures = "", 0
+        last, failures, most = "", 0, _MOST_FAILURES
         while not self._http.is_closed:
             try:
                 headers = {"last-event-id": last} if last else {}
@@ -147,7 +149,7 @@ class Remote:
                             yield event
                             if event.name == "end":
                                 return
-                            last, failures = event.id, 0
+                            last, failures, most = event.id, 0, _MOST_FAILURES_LATER
                     else:
                         failures += 1
             except (httpx.HTTPError, RuntimeError) as error:
@@ -156,9 +158,9 @@ class Remote:
                 if isinstance(error, RuntimeError):
                     raise
                 failures += 1
-                if failures > _MOST_FAILURES:
+                if failures > most:
                     raise UserError(f"The server {self.address} does not answer: {error}") from None
-            if failures > _MOST_FAILURES:
+            if failures > most:
                 raise UserError(f"The server {self.address} fails to answer.")
             time.sleep(self._pause)
 
@@ -167,6 +169,11 @@ class Remote:
 
         try:
             answer = self._http.request(method, path, params=_params(query), **options)
+        except httpx.ConnectError as error:
+            raise UserError(
+                f"No server answers at {self.address}: {error}. `headrace server` starts one on this machine;"
+                " --server or HEADRACE_SERVER names another."
+            ) from None
         except httpx.HTTPError as error:
             raise UserError(f"The server {self.address} does not answer: {error}") from None
         return _checked(answer)

@@ -6,6 +6,7 @@ from collections import Counter
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 
+from headrace_cli import flow_files
 from headrace_cli.errors import UserError
 from headrace_cli.remote.desired import Flow, of_files
 from headrace_cli.remote.names import FlowName
@@ -39,7 +40,8 @@ def _files(folder: Path) -> dict[FlowName, Path]:
     """Return where the flows stand that a folder holds already."""
     if not folder.is_dir() or not any(folder.rglob("*.y*ml")):
         return {}
-    return {name: Path(flow.file) for name, flow in of_files([folder]).items()}
+    paths = flow_files.find([folder])
+    return {name: Path(flow.file) for name, flow in of_files(paths).items()} if paths else {}
 
 
 def _safe(part: str) -> str:

@@ -66,7 +66,10 @@ def follow(remote: Remote, execution_id: str, display: Display) -> tuple[View, l
             if not latest:
                 listening.start()
             latest[:] = [event.data]
-            feed.changed(None)
+            if event.name == "end":
+                drawing.stop()  # the end is shown with the last lines of the log, each in its place
+            else:
+                feed.changed(None)
         listening.join(_LAST_LINES)
         drawing.close(latest[-1])
     return latest[-1], lines

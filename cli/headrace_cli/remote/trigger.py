@@ -65,15 +65,32 @@ def list_triggers(
             (
                 cell(f"{kept['namespace']}.{kept['flowId']}"),
                 cell(kept["triggerId"]),
-                cell(str(each["abstractTrigger"].get("type", "")).rpartition(".")[2]),
+                cell(_short(str(each["abstractTrigger"].get("type", "")))),
                 "disabled" if kept.get("disabled") else "",
-                cell(kept.get("nextExecutionDate")),
-                cell(kept.get("date")),
+                cell(_seconds(kept.get("nextExecutionDate"))),
+                cell(_seconds(_last(kept))),
                 cell(kept.get("executionId")),
             )
         )
     print_table(("FLOW", "TRIGGER", "TYPE", "", "NEXT", "LAST", "WAITS FOR"), rows)
     tell_of_more(found, answer)
+
+
+def _short(name: str) -> str:
+    """Return the end of a type's name that tells it from others: `Schedule`, but `s3.Trigger`."""
+    *_, family, own = ("", *name.split("."))
+    return f"{family}.{own}" if own.endswith("Trigger") and family else own
+
+
+def _last(kept: Mapping[str, Any]) -> str | None:
+    """Return the date that came last. The server tells of one that is to come where none has."""
+    date: str | None = kept.get("date")
+    return None if date in (kept.get("nextExecutionDate"), kept.get("updatedDate")) else date
+
+
+def _seconds(moment: str | None) -> str | None:
+    """Return an instant without fractions of a second, which dates of schedules do not have."""
+    return None if moment is None else f"{moment[:19]}Z"
 
 
 @command.command("enable")

@@ -10,12 +10,12 @@ import zipfile
 import zlib
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
 from pathlib import Path
 from typing import IO, Any, BinaryIO
 
 from headrace_engine.api.downloads import sent
 from headrace_engine.api.http import ApiError, Part, Request, Response, Stream
+from headrace_engine.model.frozen import dataclass
 
 _MOST_FILES = 10_000
 LARGEST = 1024 * 1024 * 1024

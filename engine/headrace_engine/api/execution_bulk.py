@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from datetime import timedelta
 from functools import partial
 from typing import TypedDict
@@ -21,6 +21,7 @@ from headrace_engine.deletion import Deletion
 from headrace_engine.engine import Engine
 from headrace_engine.identity import Role
 from headrace_engine.inputs import InputError
+from headrace_engine.model.frozen import dataclass
 from headrace_engine.model.state import State
 from headrace_engine.operations import IllegalStateError, NotEndedError, UnprocessableError
 

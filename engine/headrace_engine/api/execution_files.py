@@ -6,7 +6,7 @@ import base64
 import csv
 import io
 import json
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import closing
 from datetime import timedelta
 from pathlib import PurePosixPath
@@ -286,6 +286,10 @@ class _MaskingHost(StepHost):
         """Return a mask where there is such a secret. Raises ExpressionError."""
         super().secret(key, namespace)
         return MASK
+
+    def opened(self, value: Mapping[str, Any]) -> Any:
+        """Return a mask for what is sealed."""
+        return MASK if is_sealed(value) else value
 
     def http(self, request: Any) -> Any:
         """Refuse."""

@@ -9,6 +9,7 @@ from typing import Literal, TypeVar
 from headrace_engine.api.filters import FILTERS, Filter, Operation, filters_of
 from headrace_engine.api.gate import within
 from headrace_engine.api.http import ApiError, Request
+from headrace_engine.api.names import SYSTEM
 from headrace_engine.api.route import Query
 from headrace_engine.identity import Role
 from headrace_engine.model import search
@@ -16,9 +17,6 @@ from headrace_engine.model.search import NEWEST, Condition, ExecutionQuery, Orde
 from headrace_engine.model.state import State
 from headrace_engine.plugin import parse_duration
 from headrace_engine.ports import Level, LogQuery
-
-SYSTEM = "system"
-"""The namespace of flows that see to the platform itself."""
 
 _T = TypeVar("_T")
 _EARLIEST = datetime(1900, 1, 1, tzinfo=UTC)

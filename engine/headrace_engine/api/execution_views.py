@@ -149,7 +149,7 @@ def summary_view(summary: ExecutionSummary, now: datetime) -> dict[str, Any]:
         "state": state,
         "labels": [{"key": key, "value": value} for key, value in summary.labels.items()],
         "parentId": summary.parent_id,
-        "originalId": summary.id,
+        "originalId": summary.original_id or summary.id,
         "deleted": False,
         "kind": "NORMAL",
     }

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass
 from enum import StrEnum
 from functools import lru_cache
 from typing import Annotated, Any, TypeVar
@@ -19,6 +18,7 @@ from msgspec import Meta
 from headrace_engine.api.http import ApiError, Request
 from headrace_engine.api.route import Query
 from headrace_engine.identity import is_within
+from headrace_engine.model.frozen import dataclass
 
 _T = TypeVar("_T")
 

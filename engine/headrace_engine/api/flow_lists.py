@@ -6,7 +6,7 @@ import io
 import re
 from collections.abc import Iterable, Sequence
 from dataclasses import replace
-from typing import Any, Literal, NotRequired, TypedDict
+from typing import Any, Literal, TypedDict
 
 from headrace_engine.api import archives
 from headrace_engine.api.dependencies import Dependencies, Topology
@@ -18,41 +18,27 @@ from headrace_engine.api.flow_views import (
     FlowView,
     Invalid,
     Invalids,
+    Name,
     flow_view,
     labels_of,
+    namespaces_of,
 )
 from headrace_engine.api.flows import YAML, YAML_BODIES
 from headrace_engine.api.gate import demand, within
 from headrace_engine.api.http import ApiError, Request, Response, Stream, json_response, parts
+from headrace_engine.api.names import SYSTEM
 from headrace_engine.api.route import Body, Query, Returns, Route
 from headrace_engine.api.saving import Saving
+from headrace_engine.api.violations import Violation, violation_of, violations
 from headrace_engine.engine import Engine, NoSuchFlowError
 from headrace_engine.identity import Role, is_within
 from headrace_engine.language import FlowError, Problem, check, check_part
 from headrace_engine.language.source import split, with_value, written
 
-SYSTEM = "system"
-"""The namespace of flows that see to the platform itself."""
 _FIELDS = ("q", "namespace", "flowId", "labels", "scope")
 _FRAGMENTS = 5
 _AROUND = 60
 _IMPORTED = 64 * 1024 * 1024
-_DEPRECATED = re.compile(r" is deprecated: | is the old name of ")
-
-Name = tuple[str, str]
-
-
-class Violation(TypedDict):
-    """What is to be said of one flow, task or trigger of a source; constraints is absent when nothing is wrong."""
-
-    index: int
-    flow: NotRequired[str]
-    namespace: NotRequired[str]
-    constraints: NotRequired[str]
-    outdated: bool
-    deprecationPaths: list[str]
-    warnings: list[str]
-    infos: list[str]
 
 
 class Found(TypedDict):
@@ -343,15 +329,13 @@ class FlowLists:
 
     def namespaces(self, request: Request) -> Response:
         """Return the namespaces that have flows."""
-        wanted = (request.one("q") or "").casefold()
-        names = self._reached(request)
-        return json_response(sorted({namespace for namespace, _ in names if wanted in namespace.casefold()}))
+        return json_response(namespaces_of(request, self._flows.names))
 
     def deprecated(self, request: Request) -> Response:
         """Return the flows whose sources are warned of for their age."""
         found = []
         for flow in self._flows.latest(self._reached(request, asked=request.one("namespace") or "")):
-            said = self._violation(0, flow.source)
+            said = self._violation(0, flow.source, flow.source)
             if said["deprecationPaths"]:
                 named: dict[str, Any] = {"namespace": flow.namespace, "id": flow.id, "revision": flow.revision}
                 found.append(named | {name: said[name] for name in ("deprecationPaths", "warnings")})
@@ -544,11 +528,7 @@ class FlowLists:
 
     def validate(self, request: Request) -> Response:
         """Say of each flow what is wrong with it; the answer is 200 whatever that is."""
-        try:
-            documents = split(request.text()) or [(0, "")]
-        except FlowError as error:
-            return json_response([violation_of(0, error.problems, ())])
-        return json_response([self._violation(index, text, before) for index, (before, text) in enumerate(documents)])
+        return json_response(violations(request.text(), self._violation))
 
     def validate_task(self, request: Request) -> Response:
         """Say of a task, or a trigger, what is wrong with it."""
@@ -566,9 +546,8 @@ class FlowLists:
         found = check_part(source, part, registry=engine.registry, plugin_defaults=engine.settings.plugin_defaults)
         return json_response(violation_of(0, found.errors, found.warnings))
 
-    def _violation(self, index: int, source: str, before: int = 0) -> Violation:
+    def _violation(self, index: int, source: str, text: str) -> Violation:
         engine = self._engine
-        text = "\n" * before + source
         found = check(text, registry=engine.registry, plugin_defaults=engine.settings.plugin_defaults)
         violation = violation_of(index, found.errors, found.warnings)
         try:
@@ -673,26 +652,6 @@ def _name_of(document: str) -> str:
     except FlowError:
         return ""
     return ".".join(str(said[name]) for name in ("namespace", "id") if said.get(name))
-
-
-def violation_of(index: int, errors: Sequence[Problem], warnings: Sequence[Problem]) -> Violation:
-    old = [each for each in warnings if _DEPRECATED.search(each.message)]
-    violation: Violation = {
-        "index": index,
-        "outdated": False,
-        "deprecationPaths": list(dict.fromkeys(each.path for each in old)),
-        "warnings": [_told(each) for each in warnings],
-        "infos": [],
-    }
-    if errors:
-        violation["constraints"] = "\n".join(map(_told, errors))
-    return violation
-
-
-def _told(problem: Problem) -> str:
-    """Return what is wrong, with its place."""
-    where = f"line {problem.line}, column {problem.column}"
-    return f"{where}: {problem.path}: {problem.message}" if problem.path else f"{where}: {problem.message}"
 
 
 def _refused(verb: str, invalids: Sequence[Invalid]) -> Response:

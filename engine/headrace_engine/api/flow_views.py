@@ -2,14 +2,20 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Iterable
 from datetime import datetime
 from typing import Any, NotRequired, TypedDict
 
+from headrace_engine.api.gate import within
+from headrace_engine.api.http import Request
 from headrace_engine.engine import NoSuchFlowError
+from headrace_engine.identity import Role
 from headrace_engine.language import FlowError
 from headrace_engine.language.source import written
 from headrace_engine.ports import Flows, FlowSource
 
+Name = tuple[str, str]
+"""Namespace and id."""
 _LARGEST = 2**63
 
 
@@ -70,22 +76,36 @@ def existing_flow(flows: Flows, namespace: str, flow_id: str, revision: int | No
 
 
 def flow_view(flow: FlowSource, *, source: bool = False) -> FlowView:
-    """Return a flow as JSON. One that can be read no longer says so instead of what it holds."""
-    view: dict[str, Any]
-    try:
-        view = shown(written(flow.source))
-    except FlowError as error:
-        view = {"exception": str(error)}
-    view |= {"id": flow.id, "namespace": flow.namespace, "revision": flow.revision, "deleted": flow.deleted}
-    view["updated"] = flow.updated
+    """Return a flow as JSON."""
+    view = view_of(flow)
     view["disabled"] = view.get("disabled") in (True, "true")
-    tasks, labels = view.get("tasks"), view.get("labels")
-    view["tasks"] = tasks if isinstance(tasks, list) else []
+    labels = view.get("labels")
     if isinstance(labels, dict):
         view["labels"] = [{"key": key, "value": str(value)} for key, value in labels.items()]
     if source:
         view["source"] = flow.source
     return view  # type: ignore[return-value]  # what its author wrote has more
+
+
+def view_of(stored: FlowSource) -> dict[str, Any]:
+    """Return what flows and templates are shown with; what cannot be read any more says so instead."""
+    view: dict[str, Any]
+    try:
+        view = shown(written(stored.source))
+    except FlowError as error:
+        view = {"exception": str(error)}
+    view |= {"id": stored.id, "namespace": stored.namespace, "revision": stored.revision, "deleted": stored.deleted}
+    view["updated"] = stored.updated
+    if not isinstance(view.get("tasks"), list):
+        view["tasks"] = []
+    return view
+
+
+def namespaces_of(request: Request, names: Callable[[str], Iterable[Name]]) -> list[str]:
+    """Return the namespaces that who asks may see, with ``q`` in them; *names* gives what lies in one and below it."""
+    wanted = (request.one("q") or "").casefold()
+    found = {namespace for prefix in within(request, Role.VIEWER) for namespace, _ in names(prefix)}
+    return sorted(each for each in found if wanted in each.casefold())
 
 
 def labels_of(view: FlowView) -> list[tuple[str, str]]:

@@ -11,7 +11,7 @@ from __future__ import annotations
 import logging
 import re
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import TYPE_CHECKING, TypeGuard, overload
 from urllib.parse import urlsplit
 
@@ -19,6 +19,7 @@ from headrace_engine.accounts import Accounts
 from headrace_engine.api.http import Admission, Answer, ApiError, Later, Request, Response
 from headrace_engine.api.route import Route
 from headrace_engine.identity import EVERYWHERE, Kind, Principal, Role
+from headrace_engine.model.frozen import dataclass
 from headrace_engine.model.ids import new_id
 from headrace_engine.ports import Audit, AuditRecord, Clock, PortError
 

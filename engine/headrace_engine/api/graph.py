@@ -6,10 +6,11 @@ Uids say where a node lies: ``root.<flowable>.<task>``; each cluster begins and 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import field
 from typing import Any, Literal, NotRequired, TypedDict
 
 from headrace_engine.model.definition import FlowDefinition, Kind, TaskDefinition
+from headrace_engine.model.frozen import dataclass
 
 _PACKAGE = "io.kestra.core.models.hierarchies."
 _LISTS = frozenset({"tasks", "then", "else", "cases", "defaults", "errors", "finally", "onWait", "onApprove", "onDeny"})

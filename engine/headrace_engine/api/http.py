@@ -8,13 +8,14 @@ from __future__ import annotations
 
 import shutil
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, BinaryIO, Literal, TypedDict
 
 import msgspec
 
 from headrace_engine.api.multipart import FORM, MultipartError, find_parts, is_form
+from headrace_engine.model.frozen import dataclass
 
 if TYPE_CHECKING:
     from headrace_engine.identity import Principal
@@ -238,7 +239,7 @@ def parts(request: Request) -> list[Part]:
     if not request.body:
         return []
     if not is_form(content_type):
-        raise ApiError(415, f"Unsupported media type: the body is {FORM}")
+        raise ApiError(415, f"Unsupported media type: the body is {FORM} (`curl -F name=value`)")
     try:
         found = list(find_parts(content_type, request.body))
     except MultipartError as error:

@@ -7,9 +7,9 @@ from importlib.metadata import version
 from typing import NotRequired, TypedDict
 
 from headrace_engine.api.filters import PAGING, page_of
-from headrace_engine.api.flow_lists import SYSTEM
 from headrace_engine.api.gate import within
 from headrace_engine.api.http import ApiError, Request, Response, json_response
+from headrace_engine.api.names import SYSTEM
 from headrace_engine.api.route import Body, Returns, Route
 from headrace_engine.api.saving import Saving
 from headrace_engine.engine import Engine, NoSuchFlowError

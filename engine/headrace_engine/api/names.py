@@ -5,6 +5,8 @@ from __future__ import annotations
 from headrace_engine.api.http import ApiError
 from headrace_engine.language import identifiers
 
+SYSTEM = "system"
+"""The namespace of flows that see to the platform itself."""
 _OURS = frozenset({"_files", "_file_versions", "_kv"})
 """Folders of a namespace in internal storage, which are no namespaces below it."""
 

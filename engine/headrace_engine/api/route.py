@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
 from typing import Any
 
 from headrace_engine.api.http import JSON, Answer
 from headrace_engine.identity import Role
+from headrace_engine.model.frozen import dataclass
 
 
 @dataclass(frozen=True, slots=True)

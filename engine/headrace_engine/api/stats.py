@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from datetime import UTC, date, datetime, time, timedelta
 from typing import Any, Literal, NotRequired, TypedDict
 
@@ -15,6 +15,7 @@ from headrace_engine.api.http import ApiError, Request, Response, json_response
 from headrace_engine.api.route import Body, Returns, Route
 from headrace_engine.engine import Engine
 from headrace_engine.identity import Role
+from headrace_engine.model.frozen import dataclass
 from headrace_engine.model.search import ExecutionQuery
 from headrace_engine.model.state import State
 from headrace_engine.ports import DayTally, ExecutionSummary, Level, LogQuery, SearchTooWideError

@@ -36,7 +36,7 @@ class Table:
                 return route, names
             allowed.add(route.method)
         if not allowed:
-            why = why_absent(segments)
+            why = why_absent(segments) or self._other_tenant(segments)
             raise ApiError(404, f"Not Found: {request.path}{f': {why}' if why else ''}")
         headers = {"allow": ", ".join(sorted({*allowed, "OPTIONS", *(["HEAD"] if "GET" in allowed else [])}))}
         if request.method == "OPTIONS":
@@ -44,3 +44,11 @@ class Table:
         methods = ", ".join(sorted(allowed))
         message = f"Method {request.method} is not allowed for {request.path}; allowed: {methods}"
         raise ApiError(405, message, headers=headers)
+
+    def _other_tenant(self, segments: Sequence[str]) -> str | None:
+        """Return what to ask instead when a path is one of ours below another tenant; None when it is not."""
+        rest = segments[1:]
+        known = self._meant.get((len(rest), rest[0]), ()) if rest else ()
+        if all(route.match(rest) is None for route in known):
+            return None
+        return f"there is one tenant, `main`: ask for /api/v1/main/{'/'.join(rest)}"

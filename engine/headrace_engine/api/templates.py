@@ -6,17 +6,15 @@ from datetime import datetime
 from typing import Any, NotRequired, TypedDict
 
 from headrace_engine.api.filters import PAGING, page_of
-from headrace_engine.api.flow_lists import Violation, violation_of
-from headrace_engine.api.flow_views import shown
+from headrace_engine.api.flow_views import namespaces_of, view_of
 from headrace_engine.api.flows import YAML_BODIES
 from headrace_engine.api.gate import demand, within
 from headrace_engine.api.http import ApiError, Request, Response, json_response
 from headrace_engine.api.route import Query, Returns, Route
+from headrace_engine.api.violations import Violation, violation_of, violations
 from headrace_engine.engine import Engine
 from headrace_engine.identity import Role
 from headrace_engine.language import FlowError
-from headrace_engine.language.source import split, written
-from headrace_engine.model.definition import TemplateDefinition
 from headrace_engine.ports import FlowSource
 
 
@@ -146,9 +144,7 @@ class Templates:
 
     def namespaces(self, request: Request) -> Response:
         """Return the namespaces that have templates."""
-        wanted = (request.one("q") or "").casefold()
-        found = {name[0] for prefix in within(request, Role.VIEWER) for name in self._templates.names(prefix)}
-        return json_response(sorted(each for each in found if wanted in each.casefold()))
+        return json_response(namespaces_of(request, self._templates.names))
 
     def create(self, request: Request) -> Response:
         """Store a new template; the body is YAML."""
@@ -184,21 +180,15 @@ class Templates:
 
     def validate(self, request: Request) -> Response:
         """Say of each template what is wrong with it; the answer is 200 whatever that is."""
-        try:
-            documents = split(request.text()) or [(0, "")]
-        except FlowError as error:
-            return json_response([violation_of(0, error.problems, ())])
-        return json_response([self._violation(index, text, before) for index, (before, text) in enumerate(documents)])
+        return json_response(violations(request.text(), self._violation))
 
-    def _violation(self, index: int, source: str, before: int) -> Violation:
-        definition: TemplateDefinition | None = None
+    def _violation(self, index: int, _source: str, text: str) -> Violation:
         try:
-            definition = self._engine.read_template("\n" * before + source)
+            definition = self._engine.read_template(text)
         except FlowError as error:
-            violation = violation_of(index, error.problems, ())
-        else:
-            violation = violation_of(index, (), ())
-            violation["flow"], violation["namespace"] = definition.id, definition.namespace
+            return violation_of(index, error.problems, ())
+        violation = violation_of(index, (), ())
+        violation["flow"], violation["namespace"] = definition.id, definition.namespace
         return violation
 
     def _existing(self, namespace: str, template_id: str) -> FlowSource:
@@ -210,13 +200,4 @@ class Templates:
 
 def template_view(template: FlowSource) -> TemplateView:
     """Return a template as JSON."""
-    view: dict[str, Any]
-    try:
-        view = shown(written(template.source))
-    except FlowError as error:
-        view = {"exception": str(error)}
-    tasks = view.get("tasks")
-    view |= {"id": template.id, "namespace": template.namespace, "revision": template.revision}
-    view |= {"deleted": template.deleted, "updated": template.updated, "source": template.source}
-    view["tasks"] = tasks if isinstance(tasks, list) else []
-    return view  # type: ignore[return-value]  # what its author wrote has more
+    return view_of(template) | {"source": template.source}  # type: ignore[return-value]  # what its author wrote has more

@@ -5,7 +5,6 @@ from __future__ import annotations
 import csv
 import io
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from dataclasses import dataclass
 from datetime import datetime
 from functools import cached_property, partial
 from typing import Any, NotRequired, TypedDict
@@ -22,6 +21,7 @@ from headrace_engine.identity import Role, is_within
 from headrace_engine.language import FlowError
 from headrace_engine.language.source import written
 from headrace_engine.model.definition import FlowDefinition
+from headrace_engine.model.frozen import dataclass
 from headrace_engine.model.trigger import FLOW_TRIGGER, SCHEDULES, TriggerDefinition
 from headrace_engine.operations import IllegalStateError, UnprocessableError
 from headrace_engine.ports import FlowSource, NotFoundError, TriggerRecord

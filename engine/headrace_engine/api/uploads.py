@@ -100,16 +100,7 @@ class UploadRoutes:
     def begin(self, request: Request, namespace: str, flow_id: str) -> Response:
         """Tell where the file goes, and what it is then given as."""
         definition = self._engine.flow_of(namespace, flow_id).definition
-        wish: UploadWish = request.json(UploadWish)
-        uri = self._engine.uploads.new(definition.namespace, definition.id, wish.name).uri
-        storage, until = self._stores.storage, self._stores.clock.now() + _VALID
-        if isinstance(storage, Addressed):
-            url = storage.address_to_write(uri, _VALID, wish.size)
-        else:
-            sealed = msgspec.json.encode(_Sealed(uri, wish.size, until.timestamp()))
-            text = self._stores.cipher.seal(_SEALED + sealed)
-            url = _PATH + base64.urlsafe_b64encode(text.encode()).decode()
-        return json_response(UploadPlace(uri, "PUT", url, until.isoformat()))
+        return json_response(place_of(self._engine, definition.namespace, definition.id, request.json(UploadWish)))
 
     def admits(self, _request: Request, key: str) -> int:
         """Return how many bytes may come to an address. Raises ApiError 404."""
@@ -137,6 +128,19 @@ class UploadRoutes:
         if known.until <= self._stores.clock.now().timestamp():
             raise ApiError(404, _NO_ADDRESS)
         return known
+
+
+def place_of(engine: Engine, namespace: str, flow_id: str, wish: UploadWish) -> UploadPlace:
+    """Return where a file goes that is to be given to a flow."""
+    stores = engine.stores
+    uri = engine.uploads.new(namespace, flow_id, wish.name).uri
+    storage, until = stores.storage, stores.clock.now() + _VALID
+    if isinstance(storage, Addressed):
+        url = storage.address_to_write(uri, _VALID, wish.size)
+    else:
+        text = stores.cipher.seal(_SEALED + msgspec.json.encode(_Sealed(uri, wish.size, until.timestamp())))
+        url = _PATH + base64.urlsafe_b64encode(text.encode()).decode()
+    return UploadPlace(uri, "PUT", url, until.isoformat())
 
 
 def upload_origin(engine: Engine) -> str:

@@ -7,7 +7,6 @@ nor does not, so Not and Or pass it on.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass
 from datetime import datetime, time, tzinfo
 from typing import Any
 
@@ -15,6 +14,7 @@ from headrace_engine.core.schedule import conditions as dates
 from headrace_engine.core.schedule.times import InvalidDate, parse_date
 from headrace_engine.core.schedule.trigger import ConditionFailed
 from headrace_engine.core.state import ExecutionState
+from headrace_engine.model.frozen import dataclass
 from headrace_engine.model.state import State
 from headrace_engine.model.trigger import ConditionDefinition, Gathering
 

@@ -16,7 +16,7 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from datetime import datetime, timedelta
 
 from headrace_engine.core import flowable, restart
@@ -109,11 +109,10 @@ from headrace_engine.core.state import ExecutionState
 from headrace_engine.core.task_run import TaskRun
 from headrace_engine.model.attempt import AttemptResult, ExecutionChange, Inline, Payload
 from headrace_engine.model.definition import Kind, LimitBehavior, Retry, RetryBehavior, SlaBehavior
+from headrace_engine.model.frozen import dataclass
 from headrace_engine.model.ids import derived_id
 from headrace_engine.model.state import State
 
-LOST_IN_A_ROW = 3
-"""After so many lost attempts in a row the task run fails (DESIGN §3.6)."""
 PAUSE_ENDS = {"RESUME": State.RUNNING, "WARN": State.WARNING, "FAIL": State.FAILED, "CANCEL": State.CANCELLED}
 """Pause: its behavior, when its time is over, to how it goes on."""
 LEAVES_UNDONE = frozenset({State.FAILED, State.CANCELLED})
@@ -693,6 +692,8 @@ class _Step:
             self.working_directory_job_ended(task_run, result)
         elif result.state is State.FAILED:
             self.attempt_failed(task_run, error)
+        elif leaving and result.change is not None and result.change.exit is not None:
+            self.move_to_end(task_run, result.change.exit, None)
         else:
             self.attempt_succeeded(task_run, result.state)
         if leaving:
@@ -705,13 +706,13 @@ class _Step:
         self.end_task_run(task_run, state)
 
     def attempt_lost(self, task_run: TaskRun, finder: str | None) -> None:
-        """Lost is not failed: try again at once with the same job; after three in a row, fail (DESIGN §3.6).
+        """Lost is not failed: try again at once with the same job; after so many in a row, fail (DESIGN §3.6).
 
         An execution that winds down does so too: what runs may end, and this ran.
         """
         task = self.state.flow.tasks[task_run.task_id]
         lost = task_run.attempts[-1]
-        if task.resubmit and task_run.lost < LOST_IN_A_ROW and lost.job is not None:
+        if task_run.lost <= task.resubmits and lost.job is not None:
             deadline = None
             if lost.deadline is not None:
                 deadline = self.now + (lost.deadline - lost.started)

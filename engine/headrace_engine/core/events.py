@@ -8,13 +8,14 @@ one of ten does.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import field
 from datetime import datetime
 from typing import Any
 
 from headrace_engine.core.task_run import TaskRun
 from headrace_engine.model.attempt import Payload
 from headrace_engine.model.definition import Kind
+from headrace_engine.model.frozen import dataclass
 from headrace_engine.model.state import State
 
 ROOT = ""

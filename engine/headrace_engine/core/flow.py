@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import field
 
 from headrace_engine.model.definition import FlowDefinition, Kind, Retry, TaskDefinition
+from headrace_engine.model.frozen import dataclass
 
 
 @dataclass(frozen=True, slots=True)

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
 
 from headrace_engine.core.events import ExecutionCreated, Reopened, ReplyTo
 from headrace_engine.core.task_run import TaskRun
 from headrace_engine.model.attempt import AttemptResult, Payload
 from headrace_engine.model.definition import Kind, LimitBehavior
+from headrace_engine.model.frozen import dataclass
 from headrace_engine.model.state import State
 
 # -- Messages ---------------------------------------------------------------------------------------

@@ -8,13 +8,13 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Iterable
-from dataclasses import dataclass
 
 from headrace_engine.core.evolve import evolve
 from headrace_engine.core.flow import FlowIndex
 from headrace_engine.core.state import ExecutionState
 from headrace_engine.core.task_run import Attempt, TaskRun
 from headrace_engine.model.definition import Kind
+from headrace_engine.model.frozen import dataclass
 from headrace_engine.model.ids import derived_id
 from headrace_engine.model.state import State
 

@@ -10,7 +10,7 @@ Two structures keep every step O(what changed), whatever the size of the executi
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import field
 from datetime import datetime
 from typing import Any
 
@@ -21,6 +21,7 @@ from headrace_engine.core.events import ROOT, ExecutionCreated, ItemsStarted
 from headrace_engine.core.flow import FlowIndex
 from headrace_engine.core.task_run import Histories, TaskRun
 from headrace_engine.model.attempt import Payload
+from headrace_engine.model.frozen import dataclass
 from headrace_engine.model.state import State
 
 

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from datetime import datetime
 
 from headrace_engine.model.attempt import Payload
 from headrace_engine.model.definition import Kind
+from headrace_engine.model.frozen import dataclass
 from headrace_engine.model.state import State
 
 Histories = tuple[tuple[State, datetime], ...]

@@ -8,9 +8,9 @@ book them land; `Seen` remembers which did, and which of them fired.
 from __future__ import annotations
 
 from collections.abc import Collection, Iterable
-from dataclasses import dataclass
 from datetime import UTC, date, datetime, time, timedelta
 
+from headrace_engine.model.frozen import dataclass
 from headrace_engine.model.trigger import Gathering, TimeWindow, WindowKind
 
 _DAY = timedelta(days=1)

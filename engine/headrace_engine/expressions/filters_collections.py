@@ -59,9 +59,9 @@ def class_name(context: Evaluation, value: Any) -> str:
 
 @expression_filter("default", "default", lazy=True)
 def default(context: Evaluation, value: operators.Thunk, instead: Any) -> Any:
-    """Return *instead* when the value is missing, null or empty."""
+    """Return *instead* when the value is missing, null, blank or empty."""
     found = operators.attempt(context, value)
-    return instead if found is operators.ABSENT or values.is_empty(found) else found
+    return instead if found is operators.ABSENT or values.is_blank(found) else found
 
 
 @expression_filter("first")

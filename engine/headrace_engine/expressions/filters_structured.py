@@ -29,11 +29,18 @@ def to_yaml(context: Evaluation, value: Any) -> str:
 
 
 @expression_filter("jq", "expression", nulls=True)
-def jq(context: Evaluation, value: Any, expression: Any) -> list[Any]:
-    """Return the list of all results of a jq program (trap 23: always a list)."""
+def jq(context: Evaluation, value: Any, expression: Any) -> list[Any] | None:
+    """Return the list of all results of a jq program (trap 23: always a list) on a value, or on a text that is JSON.
+
+    Null of null.
+    """
     from . import jq as jq_process  # noqa: PLC0415 - needs processes; few flows do
 
+    if value is None:
+        return None
     program = text(expression, "filter 'jq'")
+    if isinstance(value, str | bytes):
+        value = structured.from_json(_decoded(value), context.budget)
     results = jq_process.run(program, values.json_text(value, context.budget), context.budget.limits)
     context.budget.items(len(results))
     return results

@@ -84,11 +84,29 @@ def split(context: Evaluation, value: Any, delimiter: Any, limit: Any = 0) -> li
 
 
 @expression_filter("replace", "replace_pairs regexp")
-def replace(context: Evaluation, value: Any, replace_pairs: Any, regexp: Any = False) -> str:  # noqa: FBT002
-    """Return the text with each key of a map replaced by its value; with *regexp* keys are patterns, `$1` a group."""
-    result = text(value, "filter 'replace'")
+def replace(context: Evaluation, value: Any, replace_pairs: Any, regexp: Any = False) -> Any:  # noqa: FBT002
+    """Return the text with each key of a map replaced by its value; with *regexp* keys are patterns, `$1` a group.
+
+    A list or a map is returned with all texts in it replaced so, at any depth.
+    """
     if not isinstance(replace_pairs, Mapping):
         raise ExpressionError(f"The filter 'replace' needs a map, not {values.class_name(replace_pairs)}")
+    if isinstance(value, Mapping):
+        return {key: _replaced_inside(context, value[key], replace_pairs, regexp) for key in value}
+    if values.is_list(value):
+        return [_replaced_inside(context, item, replace_pairs, regexp) for item in value]
+    return _replaced(context, text(value, "filter 'replace'"), replace_pairs, regexp)
+
+
+def _replaced_inside(context: Evaluation, value: Any, pairs: Mapping[Any, Any], regexp: Any) -> Any:
+    if value is None:
+        return None
+    if isinstance(value, Mapping) or values.is_list(value):
+        return replace(context, value, pairs, regexp)
+    return _replaced(context, values.text_of(value, context.budget), pairs, regexp)
+
+
+def _replaced(context: Evaluation, result: str, replace_pairs: Mapping[Any, Any], regexp: Any) -> str:
     for old in replace_pairs:
         search, new = values.key_text(old), values.text_of(replace_pairs[old], context.budget)
         context.budget.step()

@@ -29,6 +29,9 @@ class Host(Protocol):
     def secret(self, key: str, namespace: str | None) -> str:
         """Return a secret; without one: "Cannot find secret for key 'X'."."""
 
+    def opened(self, value: Mapping[str, Any]) -> Any:
+        """Return what was sealed in *value*; a map that is nothing sealed as it is."""
+
     def kv(self, key: str, namespace: str | None, error_on_missing: bool) -> Any:  # noqa: FBT001 - agreed signature
         """Return a value of the KV store of *namespace* (None: the flow's), typed."""
 
@@ -77,6 +80,10 @@ class NoHost:
         """Refuse: there are no secrets here."""
         del namespace
         raise ExpressionError(f"Cannot find secret for key '{key}'.")
+
+    def opened(self, value: Mapping[str, Any]) -> Any:
+        """Return *value*: nothing was sealed here."""
+        return value
 
     def kv(self, key: str, namespace: str | None, error_on_missing: bool) -> Any:  # noqa: FBT001 - agreed signature
         """Refuse: there is no KV store here."""

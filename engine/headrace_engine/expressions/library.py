@@ -1,4 +1,4 @@
-"""All filters, functions and tests; importing this module declares them."""
+"""All filters, functions, methods and tests; importing this module declares them."""
 
 from __future__ import annotations
 
@@ -10,6 +10,7 @@ from . import (
     functions_context,
     functions_dates,
     functions_outside,
+    methods,
     tests,
 )
 
@@ -21,6 +22,7 @@ MODULES = (
     functions_context,
     functions_dates,
     functions_outside,
+    methods,
     tests,
 )
 

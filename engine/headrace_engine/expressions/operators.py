@@ -14,6 +14,7 @@ from jinja2 import pass_context
 from . import numeric, regex, values
 from .context import Entry, Evaluation, Loop
 from .errors import ExpressionError, Missing
+from .limits import Budget
 
 INTERNAL: dict[str, Callable[..., Any]] = {}
 
@@ -55,14 +56,24 @@ def path(context: Evaluation, root: str, keys: tuple[str, ...], line: int) -> An
     """`root.key.key`: the commonest expression, in one call."""
     value = context.lookup(root, line)
     for key in keys:
-        value = value[key] if type(value) is dict and key in value else member(context, value, key, line)
-    return value
+        value = value[key] if type(value) is dict and key in value else _member(context, value, key, line)
+    return _opened(context, value)
 
 
 @_operator("member")
 def member(context: Evaluation, value: Any, key: Any, line: int) -> Any:
     """`value.key` and `value[key]`: an entry of a map, an item of a list, the size of a text or list."""
+    return _opened(context, _member(context, value, key, line))
+
+
+def _opened(context: Evaluation, value: Any) -> Any:
+    """Return what an expression has come to: sealed it is kept, and opened only for who asks for just that."""
+    return context.host.opened(value) if type(value) is dict and len(value) == 2 and "type" in value else value
+
+
+def _member(context: Evaluation, value: Any, key: Any, line: int) -> Any:
     context.budget.step()
+    value = _opened(context, value)
     try:
         if isinstance(value, Mapping):
             return _entry(value, key)
@@ -132,11 +143,6 @@ def attempt(context: Evaluation, operand: Thunk) -> Any:
         return ABSENT
 
 
-def is_there(context: Evaluation, operand: Thunk) -> bool:
-    """Return whether *operand* can be evaluated without meeting something missing."""
-    return attempt(context, operand) is not ABSENT
-
-
 @_operator("truth")
 def truth(context: Evaluation, value: Any) -> bool:
     """Give the operand of `if`, `and`, `or`, `not` and `? :` as a boolean."""
@@ -161,7 +167,7 @@ def concat(context: Evaluation, _: None, *operands: Any) -> str:
 @_operator("arithmetic")
 @at_line
 def arithmetic(context: Evaluation, left: Any, operator: str, right: Any, line: int) -> Any:
-    """`+ - * / %`. As in Pebble, `+` also appends to a text or a list."""
+    """`+ - * / %`. As in Pebble, `+` also appends to a text or a list, and `-` takes items out of a list."""
     del line
     budget = context.budget
     budget.step()
@@ -172,7 +178,21 @@ def arithmetic(context: Evaluation, left: Any, operator: str, right: Any, line: 
             return [*left, *added]
         if isinstance(left, str) or isinstance(right, str):
             return concat(context, None, left, right)
+    if operator == "-" and values.is_list(left):
+        return _without(budget, left, right)
     return numeric.arithmetic(budget, operator, left, right)
+
+
+def _without(budget: Budget, items: Any, taken: Any) -> list[Any]:
+    """Return *items* without those of the list *taken*, or without the first that equals it."""
+    left = list(items)
+    budget.items(len(left))
+    if values.is_list(taken):
+        return [item for item in left if not any(values.equals(item, each, budget) for each in taken)]
+    for place, item in enumerate(left):
+        if values.equals(item, taken, budget):
+            return left[:place] + left[place + 1 :]
+    return left
 
 
 @_operator("negate")
@@ -227,11 +247,17 @@ def contains(context: Evaluation, holder: Any, wanted: Any, line: int) -> bool:
 @_operator("isin")
 @at_line
 def is_in(context: Evaluation, wanted: Any, holder: Any, line: int) -> bool:
-    """`a isIn list`: the same seen from the other side; null is in nothing but a list that holds it."""
-    if not values.is_list(holder):
-        raise ExpressionError(f"`isIn` needs a list, not {values.class_name(holder)}")
+    """`a isIn b`: an item of a list, a key or a value of a map has the same text; null is in nothing."""
     del line
-    return any(values.equals(item, wanted, context.budget) for item in holder)
+    if wanted is None:
+        return False
+    if isinstance(holder, Mapping):
+        holder = [*holder.keys(), *holder.values()]
+    if not values.is_list(holder):
+        return False
+    context.budget.items(len(holder))
+    text = values.text_of(wanted, context.budget)
+    return any(item is not None and values.text_of(item, context.budget) == text for item in holder)
 
 
 @_operator("matches")

@@ -16,7 +16,7 @@ from jinja2 import nodes
 from .errors import ExpressionError
 from .lexer import Lexer, Token, text_value
 from .limits import Limits
-from .registry import FILTERS, FUNCTIONS, TESTS, UNSUPPORTED, Spec, suggestion
+from .registry import FILTERS, FUNCTIONS, METHODS, TESTS, UNSUPPORTED, Spec, suggestion
 
 # Higher binds tighter. From pebbletemplates.io (Operator Precedence: `|`, then `* / %`, `+ -`, comparisons, `is`,
 # `and`, `or`); `~`, `..` and Kestra's `??`, `???` bind tighter than a filter, so `a ?? b | upper` filters either.
@@ -345,11 +345,13 @@ class ExpressionParser:
             token = self.tokens.here
             if self.tokens.symbol("."):
                 keys = self._member_names()
-                for key in keys:
+                called = self.tokens.here.kind == "symbol" and self.tokens.here.value == "("
+                for key in keys[:-1] if called else keys:
                     path.append(key)
                     value = self.operator("member", token, value, self.const(key, token))
-                if self.tokens.here.kind == "symbol" and self.tokens.here.value == "(":
-                    fail(f"Methods cannot be called: `{keys[-1]}(`; use a filter", self.tokens.here)
+                if called:
+                    value = self._method(keys[-1], value, token)
+                    root = None
             elif self.tokens.symbol("["):
                 key_node = self.expression()
                 self.tokens.expect("]")
@@ -360,6 +362,15 @@ class ExpressionParser:
             if root is not None:
                 keys_node = nodes.Const(tuple(path), lineno=token.line)
                 value = self.operator("path", token, self.const(root, token), keys_node)
+
+    def _method(self, name: str, value: nodes.Expr, token: Token) -> nodes.Expr:
+        """Parse the arguments of `value.name(…)`, one of Java's methods that there are."""
+        spec = METHODS.get(name)
+        if spec is None:
+            fail(f"Methods cannot be called: `{name}(`; use a filter", self.tokens.here)
+        self.tokens.expect("(")
+        positional, named = self._arguments()
+        return self._bound(spec, token, value, positional, named)
 
     def _member_names(self) -> list[str]:
         token = self.tokens.next()

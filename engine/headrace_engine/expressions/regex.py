@@ -120,8 +120,9 @@ def split(pattern: str, subject: str, limit: int, budget: Budget) -> list[str]:
             continue
         parts.append(subject[position : match.start()])
         position = match.end()
+    whole = position == 0 and not parts
     parts.append(subject[position:])
-    if limit == 0:
-        while len(parts) > 1 and not parts[-1]:
+    if limit == 0 and not whole:
+        while parts and not parts[-1]:
             parts.pop()
     return parts

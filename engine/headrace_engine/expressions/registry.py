@@ -14,7 +14,7 @@ from typing import Any, NoReturn, TypeVar
 from jinja2 import pass_context
 
 from . import values
-from .errors import ExpressionError
+from .errors import ExpressionError, Missing
 
 F = TypeVar("F", bound=Callable[..., Any])
 
@@ -45,6 +45,7 @@ class Spec:
 FILTERS: dict[str, Spec] = {}
 FUNCTIONS: dict[str, Spec] = {}
 TESTS: dict[str, Spec] = {}
+METHODS: dict[str, Spec] = {}
 # Names that Kestra has and we cannot have, with the reason; refused when a template is compiled.
 UNSUPPORTED: dict[str, str] = {
     "credential": "managed credentials are a feature of Kestra's Enterprise Edition; use secret()",
@@ -74,6 +75,17 @@ def expression_test(name: str, arguments: str = "", *, lazy: bool = False) -> Ca
 
     def declare(function: F) -> F:
         TESTS[name] = _spec("test", name, function, arguments, lazy=lazy, nulls=True)
+        return function
+
+    return declare
+
+
+def expression_method(name: str, arguments: str = "", *, aliases: str = "") -> Callable[[F], F]:
+    """Declare a method (`value.name()`)."""
+
+    def declare(function: F) -> F:
+        for each in (name, *aliases.split()):
+            METHODS[each] = _spec("method", each, function, arguments, lazy=False, nulls=True)
         return function
 
     return declare
@@ -116,6 +128,8 @@ def _call_filter(kind: str, name: str, function: Callable[..., Any], *, nulls: b
     @pass_context
     def call(context: Any, value: Any, line: int, *args: Any, **kwargs: Any) -> Any:
         context.budget.step()
+        if value is None and kind == "method":
+            raise Missing(name, context.program.source, line)
         if value is None and not nulls:
             return None
         try:

@@ -18,7 +18,7 @@ from jinja2.sandbox import SandboxedEnvironment
 from . import library, operators
 from .context import Body
 from .errors import ExpressionError
-from .registry import FILTERS, FUNCTIONS, TESTS
+from .registry import FILTERS, FUNCTIONS, METHODS, TESTS
 
 
 class Generator(CodeGenerator):
@@ -54,7 +54,7 @@ class Sandbox(SandboxedEnvironment):
         self.globals = {}
         self.tests = {}
         self.filters = dict(operators.INTERNAL)
-        for table in (FILTERS, FUNCTIONS, TESTS):
+        for table in (FILTERS, FUNCTIONS, METHODS, TESTS):
             self.filters |= {spec.key: spec.call for spec in table.values()}
 
     def getattr(self, obj: Any, attribute: str) -> NoReturn:

@@ -13,8 +13,9 @@ from .registry import expression_test
 
 @expression_test("defined", lazy=True)
 def defined(context: Evaluation, value: operators.Thunk) -> bool:
-    """Return whether it is there, null included."""
-    return operators.is_there(context, value)
+    """Return whether it is there and not null, as in Pebble."""
+    found = operators.attempt(context, value)
+    return found is not operators.ABSENT and found is not None
 
 
 @expression_test("null")
@@ -26,9 +27,9 @@ def null(context: Evaluation, value: Any) -> bool:
 
 @expression_test("empty")
 def empty(context: Evaluation, value: Any) -> bool:
-    """Return whether it is null, "", or a list or map without items."""
+    """Return whether it is null, a blank text, or a list or map without items."""
     del context
-    return values.is_empty(value)
+    return values.is_blank(value)
 
 
 @expression_test("even")

@@ -286,6 +286,11 @@ def is_empty(value: Any) -> bool:
     return False
 
 
+def is_blank(value: Any) -> bool:
+    """Return what `is empty` and `default` ask: whether *value* is empty, or a text of nothing but white space."""
+    return is_empty(value) or (isinstance(value, str) and not value.strip())
+
+
 def boolean(value: Any) -> bool:
     """Return the truth of a value in `if`, `and`, `or`, `not` and `? :`: null, 0 and what is empty are false."""
     if isinstance(value, bool):

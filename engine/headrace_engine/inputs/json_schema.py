@@ -10,9 +10,10 @@ from __future__ import annotations
 import json
 import math
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass
 from functools import lru_cache
 from typing import Any
+
+from headrace_engine.model.frozen import dataclass
 
 _DEEPEST = 100
 _ANNOTATIONS = frozenset(

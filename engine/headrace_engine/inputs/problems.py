@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from headrace_engine.expressions import to_text
+from headrace_engine.model.frozen import dataclass
 
 MASKED = "********"
 """What stands for a SECRET in messages and answers."""

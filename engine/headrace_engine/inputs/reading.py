@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
 from itertools import count
 from pathlib import Path
 from typing import Any, BinaryIO
 
 from headrace_engine.expressions import is_template
 from headrace_engine.model.definition import InputDefinition
+from headrace_engine.model.frozen import dataclass
 
 from . import data
 from .converters import Converted, Outside, Rules, Upload, convert, holds

@@ -13,7 +13,8 @@ from . import data, temporal
 from .converters import Outside, Rules, convert
 from .problems import Refused
 
-Unseal = Callable[[str], str]
+Unseal = Callable[[Mapping[str, Any]], Any]
+"""Opens what was sealed."""
 
 _READERS: dict[str, Callable[[Any], Any]] = {
     "DATETIME": temporal.read_datetime,
@@ -119,8 +120,10 @@ class _View(Mapping[str, Any]):
 def _typed(kind: str, options: Mapping[str, Any], stored: Any, unseal: Unseal) -> Any:
     if stored is None:
         return None
+    if is_sealed(stored):
+        stored = unseal(stored)
     if kind == "SECRET":
-        return unseal(stored["value"]) if is_sealed(stored) else stored
+        return stored
     if kind in ("ARRAY", "MULTISELECT"):
         item = str(options.get("itemType") or "STRING")
         if isinstance(stored, list) and (item == "SECRET" or item in _READERS):

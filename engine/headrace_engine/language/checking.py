@@ -32,6 +32,7 @@ from headrace_engine.language.nodes import Entries, Items, Node, Scalar, plain, 
 from headrace_engine.language.problems import Path, PropertyError, nearest
 from headrace_engine.language.report import Report
 from headrace_engine.plugin import Rendering
+from headrace_engine.rendering import coerce_properties
 
 Marker = Rendering | Verbatim | None
 
@@ -75,6 +76,8 @@ class Checker:
         """Check the map at *node* against *cls*; *what* it is, for messages; *also_known* names to suggest."""
         checked = self._walk_model(node, cls, what, also_known, marker=None)
         validated = {name: value for name, value in checked.data.items() if not self._is_separate(cls, name)}
+        if not issubclass(cls, LanguageProperties):  # a list or map may be written as its JSON text (reference §2.3)
+            validated = coerce_properties(cls, validated)
         try:
             checked.model = cls.model_validate(validated)
         except ValidationError as error:

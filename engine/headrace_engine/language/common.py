@@ -6,6 +6,7 @@ from typing import Annotated, Any, Literal, Self
 
 from pydantic import AfterValidator, AliasChoices, ConfigDict, Field, model_validator
 
+from headrace_engine.language import identifiers
 from headrace_engine.language.identifiers import TASK_ID, in_schema, input_id, task_id
 from headrace_engine.language.markers import Flag, Holds, Text
 from headrace_engine.language.problems import PropertyError
@@ -17,6 +18,22 @@ class LanguageProperties(Properties):
     """Base of the language's own classes; their validators are built when first used, to start fast."""
 
     model_config = ConfigDict(defer_build=True, allow_inf_nan=False)
+
+
+class NamedProperties(LanguageProperties):
+    """What a namespace holds under an id: a flow, a template."""
+
+    id: Annotated[str, AfterValidator(identifiers.flow_id), Rendering.STATIC] = Field(
+        description="The id, unique in its namespace; it never changes.",
+        json_schema_extra=in_schema(identifiers.FLOW_ID, 100),
+    )
+    namespace: Annotated[str, AfterValidator(identifiers.namespace), Rendering.STATIC] = Field(
+        description="The namespace, a dot-separated hierarchy; it never changes.",
+        json_schema_extra=in_schema(identifiers.NAMESPACE, 150),
+    )
+    tenant_id: Annotated[str, AfterValidator(identifiers.tenant_id), Rendering.STATIC] | None = Field(
+        default=None, description="The tenant; given by the server."
+    )
 
 
 class LogLevel(StrEnum):

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import types
 from collections.abc import Mapping
-from dataclasses import dataclass
 from datetime import date, datetime, time, timedelta
 from enum import Enum
 from functools import lru_cache
@@ -15,6 +14,7 @@ from pydantic.fields import FieldInfo
 
 from headrace_engine.language.markers import Holds, Verbatim
 from headrace_engine.language.problems import listed
+from headrace_engine.model.frozen import dataclass
 from headrace_engine.plugin import Rendering, TaskRunnerProperties
 
 

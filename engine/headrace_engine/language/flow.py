@@ -4,10 +4,10 @@ from typing import Annotated, Any, Literal
 
 from pydantic import AfterValidator, AliasChoices, Field
 
-from headrace_engine.language import identifiers
 from headrace_engine.language.common import (
     Identifier,
     LanguageProperties,
+    NamedProperties,
     PositiveDuration,
     RetryField,
     WorkerGroup,
@@ -101,20 +101,9 @@ class Listener(LanguageProperties):
     tasks: TaskList = Field(min_length=1, description="What it runs.")
 
 
-class FlowProperties(LanguageProperties):
+class FlowProperties(NamedProperties):
     """A flow: what it takes, what it does, what it hands back and what starts it."""
 
-    id: Annotated[str, AfterValidator(identifiers.flow_id), Rendering.STATIC] = Field(
-        description="The flow's id, unique in its namespace; it never changes.",
-        json_schema_extra=identifiers.in_schema(identifiers.FLOW_ID, 100),
-    )
-    namespace: Annotated[str, AfterValidator(identifiers.namespace), Rendering.STATIC] = Field(
-        description="The namespace, a dot-separated hierarchy; it never changes.",
-        json_schema_extra=identifiers.in_schema(identifiers.NAMESPACE, 150),
-    )
-    tenant_id: Annotated[str, AfterValidator(identifiers.tenant_id), Rendering.STATIC] | None = Field(
-        default=None, description="The tenant; given by the server."
-    )
     revision: Annotated[int, Rendering.STATIC] | None = Field(
         default=None, ge=1, description="The revision; given by the server, one more for each change."
     )

@@ -74,11 +74,11 @@ REASONS: dict[str, str] = {
     for name, why in {
         "flow.PurgeFlows": "flows and their revisions are kept",
         "http.SseRequest": "an answer is read once and whole; use http.Request",
-        "kv.PurgeKV": "an expired key counts as absent; use kv.Delete for others",
+        "kv.PurgeKV": "an expired key counts as absent and goes by itself; use kv.Delete for others",
         "kv.Version": "a key has one version",
         "metric.Publish": "a script reports its metrics on its standard output",
-        "namespace.PurgeFiles": "a namespace file has one version; use namespace.DeleteFiles",
-        "namespace.Version": "a namespace file has one version",
+        "namespace.PurgeFiles": "of a namespace file twenty earlier revisions are kept, the oldest go by themselves",
+        "namespace.Version": "revisions of a namespace file are read over the API",
     }.items()
 }
 """Why one is not there, and what is to be used instead."""

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
-from dataclasses import dataclass
 from typing import Any, Literal
 
 from headrace_engine.language.flow_reader import FlowReader
@@ -15,6 +14,7 @@ from headrace_engine.language.report import EnoughError, Report
 from headrace_engine.language.templates import FindTemplate
 from headrace_engine.language.yaml_reader import read_documents
 from headrace_engine.model.definition import FlowDefinition
+from headrace_engine.model.frozen import dataclass
 
 _ANY_TASK = "io.kestra.plugin.core.log.Log"
 

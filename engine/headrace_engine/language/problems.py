@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
 from difflib import SequenceMatcher
+
+from headrace_engine.model.frozen import dataclass
 
 Path = tuple[str | int, ...]
 """The way from a document's root to a value: keys and list indexes."""
@@ -85,9 +86,9 @@ def _likeness(left: str, right: str) -> float:
         return 1.0
     if min(len(left), len(right)) >= _LEAST_PREFIX and (left.startswith(right) or right.startswith(left)):
         return _PREFIX_LIKENESS
-    if _are_swapped(left, right):
-        return _SWAPPED_LIKENESS
     matcher = SequenceMatcher(None, left, right, autojunk=False)
+    if _are_swapped(left, right):
+        return max(matcher.ratio(), _SWAPPED_LIKENESS)
     if matcher.real_quick_ratio() < _LIKE or matcher.quick_ratio() < _LIKE:
         return 0.0
     return matcher.ratio()

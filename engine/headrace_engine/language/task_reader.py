@@ -16,7 +16,7 @@ from headrace_engine.language.nodes import Entries, Items, Node, Scalar, plain
 from headrace_engine.language.rules import check_dependencies, is_literal
 from headrace_engine.language.typed_reader import Ids, TypedReader, flag, not_supported
 from headrace_engine.language.wording import show
-from headrace_engine.model.definition import InputDefinition, Kind, TaskCache, TaskDefinition
+from headrace_engine.model.definition import LOST_IN_A_ROW, InputDefinition, Kind, TaskCache, TaskDefinition
 from headrace_engine.plugin import RunnableTask, Task, parse_duration
 
 _COMMON = names_of(TaskProperties)
@@ -147,6 +147,7 @@ class TaskReader:
             expression=_expression(kind, data),
             values=data.get("values", data.get("value")) if kind in (Kind.FOR_EACH, Kind.EACH_PARALLEL) else None,
             concurrency=_count(concurrent) if is_sound and not issubclass(cls, RunnableTask) else 0,
+            resubmits=self._resubmits(task, data) if is_sound else task.resubmits,
             unsupported=" ".join(sentence for sentence in sentences if sentence) or None,
         )
 
@@ -173,6 +174,13 @@ class TaskReader:
 
     def _kind(self, cls: type[RunnableTask], data: Mapping[str, Any]) -> Kind:
         return Kind.UNSUPPORTED if cls.UNSUPPORTED is not None else cls.kind_of(data)
+
+    def _resubmits(self, task: TaskDefinition, data: Mapping[str, Any]) -> int:
+        """Return how often a lost attempt begins again: as the task runner says, unless it is not to at all."""
+        runner = data.get("taskRunner")
+        cls = self._typed.registry.runner(str(runner.get("type"))) if isinstance(runner, Mapping) else None
+        said = cls.resubmits(runner) if cls is not None and isinstance(runner, Mapping) else None
+        return said if said is not None and task.resubmits else task.resubmits
 
     def _refusals(self, cls: type[Task], data: Mapping[str, Any]) -> list[str]:
         sentences = []
@@ -215,7 +223,7 @@ class TaskReader:
             timeout=data.get("timeout"),
             retry=retry,
             log_level=data.get("logLevel"),
-            resubmit=data.get("resubmit") != "NEVER",
+            resubmits=0 if data.get("resubmit") == "NEVER" else LOST_IN_A_ROW - 1,
             cache=_cache(data.get("taskCache")),
             unsupported=" ".join(refused.values()) or None,
         )

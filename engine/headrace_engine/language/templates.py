@@ -8,12 +8,11 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
-from typing import Annotated, Any
+from typing import Any
 
-from pydantic import AfterValidator, Field
+from pydantic import Field
 
-from headrace_engine.language import identifiers
-from headrace_engine.language.common import LanguageProperties
+from headrace_engine.language.common import NamedProperties
 from headrace_engine.language.defaults import PluginDefaults
 from headrace_engine.language.markers import Flag, TaskList, Text
 from headrace_engine.language.nodes import Entries, Node
@@ -25,27 +24,15 @@ from headrace_engine.language.typed_reader import TypedReader
 from headrace_engine.language.wording import show
 from headrace_engine.language.yaml_reader import read_documents
 from headrace_engine.model.definition import TaskDefinition, TemplateDefinition
-from headrace_engine.plugin import Rendering
 
 FindTemplate = Callable[[str, str], str]
 """Returns the source of the template of a namespace and id. Raises ValueError when there is none."""
 _LISTS = ("tasks", "errors", "finally")
 
 
-class TemplateProperties(LanguageProperties):
+class TemplateProperties(NamedProperties):
     """A template: tasks that flows take over."""
 
-    id: Annotated[str, AfterValidator(identifiers.flow_id), Rendering.STATIC] = Field(
-        description="The template's id, unique in its namespace; it never changes.",
-        json_schema_extra=identifiers.in_schema(identifiers.FLOW_ID, 100),
-    )
-    namespace: Annotated[str, AfterValidator(identifiers.namespace), Rendering.STATIC] = Field(
-        description="The namespace, a dot-separated hierarchy; it never changes.",
-        json_schema_extra=identifiers.in_schema(identifiers.NAMESPACE, 150),
-    )
-    tenant_id: Annotated[str, AfterValidator(identifiers.tenant_id), Rendering.STATIC] | None = Field(
-        default=None, description="The tenant; given by the server."
-    )
     deleted: Flag = Field(default=False, description="Whether the template is deleted; given by the server.")
     description: Text | None = Field(default=None, description="What the template is for, in Markdown.")
     tasks: TaskList = Field(min_length=1, description="What the template does, in order, until one fails.")

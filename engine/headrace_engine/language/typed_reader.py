@@ -22,7 +22,7 @@ from headrace_engine.language.fields import fields_of, names_of
 from headrace_engine.language.flow import SLAS
 from headrace_engine.language.markers import Holds
 from headrace_engine.language.nodes import Entries, Items, Node, Scalar, plain
-from headrace_engine.language.problems import did_you_mean, listed
+from headrace_engine.language.problems import did_you_mean, listed, nearest
 from headrace_engine.language.registry import Registry
 from headrace_engine.language.report import Report
 from headrace_engine.language.rules import check_input_order
@@ -40,6 +40,8 @@ from headrace_engine.model.trigger import FIRED, ConditionDefinition, TriggerDef
 from headrace_engine.plugin import TaskRunnerProperties
 
 NOT_FIRED = "triggers of its type start nothing in this version"
+_PLUGINS = "io.kestra.plugin."
+_CORE = f"{_PLUGINS}core."
 
 
 def label_pairs(data: Any) -> tuple[tuple[str, str], ...]:
@@ -133,8 +135,23 @@ class TypedReader:
                 self.report.problem(place, f"`{name}` is a {other}; a {kind} is expected here.")
                 return
         near = self.registry.nearest(name, kind={"task runner": "runner"}.get(kind, kind))
+        if kind == "task" and not (near and near[0].startswith(_CORE)) and (plugin := self._missing_plugin(name)):
+            self.report.problem(
+                place,
+                f"Unknown type `{name[:200]}`: Kestra's plugin `{plugin[:80]}` is not there."
+                " `headrace tasks` lists what is; HTTP requests and scripts do the rest.",
+            )
+            return
         suggestion = f" Did you mean `{near[0]}`?" if near else did_you_mean(name, known)
         self.report.problem(place, f"Unknown type `{name[:200]}`.{suggestion}")
+
+    def _missing_plugin(self, name: str) -> str | None:
+        """Return the plugin of Kestra's that has the type, when nothing of it is there and it is no misspelt other."""
+        if not name.startswith(_PLUGINS):
+            return None
+        plugin = name.removeprefix(_PLUGINS).partition(".")[0]
+        there = {known.removeprefix(_PLUGINS).partition(".")[0] for known in self.registry.names()}
+        return None if plugin in there or nearest(plugin, there) else plugin
 
     def warn_of_old_name(self, node: Entries, written: str, canonical: str, deprecated: str | None) -> None:
         """Warn of a type that is deprecated, or is written by an old name."""

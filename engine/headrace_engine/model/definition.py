@@ -7,12 +7,16 @@ holds raw (unrendered) expressions as text.
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import field
 from datetime import timedelta
 from enum import StrEnum
 from typing import Any
 
+from headrace_engine.model.frozen import dataclass
 from headrace_engine.model.trigger import TriggerDefinition
+
+LOST_IN_A_ROW = 3
+"""After so many lost attempts in a row a task run fails, unless its task says otherwise (DESIGN §3.6)."""
 
 
 class Kind(StrEnum):
@@ -122,8 +126,8 @@ class TaskDefinition:
     """ISO-8601 duration or an expression that gives one."""
     retry: Retry | None = None
     log_level: str | None = None
-    resubmit: bool = True
-    """False (``resubmit: NEVER``): the first lost attempt fails the task run."""
+    resubmits: int = LOST_IN_A_ROW - 1
+    """How often in a row a lost attempt begins again; 0 (``resubmit: NEVER``): the first loss fails the task run."""
     cache: TaskCache | None = None
     """Whether the outputs of an earlier run with the same rendered properties may stand in for this one."""
     branches: Mapping[str, tuple[TaskDefinition, ...]] = field(default_factory=dict)

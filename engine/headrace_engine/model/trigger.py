@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import field
 from datetime import time, timedelta
 from enum import StrEnum
 from typing import Any
 
+from headrace_engine.model.frozen import dataclass
 from headrace_engine.model.state import TERMINAL, State
 
 FLOW_TRIGGER = "io.kestra.plugin.core.trigger.Flow"

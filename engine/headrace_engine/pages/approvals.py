@@ -7,26 +7,27 @@ with who decided it, or by which link. A link is used up by what it decides: the
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from datetime import timedelta
 from typing import Any
 
 from headrace_engine.api.execution_asking import Asking
-from headrace_engine.api.http import Answer, ApiError, Later, Request, Response
+from headrace_engine.api.http import Answer, ApiError, Later, Request, Response, json_response
 from headrace_engine.api.route import Route
+from headrace_engine.api.uploads import UploadWish, place_of
 from headrace_engine.core.state import ExecutionState
 from headrace_engine.core.task_run import TaskRun
 from headrace_engine.engine import Engine
 from headrace_engine.identity import Role
 from headrace_engine.inputs import InputError
+from headrace_engine.model.frozen import dataclass
 from headrace_engine.operations import IllegalStateError, UnprocessableError
-from headrace_engine.pages.fields import errors_of, fields, given, problems_of, unseen
+from headrace_engine.pages.fields import errors_of, fields, given, problems_of, takes_files, unseen
 from headrace_engine.pages.forms import arrives
 from headrace_engine.pages.html import PRIVATE, moved, page, path
 from headrace_engine.pages.posted import Posted, posted
 from headrace_engine.pages.proof import Proof
-from headrace_engine.pages.uploading import Uploading
-from headrace_engine.resume_links import Decided, Decision, ResumeLink, ResumeLinks
+from headrace_engine.pages.uploading import Uploading, place_of_flow
+from headrace_engine.resume_links import UPLOADS, Decided, Decision, ResumeLink, ResumeLinks
 
 DECISION = "decision"
 _FILL = "fill"
@@ -66,6 +67,7 @@ class ApprovalPages:
             Route("POST", one, self.decide, role=Role.OPERATOR),
             Route("GET", "/approve/{key}", self.show_link, role=Role.OPEN),
             Route("POST", "/approve/{key}", self.decide_link, role=Role.OPEN, admits=self.admits),
+            Route("POST", "/approve/{key}/uploads", self.begin_upload, role=Role.OPEN, admits=self.admits),
         )
 
     # -- By who may act on executions -------------------------------------------------------------------
@@ -128,6 +130,25 @@ class ApprovalPages:
             return back if is_on or self._engine.stores.clock.now() >= until else None
 
         return Later(look, (found.state.id,), back)
+
+    def begin_upload(self, request: Request, key: str) -> Response:
+        """Tell where a file goes that is too large for the form; what it is then given as, the form says.
+
+        While something waits that asks for files, and a few times: whoever has the link is nobody we know.
+        """
+        found = self._linked(request, key)
+        if isinstance(found, Response):
+            raise ApiError(409, "Illegal state: nothing waits here any more, or not yet", headers=PRIVATE)
+        found.proof.demand_header(request)
+        definition = found.state.flow.definition
+        if found.link is None or not any(map(takes_files, found.state.flow.tasks[found.task_run.task_id].inputs)):
+            raise ApiError(422, "Illegal argument: no file is asked for here", headers=PRIVATE)
+        wish: UploadWish = request.json(UploadWish)
+        if not self._links.take_upload(found.link):
+            raise ApiError(429, f"Too many requests: {UPLOADS} files went by this link", headers=PRIVATE)
+        request.note(f"a file for execution {found.state.id} by {found.by}")
+        place = place_of(self._engine, definition.namespace, definition.id, wish)
+        return json_response(place, headers=PRIVATE)
 
     def _linked(self, request: Request, key: str) -> _Desk | Response:
         """Return what a link's holder may decide; a page when that is nothing. Raises ApiError 404."""
@@ -215,8 +236,9 @@ class ApprovalPages:
             values = given(task.inputs, form) if form is not None else {}
             answers = self._engine.validate_task_inputs(desk.state, desk.task_run, values)
         shown, flow = fields(task.inputs, answers, form, errors), desk.state.flow.definition
-        # Whoever has only a link may not put files anywhere.
-        ahead = self._uploading.ahead(shown, *((flow.namespace, flow.id) if desk.link is None else ()))
+        # Whoever has only a link may not ask the API for anything.
+        place = place_of_flow(flow.namespace, flow.id) if desk.link is None else f"{desk.action}/uploads"
+        ahead = self._uploading.ahead(shown, place)
         return page(
             "approval.html",
             422 if is_sent else 200,

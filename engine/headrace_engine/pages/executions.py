@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
 from datetime import datetime, timedelta
 from functools import partial
 from typing import Any
@@ -15,6 +14,7 @@ from headrace_engine.core.messages import Message
 from headrace_engine.core.state import ExecutionState
 from headrace_engine.engine import Engine
 from headrace_engine.identity import Role
+from headrace_engine.model.frozen import dataclass
 from headrace_engine.model.state import State
 from headrace_engine.pages.forms import arrives
 from headrace_engine.pages.gantt import WIDE, rows

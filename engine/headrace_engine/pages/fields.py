@@ -9,11 +9,12 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import field
 from typing import Any
 
 from headrace_engine.inputs.problems import MASKED, InputProblem
 from headrace_engine.model.definition import InputDefinition
+from headrace_engine.model.frozen import dataclass
 from headrace_engine.pages.html import masked
 from headrace_engine.pages.posted import Posted
 
@@ -118,6 +119,12 @@ def given(definitions: Iterable[InputDefinition], form: Posted) -> dict[str, Any
     return {name: value for name, value in found.items() if value is not None}
 
 
+def takes_files(definition: InputDefinition) -> bool:
+    """Return whether an input's field is one for files."""
+    kind = definition.type
+    return kind == "FILE" or (kind == "ARRAY" and definition.options.get("itemType") == "FILE")
+
+
 def errors_of(answers: Iterable[Mapping[str, Any]]) -> dict[str, str]:
     """Return what is wrong with each input, of what validating said."""
     return {answer["id"]: reason(answer["errors"][0]["message"]) for answer in answers if answer["errors"]}
@@ -152,7 +159,7 @@ def _field(
     kind, options = definition.type, definition.options
     item = str(options.get("itemType") or "STRING") if kind in ("ARRAY", "MULTISELECT") else ""
     is_file = kind == "FILE" or item == "FILE"
-    control = "file" if is_file and kind != "MULTISELECT" else _CONTROLS.get(kind, "text")
+    control = "file" if takes_files(definition) else _CONTROLS.get(kind, "text")
     choices = tuple(answer["choices"]) if "choices" in answer else None
     takes_other = bool(options.get("allowCustomValue")) or is_file
     if kind == "BOOLEAN":

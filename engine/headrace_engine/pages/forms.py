@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from datetime import timedelta
 from typing import Any
 
@@ -16,11 +16,12 @@ from headrace_engine.identity import Role
 from headrace_engine.inputs import InputError
 from headrace_engine.inputs.problems import InputProblem
 from headrace_engine.model.definition import Check, FlowDefinition
+from headrace_engine.model.frozen import dataclass
 from headrace_engine.pages.fields import errors_of, fields, given, problems_of, unseen
 from headrace_engine.pages.html import moved, page, path
 from headrace_engine.pages.posted import Posted, posted
 from headrace_engine.pages.proof import Proof
-from headrace_engine.pages.uploading import Uploading
+from headrace_engine.pages.uploading import Uploading, place_of_flow
 
 _BEGINS = timedelta(seconds=5)
 
@@ -94,7 +95,7 @@ class FormPages:
             refusal = str(error)
         proof = Proof(request)
         shown = fields(definition.inputs, said.answers, form, errors)
-        ahead = self._uploading.ahead(shown, definition.namespace, definition.id)
+        ahead = self._uploading.ahead(shown, place_of_flow(definition.namespace, definition.id))
         return page(
             "form.html",
             status,

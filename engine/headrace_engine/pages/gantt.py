@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
 from headrace_engine.core.state import ExecutionState
 from headrace_engine.core.task_run import TaskRun
+from headrace_engine.model.frozen import dataclass
 from headrace_engine.model.state import State
 
 WIDE = 1000

@@ -5,11 +5,11 @@ from __future__ import annotations
 import tempfile
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
-from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 from urllib.parse import parse_qs
 
 from headrace_engine.api.http import ApiError, Request, parts
+from headrace_engine.model.frozen import dataclass
 from headrace_engine.uploads import file_name
 
 _URLENCODED = "application/x-www-form-urlencoded"

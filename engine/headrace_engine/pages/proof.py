@@ -16,6 +16,8 @@ from headrace_engine.api.entrance import cookie, is_secure
 from headrace_engine.api.http import ApiError, Request
 
 FIELD = "_proof"
+HEADER = "headrace-proof"
+"""Where a page's script sends the token with what is no form."""
 _NAME = "headrace"
 _VALUE = re.compile(r"[\w-]{43}", re.ASCII)
 _REFUSAL = (
@@ -50,6 +52,12 @@ class Proof:
 
     def demand(self, texts: Mapping[str, Sequence[str]]) -> None:
         """Return when a form came with its token. Raises ApiError 403."""
-        given = (texts.get(FIELD) or [""])[-1]
+        self._demand((texts.get(FIELD) or [""])[-1])
+
+    def demand_header(self, request: Request) -> None:
+        """Return when a page's script sent its token along. Raises ApiError 403."""
+        self._demand(request.headers.get(HEADER, ""))
+
+    def _demand(self, given: str) -> None:
         if not self._known or not hmac.compare_digest(given.encode("utf-8", "replace"), self.token.encode()):
             raise ApiError(403, _REFUSAL)

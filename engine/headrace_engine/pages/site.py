@@ -64,7 +64,7 @@ class Site:
             *ExecutionPages(engine, asking).routes(),
             *ApprovalPages(engine, asking, uploading).routes(),
             *SigningPages(gate).routes(),
-            *Assets().routes(),
+            *Assets(engine.stores.storage).routes(),
         )
         self._table = Table(self.routes)
 
@@ -116,7 +116,7 @@ def _begin(request: Request) -> Response:
 def _shown(request: Request, ask: Callable[[], _A]) -> _A | Response:
     """Return what *ask* returns, or what it raises as a page: what the API would say, to be read by a person."""
     answer = told(request, ask)
-    if isinstance(answer, Response) and answer.headers.get("content-type") == JSON:
+    if isinstance(answer, Response) and answer.status >= 400 and answer.headers.get("content-type") == JSON:
         message = str(msgspec.json.decode(answer.body).get("message", ""))
         error = ApiError(answer.status, message, headers={**answer.headers, "content-type": ""})
         return failure(error)

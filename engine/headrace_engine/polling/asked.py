@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import field
 from datetime import datetime, timedelta
 from typing import Any
 
 from headrace_engine.core.conditions import ConditionFailed
 from headrace_engine.model.definition import FlowDefinition
+from headrace_engine.model.frozen import dataclass
 from headrace_engine.model.trigger import TriggerDefinition
 from headrace_engine.plugin import parse_duration
 

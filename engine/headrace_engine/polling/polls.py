@@ -13,7 +13,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 
 from headrace_engine.core.codec import encode_message
@@ -23,6 +23,7 @@ from headrace_engine.core.schedule.evaluate import no_longer_runs, set_disabled
 from headrace_engine.core.schedule.trigger import Start, TriggerState
 from headrace_engine.engine import Engine
 from headrace_engine.model.definition import FlowDefinition
+from headrace_engine.model.frozen import dataclass
 from headrace_engine.model.ids import derived_id
 from headrace_engine.model.trigger import HTTP, SQS_REALTIME, TriggerDefinition
 from headrace_engine.polling import http, sqs

@@ -11,7 +11,6 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any
 
@@ -20,6 +19,7 @@ from headrace_engine.core.conditions import ConditionFailed
 from headrace_engine.core.messages import Create
 from headrace_engine.engine import Engine, UnsupportedError
 from headrace_engine.expressions import ExpressionError
+from headrace_engine.model.frozen import dataclass
 from headrace_engine.model.ids import derived_id, id_for_key
 from headrace_engine.model.trigger import SQS_REALTIME
 from headrace_engine.polling.asked import LONGEST, Poll, Polled, PollFailed, duration, flag, whole

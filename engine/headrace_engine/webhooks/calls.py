@@ -5,7 +5,7 @@ from __future__ import annotations
 import base64
 import logging
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import field
 from typing import Any
 
 import msgspec
@@ -18,6 +18,7 @@ from headrace_engine.core.state import ExecutionState
 from headrace_engine.engine import Engine, NoSuchFlowError
 from headrace_engine.expressions import ExpressionError
 from headrace_engine.model.definition import FlowDefinition
+from headrace_engine.model.frozen import dataclass
 from headrace_engine.model.ids import id_for_key, new_id
 from headrace_engine.model.trigger import WEBHOOK, TriggerDefinition
 from headrace_engine.ports import Mailbox
@@ -105,7 +106,11 @@ class Webhooks:
             return self._start(happened, execution_id, known=given is not None)
         if not given:
             execution_id = id_for_event(happened, proof.once.hex())
-        execution_id = self._once.begin(place, proof, execution_id)
+        try:
+            execution_id = self._once.begin(place, proof, execution_id)
+        except UnauthorizedError as error:
+            _refused(flow, trigger, error)
+            raise
         taken = self._start(happened, execution_id, known=given is not None)
         self._once.taken(place, proof, execution_id)
         return taken
@@ -146,7 +151,7 @@ class Webhooks:
             check = check_of(auth, render_before(self._engine, flow), self._key_sets)
             return check.hidden, check(Sent(call.headers, call.body), self._engine.stores.clock.now())
         except UnauthorizedError as error:
-            _log.warning("A call of the webhook %s was refused: %s", _name(flow, trigger), error)
+            _refused(flow, trigger, error)
             raise
         except ConditionFailed as error:
             _log.error("The webhook %s refuses all calls: %s", _name(flow, trigger), error)
@@ -185,6 +190,10 @@ class Webhooks:
             created = event.failed(event.masked(error))
         self._mailbox.send(execution_id, encode_message(Create(created)))
         return Taken(execution_id, happened.trigger, created)
+
+
+def _refused(flow: FlowDefinition, trigger: TriggerDefinition, error: UnauthorizedError) -> None:
+    _log.warning("A call of the webhook %s was refused: %s", _name(flow, trigger), error)
 
 
 def _name(flow: FlowDefinition, trigger: TriggerDefinition) -> str:

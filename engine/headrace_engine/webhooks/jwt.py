@@ -12,13 +12,13 @@ import hashlib
 import hmac
 import json
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any
 
 import msgspec
 
 from headrace_engine.model.algorithms import SHARED
+from headrace_engine.model.frozen import dataclass
 from headrace_engine.webhooks.proof import Proof, Sent, UnauthorizedError, without_scheme
 
 if TYPE_CHECKING:

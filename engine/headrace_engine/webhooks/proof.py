@@ -12,9 +12,10 @@ import hashlib
 import hmac
 import re
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from typing import Any, Protocol
+
+from headrace_engine.model.frozen import dataclass
 
 _MILLISECONDS_FROM = 100_000_000_000
 """A timestamp of this many seconds would be of the year 5138: it counts milliseconds."""

@@ -141,6 +141,8 @@ class Cloud:
         """What every process that died was doing."""
         self.script_wait: worker.Wait = worker.wait_for
         """How the supervisor of a script passes the time between two looks at its claim."""
+        self.before: Callable[[str, str], None] = lambda _function, _request: None
+        """Called with what a function asks, of AWS or over HTTP, before it is answered."""
         self._registry = registry or _registry()
         self._settings = settings
         self._told_receives = told_receives
@@ -596,6 +598,8 @@ class Cloud:
         """Answer what a function asks over HTTP: the API, or S3 by an address that it was given."""
         body = request.read()
         url = str(request.url)
+        if self._inside:
+            self.before(self._inside, f"{request.method} {request.url.path}")
         if not url.startswith(_API):
             # A bucket's own host; whoever has the address needs no more.
             prepared = AWSPreparedRequest(request.method, url, http_headers(request.headers), body, stream_output=False)
@@ -614,6 +618,7 @@ class Cloud:
         if not self._inside:
             return self._played(service, operation, request)
         self.asked[self._inside] += 1
+        self.before(self._inside, f"{service} {operation}")
         return self.faults.request(f"{service} {operation}", lambda: self._played(service, operation, request))
 
     def _played(self, service: str, operation: str, request: AWSPreparedRequest) -> AWSResponse:

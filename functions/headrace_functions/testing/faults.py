@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from enum import Enum
-from typing import TypeVar
+from typing import NoReturn, TypeVar
 
 Answer = TypeVar("Answer")
 
@@ -48,6 +48,11 @@ class Faults:
         self._dead = True
         if self.mode is Mode.LOST:
             send()
+        raise CrashError(name)
+
+    def die(self, name: str) -> NoReturn:
+        """Have the process that makes a request die of it. Raises CrashError."""
+        self.struck, self._dead = name, True
         raise CrashError(name)
 
     def bury(self) -> None:

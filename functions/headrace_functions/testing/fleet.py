@@ -126,6 +126,8 @@ class Fleet:
         """All that ever were started, in their order."""
         self.calls: list[str] = []
         """What was asked of ECS and Batch."""
+        self.asked: list[Mapping[str, Any]] = []
+        """With these bodies."""
         self.busy = 0
         """How many starts from now on are refused for want of capacity."""
         self.throttles = 0
@@ -138,6 +140,8 @@ class Fleet:
         """Called with what a container asks, before it is answered."""
         self.largest = 0
         """Bytes of the largest request to the API, or answer of it."""
+        self.passed = 0
+        """Bytes of all requests to the API, and of its answers."""
         self.stored = 0
         """Bytes that went to and came from the bucket, past the API."""
         self._server: HTTPServer | None = None
@@ -148,6 +152,7 @@ class Fleet:
         """Answer a request to ECS or Batch."""
         asked = json.loads(body_of(request) or b"{}")
         self.calls.append(operation)
+        self.asked.append(asked)
         if self.throttles and operation in ("RunTask", "SubmitJob"):
             self.throttles -= 1
             code = "ThrottlingException" if service == "ecs" else "TooManyRequestsException"
@@ -448,6 +453,7 @@ class Fleet:
             except FunctionEndedError:  # as API Gateway has it
                 answered = httpx.Response(502, json={"message": "Internal Server Error"})
             self.largest = max(self.largest, size, len(answered.content))
+            self.passed += size + len(answered.content)
         content = (
             _BUCKET.sub(f"{self._address}/s3/\\1/".encode(), answered.content) if kind == "from" else answered.content
         )

@@ -14,11 +14,11 @@ import hashlib
 import json
 import zlib
 from collections.abc import Mapping
-from dataclasses import dataclass
 from functools import cache
 from importlib import resources
 from typing import Any
 
+from headrace_engine.model.frozen import dataclass
 from headrace_engine.plugin import TaskFailure
 from headrace_runners.containers.properties import (
     MEMORY_BY_CPU,

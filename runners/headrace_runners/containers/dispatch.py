@@ -12,8 +12,7 @@ import logging
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from datetime import datetime, timedelta
-from fnmatch import fnmatchcase
-from typing import Any, Literal
+from typing import Any
 
 from botocore.exceptions import BotoCoreError, ClientError
 from pydantic import ValidationError
@@ -30,24 +29,21 @@ from headrace_engine.adapters.aws.events import (
 from headrace_engine.adapters.aws.signing import Keyring, attempt_token
 from headrace_engine.attempts import Attempts
 from headrace_engine.plugin import TaskFailure
-from headrace_engine.ports import AttemptId, Claim, Claims, Clock, Job, PortError
+from headrace_engine.ports import AttemptId, Claim, Claims, Clock, Job, Level, PortError
 from headrace_engine.run_context import validation_text
-from headrace_runners.containers.definitions import (
-    STAGE_IN,
-    STAGE_OUT,
-    batch_definition,
-    fargate_definition,
-    is_on_fargate,
-)
+from headrace_runners.containers.asking import Where, asked_of, definition, queue_of, with_role
+from headrace_runners.containers.definitions import STAGE_IN, STAGE_OUT, Definition, is_on_fargate
 from headrace_runners.containers.ends import Verdict, verdict_of_job, verdict_of_task
-from headrace_runners.containers.properties import MEMORY_BY_CPU, Batch, Fargate, megabytes
+from headrace_runners.containers.properties import Batch, Fargate
 from headrace_runners.containers.settings import ContainerSettings
+from headrace_runners.namespace_rules import NamespaceRules
 
 _log = logging.getLogger(__name__)
 
-Where = Literal["fargate", "batch"]
 Clients = Callable[[str], Any]
 """Returns the client of a service, the same one each time."""
+Tell = Callable[[AttemptId, Level, str], None]
+"""Writes a line into the log of an attempt that no worker writes into any more."""
 Later = Callable[[AttemptId, datetime], None]
 """Has an attempt that could not be started for now started at that time, if it is still to be."""
 
@@ -103,11 +99,12 @@ class ContainerDispatch:
         region: str,
         image_of: Callable[[Job], str],
         later: Later,
-        role_of: Callable[[str], str] = lambda _namespace: "",
+        tell: Tell = lambda _attempt, _level, _text: None,
+        rules: NamespaceRules | None = None,
     ) -> None:
-        """Take the ports; *image_of* tells the image of a job, *later* has one started again.
+        """Take the ports; *image_of* tells the image of a job, *later* has one started again, *tell* logs ends.
 
-        *role_of* tells the role of a namespace's code where a task names none; empty for the stack's.
+        *rules* say which roles namespaces have.
         """
         self._clients = clients
         self._claims = claims
@@ -119,7 +116,8 @@ class ContainerDispatch:
         self._region = region
         self._image_of = image_of
         self._later = later
-        self._role_of = role_of
+        self._tell = tell
+        self._rules = rules or NamespaceRules()
 
     # -- Starting -----------------------------------------------------------------------------------
 
@@ -150,17 +148,16 @@ class ContainerDispatch:
             self._later(attempt, now + wait)
         except (TaskFailure, ValidationError) as failure:
             text = validation_text(failure) if isinstance(failure, ValidationError) else str(failure)
-            self._attempts.failed(attempt, text)
+            self._failed(attempt, text)
 
     def _run_task(self, job: Job) -> None:
-        asked = Fargate.model_validate({"type": Fargate.TYPE, **self._asked(job, Fargate)})
-        asked = asked.model_copy(update={"task_role_arn": self._role(job, asked)})
+        asked = asked_of(job.properties, Fargate)
         settings = self._settings
-        definition = fargate_definition(self._image_of(job), asked, settings, self._region)
+        defined = self._definition(job, asked)
         public = settings.assign_public_ip if asked.assign_public_ip is None else asked.assign_public_ip
         request: dict[str, Any] = {
             "cluster": settings.cluster,
-            "taskDefinition": definition.name,
+            "taskDefinition": defined.name,
             "count": 1,
             "startedBy": attempt_name(job.attempt)[:128],
             "clientToken": hashlib.sha256(attempt_name(job.attempt).encode()).hexdigest()[:_TOKEN_LENGTH],
@@ -184,7 +181,7 @@ class ContainerDispatch:
             request["launchType"] = "FARGATE"
         answer = self._with_definition(
             lambda: _called("RunTask", lambda: self._ecs.run_task(**request)),
-            lambda: self._ecs.register_task_definition(family=definition.name, **definition.body),
+            lambda: self._ecs.register_task_definition(family=defined.name, **defined.body),
         )
         for failure in answer.get("failures", ()):
             self._refused(str(failure.get("reason", "")), str(failure.get("detail", "")))
@@ -193,9 +190,8 @@ class ContainerDispatch:
                 self.task_changed(task_described(task))
 
     def _submit(self, job: Job) -> None:
-        asked = Batch.model_validate({"type": Batch.TYPE, **self._asked(job, Batch)})
-        asked = asked.model_copy(update={"task_role_arn": self._role(job, asked)})
-        queue = asked.job_queue_arn or self._queue(spot=asked.spot)
+        asked = asked_of(job.properties, Batch)
+        queue, defined = queue_of(asked, self._settings), self._definition(job, asked)
         name = attempt_name(job.attempt)
         found = self._jobs_named(queue, name)
         if any(each["status"] in _LIVE_JOBS for each in found):
@@ -204,12 +200,11 @@ class ContainerDispatch:
             if (described := self._described(each["jobId"], {"jobQueue": queue, **each})) is not None:
                 self.job_changed(described)
             return
-        definition = batch_definition(self._image_of(job), asked, self._settings, self._region)
         limit = job.timeout or asked.wait_until_completion
         request: dict[str, Any] = {
             "jobName": name[:128],
             "jobQueue": queue,
-            "jobDefinition": definition.name,
+            "jobDefinition": defined.name,
             "ecsPropertiesOverride": {
                 "taskProperties": [
                     {
@@ -228,37 +223,14 @@ class ContainerDispatch:
             request["timeout"] = {"attemptDurationSeconds": max(60, seconds)}
         self._with_definition(
             lambda: _called("SubmitJob", lambda: self._batch.submit_job(**request)),
-            lambda: self._batch.register_job_definition(jobDefinitionName=definition.name, **definition.body),
+            lambda: self._batch.register_job_definition(jobDefinitionName=defined.name, **defined.body),
         )
         if not is_on_fargate(asked):
             _log.info("Attempt %s waits in %s", job.attempt, queue)
 
-    def _asked(self, job: Job, kind: type[Fargate | Batch]) -> Mapping[str, Any]:
-        """Return what the task says to its runner, where it names this one; any other's words are not for it."""
-        given = job.properties.get("taskRunner")
-        if isinstance(given, Mapping) and given.get("type") in (kind.TYPE, *kind.ALIASES):
-            return given
-        # A task that was to run on Lambda, and does not fit.
-        named = given if isinstance(given, Mapping) else {}
-        kept = {name: named[name] for name in ("taskRoleArn", "ephemeralStorage") if named.get(name)}
-        memory = named.get("memory")
-        if isinstance(memory, str) and memory.strip()[:1].isdigit():
-            return {**kept, "resources": {"request": {"memory": _at_least(memory)}}}
-        return kept
-
-    def _role(self, job: Job, asked: Fargate | Batch) -> str | None:
-        """Return the role of the code: the task's, the namespace's, or None. Raises TaskFailure for one not allowed."""
-        for role in filter(None, (asked.task_role_arn, asked.execution_role_arn)):
-            own = role in (self._settings.task_role, self._settings.execution_role)
-            if not own and not any(fnmatchcase(role, pattern) for pattern in self._settings.task_roles):
-                raise TaskFailure(f"This stack does not allow the role {role}: its administrator names those it does")
-        return asked.task_role_arn or self._role_of(job.namespace) or None
-
-    def _queue(self, *, spot: bool) -> str:
-        queue = self._settings.queues.get("FARGATE_SPOT" if spot else "FARGATE")
-        if not queue:
-            raise TaskFailure("This stack has no queue of AWS Batch for that: name one of yours in `jobQueueArn`")
-        return queue
+    def _definition(self, job: Job, asked: Fargate | Batch) -> Definition:
+        asked = with_role(asked, job.namespace, self._settings, self._rules)
+        return definition(asked, self._image_of(job), self._settings, self._region)
 
     def _environment(self, job: Job) -> list[dict[str, str]]:
         attempt = job.attempt
@@ -367,9 +339,18 @@ class ContainerDispatch:
         else:
             verdict = find()
             if verdict.is_lost:
-                self._attempts.lost(attempt, verdict.reason, owner)
+                self._lost(attempt, verdict.reason, owner, is_told=claim is None or not claim.stop_requested)
             else:
-                self._attempts.failed(attempt, verdict.reason)
+                self._failed(attempt, verdict.reason)
+
+    def _failed(self, attempt: AttemptId, reason: str) -> None:
+        self._tell(attempt, Level.ERROR, reason)
+        self._attempts.failed(attempt, reason)
+
+    def _lost(self, attempt: AttemptId, reason: str, owner: str, *, is_told: bool = True) -> None:
+        if is_told:  # nothing is lost by what was asked for
+            self._tell(attempt, Level.WARN, reason)
+        self._attempts.lost(attempt, reason, owner)
 
     def _look_after(self, claim: Claim) -> None:
         """See whether the containers of an attempt that has begun still run: the news of their end may be lost."""
@@ -378,13 +359,13 @@ class ContainerDispatch:
             if owner.startswith("batch:"):
                 described = self._described(owner.removeprefix("batch:"), None)
                 if described is None:
-                    self._attempts.lost(claim.attempt, "The job is not known to Batch any more", owner)
+                    self._lost(claim.attempt, "The job is not known to Batch any more", owner)
                 else:
                     self.job_changed(described)
             elif ":task/" in owner:
                 task = self._task(owner)
                 if task is None:
-                    self._attempts.lost(claim.attempt, "The task is not known to ECS any more", owner)
+                    self._lost(claim.attempt, "The task is not known to ECS any more", owner)
                 else:
                     self.task_changed(task)
         except BusyError as busy:
@@ -456,10 +437,3 @@ def _busy(operation: str) -> Iterator[None]:
         raise AwsError("ECS or Batch", operation, code) from None
     except BotoCoreError as error:
         raise AwsError("ECS or Batch", operation, type(error).__name__) from None
-
-
-def _at_least(memory: str) -> str:
-    """Return the least memory of a Fargate task that has as much."""
-    wanted = megabytes(memory)
-    sizes = sorted({size for sizes in MEMORY_BY_CPU.values() for size in sizes})
-    return str(next((size for size in sizes if size >= wanted), wanted))

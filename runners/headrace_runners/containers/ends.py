@@ -7,9 +7,8 @@ not count it. What would happen again at once (an image that is not there, too l
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-
 from headrace_engine.adapters.aws.events import ContainerEnd, JobChanged, TaskChanged
+from headrace_engine.model.frozen import dataclass
 
 _FAILURES = (
     ("CannotPullContainerError", "The image cannot be pulled"),

@@ -2,32 +2,20 @@
 
 from __future__ import annotations
 
-import re
+from collections.abc import Mapping
 from datetime import timedelta
 from typing import Annotated, Any, ClassVar, Literal, NoReturn
 
 from pydantic import BeforeValidator, Field
-from pydantic.alias_generators import to_camel
 
-from headrace_engine.plugin import Properties, TaskFailure, TaskLogger
+from headrace_engine.plugin import Properties, Rendering, TaskFailure
 from headrace_runners.contract import RunnerProperties
+from headrace_runners.placing import AMOUNT
 
 _AS_THE_STACK = "Refused: jobs are submitted with the stack's own role."
-_UNHEEDED = {
-    "compute_environment_arn": "the queue has one",
-    "bucket": "files go through the stack's own bucket",
-    "completion_check_interval": "Batch says when a job ends",
-    "delete": "definitions are shared by all jobs like it, and stay",
-    "resume": "a job is never begun a second time, and always waited for",
-    "stream_logs": "lines come while the job runs",
-}
-"""Properties of Batch that nothing heeds, and why."""
-_HOLDS: dict[str, object] = {"completion_check_interval": None, "delete": False, "resume": True, "stream_logs": True}
-"""Those of them that ask for what holds anyway, with this value; None is any."""
 _UNIT = 1024
 _CPU_AS_VCPU = 16
 """The most CPUs of a Fargate task; a larger number is in units of 1/1024."""
-_AMOUNT = re.compile(r"(?P<number>\d+(?:\.\d+)?)\s*(?P<unit>[MG]i?B?|)", re.IGNORECASE)
 
 MEMORY_BY_CPU: dict[int, tuple[int, ...]] = {
     256: (512, 1024, 2048),
@@ -52,7 +40,7 @@ def cpu_units(text: str) -> int:
 
 def megabytes(text: str) -> int:
     """Return the MiB that *text* says: ``2048``, ``2048 MB`` or ``2 GB``. Raises TaskFailure."""
-    found = _AMOUNT.fullmatch(text.strip())
+    found = AMOUNT.fullmatch(text.strip())
     if found is None:
         raise TaskFailure(f"'{text}' is not an amount of memory: write a number of MiB, or one with MB or GB")
     return int(float(found["number"]) * (_UNIT if found["unit"][:1].upper() == "G" else 1))
@@ -70,10 +58,6 @@ def check_size(cpu: int, memory: int) -> None:
             + (f"it has {allowed[0]} to {allowed[-1]}" if len(allowed) > 1 else f"it has {allowed[0]}")
             + (f" in steps of {allowed[1] - allowed[0]}" if cpu > _UNIT // 4 else ": 512, 1024 and 2048")
         )
-
-
-def _unheeded(name: str) -> str:
-    return f"Without effect: {_UNHEEDED[name]}."
 
 
 def _text(value: Any) -> Any:
@@ -117,6 +101,19 @@ class _Container(RunnerProperties):
         None, description="What the image is made for; the stack's default if left out."
     )
     tags: dict[str, str] = Field(default_factory=dict, description="Tags of the task, for the bill.")
+    retries: Annotated[int | None, Rendering.STATIC] = Field(
+        None,
+        ge=0,
+        le=10,
+        description="How often in a row an attempt that was lost, to Spot or with its machine, begins again; 2 if left "
+        "out. `retry` of the task is for failures.",
+    )
+
+    @classmethod
+    def resubmits(cls, given: Mapping[str, Any]) -> int | None:
+        """Return what `retries` says."""
+        said = given.get("retries")
+        return int(said) if said is not None else None
 
     def runner(self) -> NoReturn:
         """Refuse: this is no machine of AWS."""
@@ -192,9 +189,11 @@ class Batch(_Container):
     wait_until_completion: timedelta | None = Field(
         None, description="After how long Batch ends the job, where the task has no `timeout`. Never if left out."
     )
-    compute_environment_arn: str | None = Field(None, description=_unheeded("compute_environment_arn"))
-    bucket: str | None = Field(None, description=_unheeded("bucket"))
     region: str | None = Field(None, description="Refused, unless it is the stack's own: jobs run there.")
+    compute_environment_arn: str | None = Field(
+        None, description="Refused without `jobQueueArn`; the queue that names has its compute environment."
+    )
+    bucket: str | None = Field(None, description="Refused: files go through the stack's own bucket.")
     access_key_id: str | None = Field(None, description=_AS_THE_STACK)
     secret_key_id: str | None = Field(None, description=_AS_THE_STACK)
     session_token: str | None = Field(None, description=_AS_THE_STACK)
@@ -204,21 +203,13 @@ class Batch(_Container):
     sts_role_session_duration: Any = Field(None, description=_AS_THE_STACK)
     sts_endpoint_override: str | None = Field(None, description=_AS_THE_STACK)
     endpoint_override: str | None = Field(None, description="Refused: jobs go to Batch of the stack's account.")
-    completion_check_interval: Any = Field(None, description=_unheeded("completion_check_interval"))
-    delete: bool = Field(default=True, description=_unheeded("delete"))
-    resume: bool = Field(default=True, description=_unheeded("resume"))
-    stream_logs: bool = Field(default=True, description=_unheeded("stream_logs"))
     service_account_name: str | None = Field(None, description="Refused: jobs do not run on EKS here.")
-
-    def say_what_is_unheeded(self, log: TaskLogger) -> None:
-        """Write a line that names the properties which were given and have no effect, if there are any.
-
-        It is a warning, unless what they ask for holds anyway.
-        """
-        given = {name: value for name in _UNHEEDED if (value := getattr(self, name)) is not None}
-        given = {name: value for name, value in given.items() if name in self.model_fields_set and value != ""}
-        if not given:
-            return
-        named = "; ".join(f"`{to_camel(name)}` ({_UNHEEDED[name]})" for name in given)
-        holds = all(name in _HOLDS and _HOLDS[name] in (value, None) for name, value in given.items())
-        log.log("INFO" if holds else "WARN", f"Without effect on this stack: {named}")
+    completion_check_interval: Any = Field(None, description="Taken: an event of Batch tells the end at once.")
+    delete: bool = Field(default=True, description="Taken: a job leaves nothing of its own; definitions are shared.")
+    resume: bool = Field(
+        default=True, description="Taken: a job goes on whatever becomes of us, and what is lost begins as a new one."
+    )
+    stream_logs: bool = Field(default=True, description="Taken: lines come while the job runs, and all of them.")
+    sync_working_directory: bool = Field(
+        default=False, description="Taken: the tasks of a WorkingDirectory share their files wherever they run."
+    )

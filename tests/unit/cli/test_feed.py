@@ -102,3 +102,25 @@ def test_an_error_leaves_the_terminal_in_order() -> None:
     with pytest.raises(RuntimeError), Drawing(Feed(), display, lambda: VIEW):
         raise RuntimeError
     assert display.abandoned
+
+
+def test_what_is_told_after_drawing_has_stopped_is_shown_at_the_end() -> None:
+    feed, display = Feed(), Recorder()
+    with Drawing(feed, display, lambda: VIEW) as drawing:
+        drawing.stop()
+        feed.log(said("late", 1))
+        drawing.close(VIEW)
+    assert (display.drawn, display.closed, display.abandoned) == ([], [(VIEW, ["late"])], False)
+
+
+def test_an_error_after_drawing_has_stopped_leaves_the_terminal_in_order_too() -> None:
+    display = Recorder()
+
+    def break_off() -> None:
+        with Drawing(Feed(), display, lambda: VIEW) as drawing:
+            drawing.stop()
+            raise RuntimeError
+
+    with pytest.raises(RuntimeError):
+        break_off()
+    assert display.abandoned

@@ -48,6 +48,14 @@ def test_a_misspelt_command_is_told_the_nearest() -> None:
     assert "No such command 'vlidate'. Did you mean 'validate'?" in result.output
 
 
+@pytest.mark.parametrize("arguments", [["--server", "http://127.0.0.1"], ["--server=http://127.0.0.1"], ["-o", "json"]])
+def test_an_option_before_the_command_is_told_its_place(arguments: list[str]) -> None:
+    result = CliRunner().invoke(cli, [*arguments, "flow", "list"], prog_name="headrace")
+    assert result.exit_code == 2
+    option = arguments[0].partition("=")[0]
+    assert f"'{option}' stands behind the command: headrace flow list {option} …" in result.output
+
+
 def test_version() -> None:
     result = CliRunner().invoke(cli, ["--version"])
     assert result.exit_code == 0

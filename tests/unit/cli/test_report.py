@@ -67,6 +67,16 @@ def test_of_many_errors_the_last_are_told_and_of_many_failures_the_first() -> No
     assert rows[-1] == "… and 3 more failed task runs"
 
 
+def test_of_a_long_error_the_first_row_and_the_last_are_told() -> None:
+    runs = [run("ask", *ended("FAILED", 0, 9))]
+    body = "\n".join(f"  <p>{number}</p>" for number in range(30))
+    logs = [said("Once", 1, "ask", "ERROR"), said(f"It answered 503:\n{body}", 2, "ask", "ERROR")]
+    rows = told(execution(*ended("FAILED", 0, 10), runs=runs), logs)[3:]
+    assert rows[:3] == ["  It answered 503:", "  …", "    <p>22</p>"]
+    assert rows[-1] == "    <p>29</p>"
+    assert len(rows) == 10
+
+
 def test_a_warning_names_what_was_allowed_to_fail() -> None:
     view = execution(*ended("WARNING", 0, 10), runs=[run("optional", *ended("WARNING", 0, 9), error="Task failure")])
     assert told(view)[2:] == ["▲ optional  WARNING (9ms)", "  Task failure"]

@@ -498,7 +498,7 @@ def test_a_working_directory_that_cannot_collect_because_its_worker_is_lost_runs
 
     directory = task(
         "w", Kind.WORKING_DIRECTORY, tasks=[task("a")], properties={"outputFiles": []}, errors=[task("e")],
-        resubmit=False,
+        resubmits=0,
     )  # fmt: skip
     run = Run(flow(directory), {"w": [lambda it: Opened(it.id), lambda it: JobReady(it.id, D, Inline({}))]}).start()
     run.report("w", State.RESUBMITTED)

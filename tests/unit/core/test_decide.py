@@ -392,8 +392,15 @@ def test_three_lost_in_a_row_fail_and_then_retry_applies() -> None:
 
 
 def test_resubmit_never_fails_at_the_first_loss() -> None:
-    run = Run(flow(task("a", D, resubmit=False))).start().report("a", State.RESUBMITTED)
+    run = Run(flow(task("a", D, resubmits=0))).start().report("a", State.RESUBMITTED)
     assert run.states == {"a": "FAILED"}
+
+
+def test_a_task_says_how_often_in_a_row_it_begins_again() -> None:
+    run = Run(flow(task("a", D, resubmits=4))).start()
+    for _ in range(4):
+        assert run.report("a", State.RESUBMITTED).states == {"a": "RUNNING"}
+    assert run.report("a", State.RESUBMITTED).states == {"a": "FAILED"}
 
 
 def test_reports_that_no_longer_apply_change_nothing() -> None:
@@ -456,7 +463,7 @@ def _exit(state: State) -> AttemptResult:
 def test_exit_ends_the_execution_in_its_state(end: State) -> None:
     sequence = task("s", Kind.SEQUENTIAL, tasks=[task("x"), task("never")])
     run = Run(flow(sequence, task("b"), errors=(task("e"),)), {"x": _exit(end)}).start()
-    assert run.states == {"s": end.value, "x": "SUCCESS"}
+    assert run.states == {"s": end.value, "x": end.value}
     assert run.history == ["CREATED", "RUNNING", end.value]
 
 

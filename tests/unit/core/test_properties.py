@@ -304,7 +304,7 @@ class _Maker:
         script.seconds = self.draw(st.sampled_from([0.0, 1.0, 5.0]))
         script.wait = not self.chance(5)
         script.unrendered = self.chance(20)
-        others["resubmit"] = not self.chance(10)
+        others["resubmits"] = 0 if self.chance(10) else 2
         if kind is Kind.INLINE and self.chance(14):
             script.exit = self.draw(
                 st.sampled_from([State.SUCCESS, State.WARNING, State.FAILED, State.CANCELLED, State.KILLED])
@@ -980,7 +980,7 @@ class Delivery(RuleBasedStateMachine):
 
     def is_resubmitted(self, run_id: str) -> bool:
         run = self.world.state.task_runs.get(run_id)
-        return run is not None and self.world.state.flow.tasks[run.task_id].resubmit
+        return run is not None and self.world.state.flow.tasks[run.task_id].resubmits > 0
 
     @rule()
     def executor_comes_back(self) -> None:

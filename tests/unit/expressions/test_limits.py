@@ -176,10 +176,10 @@ def test_values_of_the_caller_are_bounded_too(error):
     ],
 )
 def test_regular_expressions_that_hang_elsewhere_do_not_here(value, pattern, text):
-    started = time.perf_counter()
+    started = time.process_time()
     assert value("text matches pattern", text=text, pattern=pattern) is False
     assert value("text | regexReplace(pattern, '') | length", text=text, pattern=pattern) >= 0
-    assert time.perf_counter() - started < 2
+    assert time.process_time() - started < 2
 
 
 def test_a_jq_program_that_eats_memory_is_stopped(error):

@@ -35,6 +35,9 @@ import pytest
         ("'a' + 1", "a1"),
         ("[1] + 2", [1, 2]),
         ("[1] + [2, 3]", [1, 2, 3]),
+        ("[1, 2, 1] - 1", [2, 1]),
+        ("[1, 2, 1, 3] - [1, 3]", [2]),
+        ("[1] - 'a'", [1]),
     ],
 )
 def test_arithmetic_is_javas(value, expression, expected):
@@ -105,6 +108,12 @@ def test_arithmetic_errors(error, expression, message):
         ("null matches 'a'", False),
         ("'SUCCESS' isIn ['SUCCESS', 'KILLED']", True),
         ("'RUNNING' isIn ['SUCCESS', 'KILLED']", False),
+        ("1 isIn ['1', 2]", True),
+        ("null isIn [null, '']", False),
+        ("'a' isIn {'a': 1}", True),
+        ("1 isIn {'a': '1'}", True),
+        ("'b' isIn {'a': 1}", False),
+        ("1 isIn 'abc'", False),
         ("1..4", [1, 2, 3, 4]),
         ("[1..3]", [1, 2, 3]),
         ("'a'..'d'", ["a", "b", "c", "d"]),
@@ -172,7 +181,6 @@ def test_operands_not_needed_are_not_evaluated(value):
     [
         ("1 < 'a'", "Cannot compare java.lang.Integer with java.lang.String"),
         ("1 contains 1", "`contains` needs a list, a text or a map, not java.lang.Integer"),
-        ("1 isIn 'abc'", "`isIn` needs a list, not java.lang.String"),
         ("1..'b'", "A range needs two integers or two characters, and an integer as step"),
         (
             "'a' matches '(?=a)'",

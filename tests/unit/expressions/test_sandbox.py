@@ -236,14 +236,14 @@ FRAGMENTS = [
 
 
 def outcome(template: str) -> None:
-    started = time.perf_counter()
+    started = time.process_time()
     try:
         found = ENGINE.render(template, VARIABLES, NoHost())
     except ExpressionError as error:
         found = error.message
     assert isinstance(found, str)
     assert not found.startswith(UNEXPECTED), found
-    assert time.perf_counter() - started < 3, template
+    assert time.process_time() - started < 3, template
 
 
 @settings(max_examples=1500, deadline=None)

@@ -14,6 +14,7 @@ from headrace_engine.adapters.local.cipher import AesCipher
 from headrace_engine.expressions import Expressions, NoHost
 from headrace_engine.inputs import InputError, read_inputs, typed_inputs, validate_inputs
 from headrace_engine.model.definition import InputDefinition
+from headrace_engine.sealing import open_sealed
 
 EXPRESSIONS = Expressions()
 CIPHER = AesCipher(bytes(range(32)))
@@ -29,8 +30,8 @@ def seal(text: str) -> str:
     return CIPHER.seal(text.encode())
 
 
-def unseal(sealed: str) -> str:
-    return CIPHER.open(sealed).decode()
+def unseal(sealed: Mapping[str, Any]) -> Any:
+    return open_sealed(sealed, CIPHER)[0]
 
 
 @dataclass

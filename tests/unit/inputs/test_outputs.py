@@ -90,7 +90,7 @@ def test_nulls_are_dropped_and_dotted_ids_nest() -> None:
 def test_a_secret_output_is_sealed() -> None:
     stored = outputs([define("SECRET", "s3cr3t")])["x"]
     assert stored["type"] == ENCRYPTED
-    assert unseal(stored["value"]) == "s3cr3t"
+    assert unseal(stored) == "s3cr3t"
     assert refusal([define("SECRET", "s3cr3t")], key=False) == (
         "Invalid value for output `x`. Cause: a SECRET needs an encryption key: set `encryption.secretKey` (environment: "
         "HEADRACE_ENCRYPTION_SECRET_KEY), but received `********`"

@@ -8,8 +8,8 @@ from typing import Any
 import pytest
 
 from headrace_engine.inputs import nested, typed_inputs
-from headrace_engine.sealing import ENCRYPTED
-from unit.inputs.support import define, read, render, typed, unseal
+from headrace_engine.sealing import seal_text
+from unit.inputs.support import CIPHER, define, read, render, typed, unseal
 
 
 def test_trap_18_missing_inputs_have_their_declared_defaults() -> None:
@@ -44,9 +44,9 @@ def test_trap_18_a_default_that_does_not_fit_is_seen_as_it_is() -> None:
 
 
 def test_a_secret_is_opened_once_and_only_when_it_is_asked_for() -> None:
-    opened: list[str] = []
+    opened: list[Any] = []
 
-    def unseal_and_tell(sealed: str) -> str:
+    def unseal_and_tell(sealed: Any) -> Any:
         opened.append(sealed)
         return unseal(sealed)
 
@@ -102,6 +102,9 @@ def test_nested(flat: dict[str, Any], expected: dict[str, Any]) -> None:
     assert flat == before
 
 
-def test_a_sealed_value_of_another_type_stays_sealed() -> None:
-    stored = {"x": {"type": ENCRYPTED, "value": "abc"}}
-    assert typed((define("STRING"),), stored) == stored
+@pytest.mark.parametrize(
+    ("kind", "value"), [("STRING", "at s3cr3t"), ("JSON", {"key": ["s3cr3t"]}), ("DATE", "2024-01-02")]
+)
+def test_what_holds_a_secret_is_opened_as_what_it_was(kind: str, value: Any) -> None:
+    stored = {"x": seal_text(value, {"s3cr3t"}, CIPHER)}
+    assert typed((define(kind),), stored) == typed((define(kind),), {"x": value})

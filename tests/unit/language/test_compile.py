@@ -167,7 +167,7 @@ retry: {type: random, minInterval: PT1S, maxInterval: PT9S, maxAttempts: 3, maxD
         allow_warning=True,
         timeout="PT5S",
         log_level="ERROR",
-        resubmit=False,
+        resubmits=0,
         retry=Retry(
             RetryKind.RANDOM,
             interval=timedelta(seconds=1),

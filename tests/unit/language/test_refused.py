@@ -29,14 +29,17 @@ def trigger(properties: dict[str, Any]) -> Validation:
     [
         ("io.kestra.plugin.core.flow.PurgeFlows", "flows and their revisions are kept"),
         ("io.kestra.plugin.core.http.SseRequest", "an answer is read once and whole; use http.Request"),
-        ("io.kestra.plugin.core.kv.PurgeKV", "an expired key counts as absent; use kv.Delete for others"),
+        (
+            "io.kestra.plugin.core.kv.PurgeKV",
+            "an expired key counts as absent and goes by itself; use kv.Delete for others",
+        ),
         ("io.kestra.plugin.core.kv.Version", "a key has one version"),
         ("io.kestra.plugin.core.metric.Publish", "a script reports its metrics on its standard output"),
         (
             "io.kestra.plugin.core.namespace.PurgeFiles",
-            "a namespace file has one version; use namespace.DeleteFiles",
+            "of a namespace file twenty earlier revisions are kept, the oldest go by themselves",
         ),
-        ("io.kestra.plugin.core.namespace.Version", "a namespace file has one version"),
+        ("io.kestra.plugin.core.namespace.Version", "revisions of a namespace file are read over the API"),
         ("io.kestra.plugin.scripts.groovy.Commands", "Kestra has this type of task, Headrace has not yet"),
         ("io.kestra.plugin.scripts.groovy.Script", "Kestra has this type of task, Headrace has not yet"),
         ("io.kestra.plugin.scripts.jvm.Commands", "Kestra has this type of task, Headrace has not yet"),
@@ -266,6 +269,27 @@ CONDITIONS = "io.kestra.core.models.conditions.types."
 )
 def test_a_name_of_0_x_stands_for_the_one_of_today(old: str, new: str) -> None:
     assert Registry.load().canonical(old) == CORE + new
+
+
+@pytest.mark.parametrize(
+    ("name", "plugin"),
+    [
+        ("io.kestra.plugin.notifications.slack.SlackIncomingWebhook", "notifications"),
+        ("io.kestra.plugin.gcp.bigquery.Query", "gcp"),
+        ("io.kestra.plugin.dbt.cli.DbtCLI", "dbt"),
+    ],
+)
+def test_a_type_of_a_plugin_that_is_not_there_says_so_and_names_no_other(name: str, plugin: str) -> None:
+    (error,) = task({"type": name}).errors
+    assert error.message == (
+        f"Unknown type `{name}`: Kestra's plugin `{plugin}` is not there. `headrace tasks` lists what is;"
+        " HTTP requests and scripts do the rest."
+    )
+
+
+def test_a_plugin_that_is_misspelt_is_found() -> None:
+    (error,) = task({"type": "io.kestra.plugin.scirpts.python.Script"}).errors
+    assert error.message.endswith("Did you mean `io.kestra.plugin.scripts.python.Script`?")
 
 
 @pytest.mark.parametrize("name", ["Count", "Resume", "Kill"])

@@ -7,24 +7,37 @@ import io
 import json
 import os
 import shutil
+import socket
+import socketserver
+import ssl
 import subprocess
 import tarfile
 import threading
 import tracemalloc
 from collections.abc import Callable, Iterator
+from contextlib import suppress
+from datetime import UTC, datetime
 from http.server import BaseHTTPRequestHandler, HTTPServer
+from ipaddress import ip_address
 from pathlib import Path
 from typing import Any
+from urllib.parse import urlsplit
 
 import pytest
+from cryptography import x509
+from cryptography.hazmat.primitives import hashes
+from cryptography.hazmat.primitives.asymmetric import ec
+from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat
+from cryptography.x509.oid import NameOID
 
 from headrace_engine.plugin import AttemptLostError, CodePolicy, TaskFailure
 from headrace_runners.archives import unpack
 from headrace_runners.contract import Command, Stream, TaskRunner
 from headrace_runners.docker import Docker, size
+from headrace_runners.docker_credentials import HUB, registry_credentials
 from headrace_runners.docker_engine import Address, DockerEngine, EngineGoneError, demultiplex, split_image
 from headrace_runners.docker_runner import ATTEMPT_LABEL, OWNER_LABEL, ContainerOptions, DockerRunner, remove_left
-from headrace_runners.docker_task import HUB, DockerTaskRunner, container_options, registry_credentials
+from headrace_runners.docker_task import DockerTaskRunner, container_options
 from headrace_runners.testing import RecordingContext, RunnerContract
 from stand_in_docker import IN_CONTAINERS, StandInEngine
 
@@ -117,8 +130,98 @@ def test_where_an_engine_is_looked_for(tmp_path: Path) -> None:
         rootless = Address.of(None, {"XDG_RUNTIME_DIR": str(tmp_path)})
         assert rootless.url == f"unix://{tmp_path}/docker.sock"
         assert Address.of(None, {}).url == "unix:///var/run/docker.sock"
-    with pytest.raises(TaskFailure, match=r"`ssh://me@there` is not where a Docker engine can be reached"):
+    with pytest.raises(TaskFailure, match=r"`ssh://me@there` is not where .*`ssh -NL .* me@there`\), and write `unix:"):
         DockerTaskRunner(Docker(host="ssh://me@there"), {})
+    with pytest.raises(TaskFailure, match=r"`npipe:////./pipe/docker_engine` is not where a Docker engine can be"):
+        DockerTaskRunner(Docker(host="npipe:////./pipe/docker_engine"), {})
+
+
+# -- TLS --------------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def certificates(tmp_path: Path) -> Path:
+    """A folder with what DOCKER_CERT_PATH has, signed by an authority of its own, and server.pem."""
+    folder = tmp_path / "certificates"
+    folder.mkdir()
+    start, end = datetime(2020, 1, 1, tzinfo=UTC), datetime(2099, 1, 1, tzinfo=UTC)
+    authority = ec.generate_private_key(ec.SECP256R1())
+
+    def make(name: str, file: str, key_file: str = "") -> None:
+        key = ec.generate_private_key(ec.SECP256R1()) if key_file else authority
+        made = x509.CertificateBuilder(
+            issuer_name=x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, "authority")]),
+            subject_name=x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, name)]),
+            public_key=key.public_key(),
+            serial_number=x509.random_serial_number(),
+            not_valid_before=start,
+            not_valid_after=end,
+        ).add_extension(x509.BasicConstraints(ca=not key_file, path_length=None), critical=True)
+        address = x509.SubjectAlternativeName([x509.IPAddress(ip_address("127.0.0.1"))])
+        signed = made.add_extension(address, critical=False).sign(authority, hashes.SHA256())
+        (folder / file).write_bytes(signed.public_bytes(Encoding.PEM))
+        if key_file:
+            secret = key.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption())
+            (folder / key_file).write_bytes(secret)
+
+    make("authority", "ca.pem")
+    make("server", "server.pem", "server-key.pem")
+    make("client", "cert.pem", "key.pem")
+    return folder
+
+
+@pytest.fixture
+def tls(engine: StandInEngine, certificates: Path) -> Iterator[str]:
+    """The address at which the engine is reached by TLS, with a certificate only."""
+    context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH, cafile=str(certificates / "ca.pem"))
+    context.verify_mode = ssl.CERT_REQUIRED
+    context.load_cert_chain(certificates / "server.pem", certificates / "server-key.pem")
+
+    def pump(source: socket.socket, target: socket.socket) -> None:
+        with suppress(OSError):
+            while data := source.recv(65536):
+                target.sendall(data)
+        with suppress(OSError):
+            target.shutdown(socket.SHUT_RDWR)
+
+    class Forward(socketserver.BaseRequestHandler):
+        def handle(self) -> None:
+            with (
+                suppress(ssl.SSLError),
+                context.wrap_socket(self.request, server_side=True) as outer,
+                socket.socket(socket.AF_UNIX) as inner,
+            ):
+                inner.connect(urlsplit(engine.url).path)
+                back = threading.Thread(target=pump, args=(inner, outer))
+                back.start()
+                pump(outer, inner)
+                back.join()
+
+    with socketserver.ThreadingTCPServer(("127.0.0.1", 0), Forward) as server:
+        threading.Thread(target=server.serve_forever, daemon=True).start()
+        yield f"tcp://127.0.0.1:{server.server_address[1]}"
+        server.shutdown()
+
+
+def test_an_engine_behind_tls_is_shown_a_certificate(
+    tls: str, certificates: Path, context: RecordingContext, tmp_path: Path
+) -> None:
+    named = {"DOCKER_HOST": tls, "DOCKER_TLS_VERIFY": "1", "DOCKER_CERT_PATH": str(certificates)}
+    assert run(DockerTaskRunner(Docker(), named), "exit 4", tmp_path, context) == 4
+
+
+def test_an_engine_behind_tls_is_there_for_nobody_else(
+    tls: str, certificates: Path, context: RecordingContext, tmp_path: Path
+) -> None:
+    named = {"DOCKER_HOST": tls, "DOCKER_TLS_VERIFY": "1", "DOCKER_CERT_PATH": str(certificates)}
+    (certificates / "key.pem").unlink()
+    with pytest.raises(TaskFailure, match=r"the certificates in .* cannot be used: .*No such file"):
+        run(DockerTaskRunner(Docker(), named), "true", tmp_path, context)
+    (certificates / "cert.pem").unlink()
+    with pytest.raises(TaskFailure, match=r"There is no Docker engine at tcp://127\.0\.0\.1"):
+        run(DockerTaskRunner(Docker(), named), "true", tmp_path, context)
+    with pytest.raises(TaskFailure, match=r"There is no Docker engine at tcp://127\.0\.0\.1"):
+        run(DockerTaskRunner(Docker(host=tls), {}), "true", tmp_path, context)  # in clear
 
 
 def test_an_older_engine_is_spoken_to_in_its_own_version(
@@ -223,6 +326,71 @@ def test_where_a_registrys_credentials_come_from(tmp_path: Path) -> None:
     }
     with pytest.raises(TaskFailure, match="not JSON"):
         registry_credentials(Docker(config="auths:"), "alpine", {})
+
+
+def helper(folder: Path, name: str, script: str) -> dict[str, str]:
+    """Make a credential helper; return an environment that has it on its path."""
+    path = folder / f"docker-credential-{name}"
+    path.write_text(f"#!/bin/sh\n{script}\n", encoding="utf-8")
+    path.chmod(0o755)
+    return {"PATH": f"{folder}:/usr/bin:/bin", "DOCKER_CONFIG": str(folder)}
+
+
+ECHOES = """test "$1" = get || exit 9; printf '{"Username":"%s","Secret":"s of %s"}' "$HELPED" "$(cat)\""""
+
+
+def test_credential_helpers_are_asked_as_docker_asks_them(tmp_path: Path) -> None:
+    environment = helper(tmp_path, "mine", ECHOES) | {"HELPED": "ada"}
+    ghcr = {"serveraddress": "ghcr.io", "username": "ada", "password": "s of ghcr.io"}
+    store = Docker(config={"credsStore": "mine"})
+    assert registry_credentials(store, "ghcr.io/team/app", environment) == ghcr
+    assert registry_credentials(store, "alpine", environment)["password"] == f"s of {HUB}"
+    of_one = Docker(config={"credHelpers": {"ghcr.io": "mine"}, "auths": {"quay.io": {"identitytoken": "t"}}})
+    assert registry_credentials(of_one, "ghcr.io/team/app", environment) == ghcr
+    assert registry_credentials(of_one, "quay.io/team/app", environment)["identitytoken"] == "t"
+    assert registry_credentials(of_one, "alpine", environment) == {}
+    (tmp_path / "config.json").write_text('{"credsStore": "other", "credHelpers": {"ghcr.io": "mine"}}')
+    assert registry_credentials(Docker(), "ghcr.io/team/app", environment) == ghcr
+    as_token = registry_credentials(store, "ghcr.io/team/app", environment | {"HELPED": "<token>"})
+    assert as_token == {"serveraddress": "ghcr.io", "identitytoken": "s of ghcr.io"}
+
+
+def test_a_registry_that_a_helper_does_not_know_is_looked_for_in_the_configuration(tmp_path: Path) -> None:
+    environment = helper(tmp_path, "mine", "echo credentials not found in native keychain; exit 1")
+    config = {"credsStore": "mine", "auths": {"ghcr.io": {"identitytoken": "t"}}}
+    assert registry_credentials(Docker(config=config), "ghcr.io/a", environment)["identitytoken"] == "t"
+    assert registry_credentials(Docker(config=config), "alpine", environment) == {}
+
+
+@pytest.mark.parametrize(
+    ("script", "why"),
+    [
+        ("echo no session; exit 1", "no session"),
+        ("echo no agent >&2; exit 2", "no agent"),
+        ("echo Secret: open-sesame", "no JSON with a Secret"),
+    ],
+)
+def test_a_helper_that_fails_is_told_and_no_secret_with_it(tmp_path: Path, script: str, why: str) -> None:
+    environment = helper(tmp_path, "mine", script)
+    with pytest.raises(TaskFailure) as failed:
+        registry_credentials(Docker(config={"credsStore": "mine"}), "ghcr.io/a", environment)
+    assert str(failed.value) == f"`docker-credential-mine` gave no credentials of ghcr.io: {why}"
+
+
+@pytest.mark.parametrize("name", ["none", "../docker-credential-mine", "mine get;"])
+def test_a_helper_that_is_not_there_is_told_with_the_ways_out(tmp_path: Path, name: str) -> None:
+    environment = helper(tmp_path, "mine", ECHOES)
+    with pytest.raises(TaskFailure, match=r"there is no such program: install it .* or give `credentials`"):
+        registry_credentials(Docker(config={"credsStore": name}), "ghcr.io/a", environment)
+
+
+def test_a_helper_is_asked_only_for_an_image_that_is_pulled(
+    engine: StandInEngine, context: RecordingContext, tmp_path: Path
+) -> None:
+    runner = task_runner(engine, config={"credsStore": "none"})
+    assert run(runner, "true", tmp_path, context, image="alpine") == 0
+    with pytest.raises(TaskFailure, match="docker-credential-none"):
+        run(runner, "true", tmp_path, context, image="busybox")
 
 
 # -- How a container is made ------------------------------------------------------------------------
@@ -398,25 +566,52 @@ def test_a_container_that_is_not_waited_for(engine: StandInEngine, tmp_path: Pat
     assert remove_left([Address(engine.url)], "me") == 0
 
 
-def test_an_engine_that_goes_away_loses_the_attempt(
-    engine: StandInEngine, context: RecordingContext, tmp_path: Path
+def interrupted(
+    engine: StandInEngine, context: RecordingContext, directory: Path, state: str, interrupt: Callable[[], object]
 ) -> None:
-    def die(_line: str) -> None:
-        threading.Thread(target=engine.die).start()
+    """Run a container that is interrupted when a call is under way, or its code. Raises what the run raises."""
+    engine.hang_at = state
+    (directory / "in").write_text("x")
+    raised: list[Exception] = []
 
+    def work() -> None:
+        script = "true" if state == "get" else "echo started; exec sleep 1000"
+        image = "busybox" if state == "pull" else "alpine"
+        try:
+            run(task_runner(engine), script, directory, context, lambda _line: engine.reached.set(), image=image)
+        except (AttemptLostError, TaskFailure) as error:
+            raised.append(error)
+
+    worker = threading.Thread(target=work)
+    worker.start()
+    assert engine.reached.wait(60)
+    interrupt()
+    engine.go.set()
+    worker.join(60)
+    assert not worker.is_alive()
+    if raised:
+        raise raised[0]
+
+
+@pytest.mark.parametrize("state", ["pull", "create", "put", "start", "running", "get"])
+def test_an_engine_that_goes_away_loses_the_attempt_whenever_it_does(
+    engine: StandInEngine, context: RecordingContext, tmp_path: Path, state: str
+) -> None:
     with pytest.raises(AttemptLostError, match="went away"):
-        run(task_runner(engine), "echo started; sleep 1000", tmp_path, context, die)
+        interrupted(engine, context, tmp_path, state, engine.die)
 
 
-def test_a_container_that_somebody_removes_loses_the_attempt(
-    engine: StandInEngine, context: RecordingContext, tmp_path: Path
+@pytest.mark.parametrize("state", ["put", "start", "running", "get"])
+def test_a_container_that_somebody_removes_loses_the_attempt_whenever_it_happens(
+    engine: StandInEngine, context: RecordingContext, tmp_path: Path, state: str
 ) -> None:
-    def remove(_line: str) -> None:
+    def remove() -> None:
         with DockerEngine(Address(engine.url)) as other:
             other.remove(next(iter(engine.containers)))
 
     with pytest.raises(AttemptLostError, match="went away"):
-        run(task_runner(engine), "echo started; sleep 1000", tmp_path, context, remove)
+        interrupted(engine, context, tmp_path, state, remove)
+    assert engine.containers == {}
 
 
 def test_what_a_dead_engine_left_is_removed_and_nothing_else(
@@ -481,7 +676,7 @@ def test_a_creation_whose_answer_is_lost_leaves_no_container(
             super().create(configuration)
             raise EngineGoneError("The answer was lost")
 
-    with pytest.raises(TaskFailure, match="The answer was lost"):
+    with pytest.raises(AttemptLostError, match="The answer was lost"):
         run(DockerRunner(Address(engine.url), ContainerOptions(), "deaf", connect=Deaf), "true", tmp_path, context)
     assert len(engine.created) == 1
     assert engine.containers == {}

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import shutil
 import sys
 import threading
@@ -212,7 +213,7 @@ def test_another_interpreter(bench: Bench) -> None:
     bench.outputs(ShellScript, {"interpreter": ["/bin/bash", "-c"], "script": "a=(1 2 3); echo ${#a[@]}"})
     assert bench.log_lines == [("INFO", "3")]
     assert bench.error(ShellScript, {"interpreter": ["no-such-shell"], "script": "x"}) == (
-        "`no-such-shell` is not installed on this machine"
+        "`no-such-shell` is not installed on this machine. Install it, or put the folder that has it on the PATH"
     )
 
 
@@ -543,7 +544,8 @@ def test_a_script_in_a_language_that_is_installed(bench: Bench, task: str, progr
         (
             "io.kestra.plugin.scripts.powershell.Script",
             "ghcr.io/kestra-io/powershell:latest",
-            "pwsh -NoProfile -NonInteractive -Command & './.headrace-run1-0.ps1'",
+            "pwsh -NoProfile -NonInteractive -Command $ErrorActionPreference = 'Stop'; "
+            "$PSNativeCommandUseErrorActionPreference = $true\n& './.headrace-run1-0.ps1'",
         ),
         ("io.kestra.plugin.scripts.python.Script", "ghcr.io/kestra-io/kestrapy:latest", "python .headrace-run1-0.py"),
         ("io.kestra.plugin.scripts.node.Script", "node", "node .headrace-run1-0.js"),
@@ -567,7 +569,8 @@ def test_a_language_runs_its_program_in_its_image(
     runner = {"type": DOCKER, "host": engine.url}
     bench.outputs(runnable(task), {"taskRunner": runner, "script": f"the script {WORKING_DIR_TOKEN}"})
     folder = engine.created[0]["WorkingDir"]
-    assert bench.log_lines == [("INFO", call), ("INFO", f"the script {folder}")]
+    said = [("INFO", line) for line in [*call.splitlines(), f"the script {folder}"]]
+    assert bench.log_lines == said
 
 
 @pytest.mark.parametrize(
@@ -589,6 +592,20 @@ def test_commands_of_a_language(bench: Bench, task: str) -> None:
     properties = {"interpreter": ["/bin/sh", "-c"], "commands": ["echo $A"], "env": {"A": "1"}}
     bench.outputs(runnable(task), properties)
     assert bench.log_lines == [("INFO", "1")]
+
+
+def test_commands_of_powershell_are_handed_to_powershell(bench: Bench, tmp_path: Path) -> None:
+    program = tmp_path / "pwsh"
+    program.write_text('#!/bin/sh\necho "$# $1 $2 $3"; echo "$4"\n')
+    program.chmod(0o755)
+    env = {"PATH": f"{tmp_path}:{os.environ['PATH']}"}
+    commands = ["Get-Date", "./main.ps1 | Out-File x"]
+    bench.outputs(runnable("io.kestra.plugin.scripts.powershell.Commands"), {"commands": commands, "env": env})
+    assert [line for _, line in bench.log_lines] == [
+        "4 -NoProfile -NonInteractive -Command",
+        "$ErrorActionPreference = 'Stop'; $PSNativeCommandUseErrorActionPreference = $true",  # failFast
+        *commands,
+    ]
 
 
 def runnable(name: str) -> type[RunnableTask]:

@@ -254,6 +254,19 @@ def test_published_examples(now: Any, kind: str, secret: str, body: bytes, heade
         assert len(client.executions()) == 1
 
 
+def test_why_a_call_is_refused_stands_in_the_log_and_not_in_the_answer(
+    client: Client, caplog: pytest.LogCaptureFixture
+) -> None:
+    client.runtime.save_flow(flow(GITHUB))
+    refused(client, client("{}", signed(b"{}", "other")))
+    assert client("{}", signed(b"{}")).status == 200
+    assert seen(client("{}", signed(b"{}")))["message"] == "Unauthorized: the call's signature or token does not count"
+    assert [record.getMessage().rpartition(": ")[2] for record in caplog.records] == [
+        "the signature is wrong",
+        "the signature was used before",
+    ]
+
+
 def test_an_old_signature_is_refused(client: Client) -> None:
     client.runtime.save_flow(flow(TIMED))
     headers = timed(client, b"{}")

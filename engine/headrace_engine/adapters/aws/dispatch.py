@@ -12,7 +12,7 @@ from __future__ import annotations
 import base64
 import binascii
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import field
 from datetime import timedelta
 from typing import TYPE_CHECKING, Any, Literal, Protocol
 from uuid import UUID
@@ -24,6 +24,7 @@ from headrace_engine.adapters.aws.errors import AwsError, calling
 from headrace_engine.adapters.aws.events import EventError, attempt_body, attempt_of
 from headrace_engine.adapters.aws.signing import Keyring, attempt_token
 from headrace_engine.jobs import decode_job, encode_job
+from headrace_engine.model.frozen import dataclass
 from headrace_engine.ports import AttemptId, Claims, Clock, Job
 
 if TYPE_CHECKING:

@@ -6,13 +6,13 @@ Reading is lenient where AWS may add fields, and strict where we need one: Event
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
 from datetime import UTC, datetime
 from enum import StrEnum
 from typing import Any
 
 import msgspec
 
+from headrace_engine.model.frozen import dataclass
 from headrace_engine.model.state import State
 from headrace_engine.ports import AttemptId, StateChange
 

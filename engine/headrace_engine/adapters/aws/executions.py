@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from dataclasses import dataclass
 from datetime import date, datetime
 from functools import partial
 from itertools import islice
@@ -28,15 +27,26 @@ from headrace_engine.adapters.aws.table import (
     sort_text,
     text,
 )
+from headrace_engine.model.frozen import dataclass
 from headrace_engine.model.ids import new_id
 from headrace_engine.model.search import EVERY, NEWEST, ExecutionQuery, Operation, Order, in_order
 from headrace_engine.model.state import State
-from headrace_engine.ports import COUNTED, DayTally, ExecutionPage, ExecutionSummary, SearchTooWideError
+from headrace_engine.ports import (
+    COUNTED,
+    DayTally,
+    ExecutionPage,
+    ExecutionSummary,
+    NotFoundError,
+    PortError,
+    SearchTooWideError,
+)
 
 SHARDS = 8
 _SUMMARY = "E"
 _PAGE = 100
 """Summaries the iterators read at once."""
+
+_TRIES = 5
 
 _OLDEST = (Order(descending=False),)
 
@@ -90,7 +100,18 @@ class DynamoExecutions:
     def get(self, execution_id: str) -> ExecutionSummary | None:
         """See `Executions.get`. Strongly consistent."""
         item = self._table.get(_partition(execution_id), _SUMMARY)
-        return None if item is None else self._summary(item)
+        return self._current(item)
+
+    def _current(self, item: Item | None) -> ExecutionSummary | None:
+        """Return what an item says, which is read again when its object was replaced this moment; None without one."""
+        for _ in range(_TRIES):
+            if item is None:
+                return None
+            try:
+                return self._summary(item)
+            except NotFoundError:
+                item = self._table.get(item["pk"]["S"], item["sk"]["S"])
+        raise PortError("The summary of an execution changes all the time")
 
     def open(self) -> Iterator[ExecutionSummary]:
         """See `Executions.open`."""
@@ -267,7 +288,8 @@ class DynamoExecutions:
         wanted = list(execution_ids)
         for begin in range(0, len(wanted), _PAGE):
             keys = [(_partition(each), _SUMMARY) for each in wanted[begin : begin + _PAGE]]
-            yield from [self._summary(item) for item in self._table.get_many(keys)]
+            found = [self._current(item) for item in self._table.get_many(keys)]
+            yield from (summary for summary in found if summary is not None)
 
     def item(self, summary: ExecutionSummary) -> dict[str, Any]:
         """Return a summary as the table holds it."""
@@ -301,6 +323,8 @@ class DynamoExecutions:
             item["trigger"] = text(summary.trigger_id)
         if summary.caller_id is not None:
             item["caller"] = text(summary.caller_id)
+        if summary.original_id is not None:
+            item["original"] = text(summary.original_id)
         if summary.labels:
             labels = json.dumps(dict(summary.labels), ensure_ascii=False).encode("utf-8", "surrogatepass")
             item |= self._overflow.keep(f"E/{summary.id}/{new_id()}", labels)
@@ -324,6 +348,7 @@ class DynamoExecutions:
             parent_id=optional_text(item, "parent"),
             trigger_id=optional_text(item, "trigger"),
             caller_id=optional_text(item, "caller"),
+            original_id=optional_text(item, "original"),
         )
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import builtins
 import json
+import math
 from collections.abc import Sequence
 from datetime import datetime, timedelta
 from typing import Any
@@ -14,6 +15,7 @@ from headrace_engine.adapters.aws.table import (
     Item,
     Table,
     instant,
+    number,
     optional_instant,
     optional_text,
     shard,
@@ -21,7 +23,7 @@ from headrace_engine.adapters.aws.table import (
     text,
 )
 from headrace_engine.model.ids import new_id
-from headrace_engine.ports import KeyExistsError, KVEntry, NotFoundError, PortError
+from headrace_engine.ports import EXPIRED_KEYS_KEPT, KeyExistsError, KVEntry, NotFoundError, PortError
 
 SHARDS = 4
 _TRIES = 5
@@ -31,14 +33,15 @@ _LIVING = "attribute_not_exists(expires) OR expires > :now"
 # Holds when there is no entry, or one that has expired by now: the entry is created now.
 _FREE = "attribute_not_exists(pk) OR expires <= :now"
 
-_NAMES = {"#kind": "kind", "#data": "data", "#at": "at"}
+_NAMES = {"#kind": "kind", "#data": "data", "#at": "at", "#ttl": "ttl"}
 
 
 class DynamoKV:
     """`KV` in *table*; reads are strongly consistent.
 
-    A put costs one write unit a KiB, two where it replaces an expired entry. Expired entries stay until somebody
-    deletes them.
+    A put costs one write unit a KiB, two where it replaces an expired entry. DynamoDB removes what has expired: of the
+    engine's own namespaces at once, of those of flows after thirty days. A value that lies in S3 stays until somebody
+    deletes it.
     """
 
     def __init__(self, table: Table, overflow: Overflow) -> None:
@@ -75,6 +78,12 @@ class DynamoKV:
         else:
             values[":expires"] = text(sort_text(now + ttl))
             change += ", expires = :expires"
+        if ttl is None or "data" not in content:
+            removed.append("#ttl")
+        else:
+            goes = now + ttl if namespace.startswith("_") else now + ttl + EXPIRED_KEYS_KEPT
+            values[":ttl"] = number(math.ceil(goes.timestamp()))
+            change += ", #ttl = :ttl"
         gone = f" REMOVE {', '.join(removed)}"
         creating = f"{change}, created = :now{gone}"
         replacing = f"{change}, created = if_not_exists(created, :now){gone}"

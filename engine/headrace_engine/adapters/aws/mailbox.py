@@ -10,7 +10,6 @@ from __future__ import annotations
 import base64
 import binascii
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import msgspec
@@ -19,6 +18,7 @@ from headrace_engine.adapters.aws.content import Content
 from headrace_engine.adapters.aws.errors import calling
 from headrace_engine.adapters.aws.events import SqsRecord
 from headrace_engine.adapters.aws.signing import ForgedError, Signer, Verifier
+from headrace_engine.model.frozen import dataclass
 from headrace_engine.model.ids import new_id
 from headrace_engine.ports import PortError
 

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from botocore.exceptions import ClientError
 
-from headrace_engine.adapters.aws.errors import calling, error_code
+from headrace_engine.adapters.aws.errors import AwsError, calling, error_code
 from headrace_engine.adapters.aws.table import INLINE_LIMIT, Item
 from headrace_engine.ports import NotFoundError
 
@@ -63,7 +63,7 @@ class Overflow:
                 self._s3.delete_object(Bucket=self._bucket, Key=item["at"]["S"])
 
     def clear(self, folder: str) -> None:
-        """Remove all objects below *folder*."""
+        """Remove all objects below *folder*. Raises PortError when one stays."""
         start: dict[str, Any] = {}
         while True:
             with calling("S3", "ListObjectsV2"):
@@ -71,7 +71,9 @@ class Overflow:
             found: list[Any] = [{"Key": each["Key"]} for each in page.get("Contents", ())]
             if found:
                 with calling("S3", "DeleteObjects"):
-                    self._s3.delete_objects(Bucket=self._bucket, Delete={"Objects": found, "Quiet": True})
+                    answer = self._s3.delete_objects(Bucket=self._bucket, Delete={"Objects": found, "Quiet": True})
+                if failed := answer.get("Errors"):  # no error of the call
+                    raise AwsError("S3", "DeleteObjects", failed[0].get("Code", "Unknown"))
             if not page.get("NextContinuationToken"):
                 return
             start = {"ContinuationToken": page["NextContinuationToken"]}

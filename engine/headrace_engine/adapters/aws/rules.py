@@ -10,12 +10,12 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from botocore.exceptions import ClientError
 
 from headrace_engine.adapters.aws.errors import calling, error_code
+from headrace_engine.model.frozen import dataclass
 from headrace_engine.model.trigger import OWN_BUS
 from headrace_engine.ports import KV, Clock, Drift, Subscription, SubscriptionRefusedError
 

@@ -5,16 +5,16 @@ from __future__ import annotations
 import builtins
 import io
 from collections.abc import Iterator, Sequence
-from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from datetime import timedelta
 from typing import TYPE_CHECKING, Any, BinaryIO
 
 from botocore.exceptions import ClientError
 
 from headrace_engine.adapters.aws.errors import calling, error_code
+from headrace_engine.adapters.aws.uploads import COPY_LIMIT, Source, copy, upload
 from headrace_engine.adapters.paths import SCHEME, file_parts, folder_parts
-from headrace_engine.ports import NotFoundError, PortError, StoredFile, Upload
+from headrace_engine.ports import NotFoundError, StoredFile, Upload
 
 if TYPE_CHECKING:
     from mypy_boto3_s3.client import S3Client
@@ -23,9 +23,6 @@ PREFIX = "files/"
 """Where in the bucket files stand, by the path of their URI; roles name it."""
 
 _PART = 8 * 1024 * 1024
-_COPY_LIMIT = 256 * 1024 * 1024
-"""Bytes that are copied in one request. S3 takes 5 GB, but whoever asks waits for it: several at a time are faster."""
-_COPIERS = 8
 _MISSING = ("NoSuchKey", "404")
 _WHOLE = 1024**3
 """Bytes of the largest file that others put up in one; S3 takes five times as much."""
@@ -45,7 +42,7 @@ class S3Storage:
         bucket: str,
         *,
         part: int = _PART,
-        copy_limit: int = _COPY_LIMIT,
+        copy_limit: int = COPY_LIMIT,
         whole: int = _WHOLE,
         upload_part: int = _UPLOAD_PART,
     ) -> None:
@@ -111,7 +108,7 @@ class S3Storage:
             with calling("S3", "PutObject"):
                 self._s3.put_object(Bucket=self._bucket, Key=key, Body=first)
             return
-        with self._upload(key) as parts:
+        with upload(self._s3, self._bucket, key) as parts:
             chunk = first
             while chunk:
                 with calling("S3", "UploadPart"):
@@ -129,22 +126,6 @@ class S3Storage:
             pieces.append(piece)
             wanted -= len(piece)
         return b"".join(pieces)
-
-    @contextmanager
-    def _upload(self, key: str) -> Iterator[_Parts]:
-        """Begin an upload in parts, and end it: the object changes when the block is left, and only without error."""
-        with calling("S3", "CreateMultipartUpload"):
-            parts = _Parts(self._s3.create_multipart_upload(Bucket=self._bucket, Key=key)["UploadId"])
-        try:
-            yield parts
-            with calling("S3", "CompleteMultipartUpload"):
-                self._s3.complete_multipart_upload(
-                    Bucket=self._bucket, Key=key, UploadId=parts.id, MultipartUpload={"Parts": parts.done}
-                )
-        except BaseException:
-            with suppress(PortError), calling("S3", "AbortMultipartUpload"):  # else the bucket's lifecycle does it
-                self._s3.abort_multipart_upload(Bucket=self._bucket, Key=key, UploadId=parts.id)
-            raise
 
     def open(self, uri: str) -> BinaryIO:
         """See `Storage.open`. It can be read forward only."""
@@ -207,44 +188,19 @@ class S3Storage:
             raise NotFoundError(f"{source} is not in internal storage")
         if old == new:
             return
-        if file.size <= self._copy_limit:
-            with _asking("CopyObject", source):
-                self._s3.copy_object(Bucket=self._bucket, Key=new, CopySource={"Bucket": self._bucket, "Key": old})
-        else:
-            self._copy_parts(file, old, new)
+        try:
+            self._copy(Source(self._bucket, old, file.size), new)
+        except NotFoundError:
+            raise NotFoundError(f"{source} is not in internal storage") from None
         with calling("S3", "DeleteObject"):
             self._s3.delete_object(Bucket=self._bucket, Key=old)
 
-    def _copy_parts(self, file: StoredFile, old: str, new: str) -> None:
-        with self._upload(new) as parts:
+    def take(self, source: Source, uri: str) -> None:
+        """Have S3 copy an object of any bucket to a file, replacing what is there. Raises NotFoundError."""
+        self._copy(source, _key(uri))
 
-            def copy(number: int) -> str:
-                begin = number * self._copy_limit
-                with _asking("UploadPartCopy", file.uri):
-                    answer = self._s3.upload_part_copy(
-                        Bucket=self._bucket,
-                        Key=new,
-                        CopySource={"Bucket": self._bucket, "Key": old},
-                        CopySourceRange=f"bytes={begin}-{min(begin + self._copy_limit, file.size) - 1}",
-                        PartNumber=number + 1,
-                        UploadId=parts.id,
-                    )
-                return str(answer["CopyPartResult"]["ETag"])
-
-            with ThreadPoolExecutor(_COPIERS, thread_name_prefix="headrace-copy") as pool:
-                for tag in pool.map(copy, range(-(-file.size // self._copy_limit))):
-                    parts.add(tag)
-
-
-class _Parts:
-    """The parts of an upload that are there."""
-
-    def __init__(self, id_: str) -> None:
-        self.id = id_
-        self.done: list[Any] = []
-
-    def add(self, tag: str) -> None:
-        self.done.append({"ETag": tag, "PartNumber": len(self.done) + 1})
+    def _copy(self, source: Source, key: str) -> None:
+        copy(self._s3, source, self._bucket, key, limit=self._copy_limit)
 
 
 class _Body(io.RawIOBase):

@@ -40,16 +40,17 @@ An item that goes by itself says when in ``ttl`` (seconds since 1970). What is l
 
 from __future__ import annotations
 
+import time
 import zlib
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any, TypeAlias
 
 from botocore.exceptions import ClientError
 
 from headrace_engine.adapters.aws.errors import calling, error_code
+from headrace_engine.model.frozen import dataclass
 from headrace_engine.ports import PortError
 
 if TYPE_CHECKING:
@@ -63,8 +64,8 @@ INLINE_LIMIT = 64 * 1024
 
 _GET_MANY = 100
 _WRITE_MANY = 25
-_TRIES = 8
-"""How often what a batch left undone is asked for again."""
+_PAUSES = (0.05, 0.1, 0.2, 0.4, 0.8, 1.6, 1.6)
+"""Seconds before each time that what a batch left undone is asked for again: DynamoDB leaves what is too much."""
 
 
 # -- What the table is --------------------------------------------------------------------------------
@@ -191,9 +192,11 @@ class Table:
     carried out and its repetition refused, which each store recognises by what stands there.
     """
 
-    def __init__(self, client: DynamoDBClient, name: str) -> None:
+    def __init__(self, client: DynamoDBClient, name: str, pause: Callable[[float], None] = time.sleep) -> None:
+        """Take the client; *pause* lets so many seconds pass."""
         self._client = client
         self._name = name
+        self._pause = pause
 
     def get(self, partition: str, sort: str) -> Item | None:
         """Return an item."""
@@ -209,7 +212,8 @@ class Table:
             wanted = different[begin : begin + _GET_MANY]
             found: dict[tuple[str, str], Item] = {}
             request: Any = {self._name: {"Keys": [key(*each) for each in wanted], "ConsistentRead": True}}
-            for _ in range(_TRIES):
+            for pause in (0.0, *_PAUSES):
+                self._rest(pause)
                 with calling("DynamoDB", "BatchGetItem"):
                     answer = self._client.batch_get_item(RequestItems=request)
                 found |= {(item["pk"]["S"], item["sk"]["S"]): item for item in answer["Responses"].get(self._name, ())}
@@ -410,13 +414,18 @@ class Table:
     def _write_many(self, requests: list[Any]) -> None:
         for begin in range(0, len(requests), _WRITE_MANY):
             left: Any = {self._name: requests[begin : begin + _WRITE_MANY]}
-            for _ in range(_TRIES):
+            for pause in (0.0, *_PAUSES):
+                self._rest(pause)
                 with calling("DynamoDB", "BatchWriteItem"):
                     left = self._client.batch_write_item(RequestItems=left).get("UnprocessedItems")
                 if not left:
                     break
             else:
                 raise PortError(f"DynamoDB did not write all of {len(requests)} items")
+
+    def _rest(self, seconds: float) -> None:
+        if seconds:
+            self._pause(seconds)
 
 
 def _arguments(condition: str, values: Item | None) -> dict[str, Any]:

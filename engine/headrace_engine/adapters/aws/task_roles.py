@@ -32,13 +32,18 @@ class TaskRoles:
         *,
         allowed: Sequence[str],
         default: Callable[[str], str] = lambda _namespace: "",
+        is_anothers: Callable[[str, str], bool] = lambda _role, _namespace: False,
     ) -> None:
-        """Take STS's client; *allowed* are patterns of ARNs, *default* returns a namespace's own role, or nothing."""
+        """Take STS's client; *allowed* are patterns of ARNs, *default* returns a namespace's own role, or nothing.
+
+        *is_anothers* tells whether a role is given to other namespaces than this one, so that it may not name it.
+        """
         self._sts = sts
         self._stack = stack
         self._region = region
         self._allowed = tuple(allowed)
         self._default = default
+        self._is_anothers = is_anothers
 
     def role_of(self, job: Job) -> str:
         """Return the ARN of the role the job names, or else of its namespace's; empty for none."""
@@ -56,6 +61,8 @@ class TaskRoles:
             raise TaskFailure(
                 f"The role {role} may not be named in this stack: whoever deploys it allows roles by `taskRoles`"
             )
+        if self._is_anothers(role, job.namespace):
+            raise TaskFailure(f"The role {role} is for another namespace than {job.namespace}: name one of its own")
         attempt = job.attempt
         external_id = f"{self._stack}/{job.namespace}"
         try:

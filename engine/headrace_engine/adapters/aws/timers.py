@@ -8,7 +8,6 @@ same schedule, which is there already. An alarm more than a year ahead goes in s
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING
 
@@ -16,6 +15,7 @@ from botocore.exceptions import ClientError
 
 from headrace_engine.adapters.aws.errors import calling, error_code
 from headrace_engine.adapters.aws.events import Alarm, ExecutionAlarm, TriggerAlarm, encode_alarm
+from headrace_engine.model.frozen import dataclass
 from headrace_engine.model.ids import derived_id
 from headrace_engine.ports import Clock
 

@@ -46,15 +46,19 @@ class DynamoTriggers:
 
     def get(self, namespace: str, flow_id: str, trigger_id: str) -> TriggerRecord:
         """See `Triggers.get`."""
+        item = self._table.get(_partition(namespace, flow_id), trigger_id)
+        return self._current(item) or TriggerRecord(namespace, flow_id, trigger_id)
+
+    def _current(self, item: Item | None) -> TriggerRecord | None:
+        """Return what an item says, which is read again when its object was replaced this moment; None without one."""
         for _ in range(_TRIES):
-            item = self._table.get(_partition(namespace, flow_id), trigger_id)
             if item is None:
-                return TriggerRecord(namespace, flow_id, trigger_id)
+                return None
             try:
                 return self._record(item)
             except NotFoundError:
-                continue  # replaced this moment, with the object it pointed to
-        raise PortError(f"Trigger {trigger_id} of {namespace}.{flow_id} changes all the time")
+                item = self._table.get(item["pk"]["S"], item["sk"]["S"])
+        raise PortError("A trigger's record changes all the time")
 
     def put(self, record: TriggerRecord) -> TriggerRecord:
         """See `Triggers.put`."""
@@ -76,7 +80,8 @@ class DynamoTriggers:
 
     def list(self, namespace: str, flow_id: str) -> Sequence[TriggerRecord]:
         """See `Triggers.list`."""
-        return [self._record(item) for item in self._table.query(_partition(namespace, flow_id))]
+        found = map(self._current, self._table.query(_partition(namespace, flow_id)))
+        return [record for record in found if record is not None]
 
     def due(self, now: datetime) -> Iterator[TriggerRecord]:
         """See `Triggers.due`."""
@@ -88,8 +93,8 @@ class DynamoTriggers:
             for item in self._table.index(DUE, f"T#{n}", "#sort < :end", end)
         ]
         for item in self._table.get_many([where for _, where in sorted(found)]):
-            record = self._record(item)
-            if record.due is not None and record.due <= now and not record.disabled:
+            record = self._current(item)
+            if record is not None and record.due is not None and record.due <= now and not record.disabled:
                 yield record
 
     def delete(self, namespace: str, flow_id: str, trigger_id: str) -> None:

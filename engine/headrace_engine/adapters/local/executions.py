@@ -20,11 +20,12 @@ from headrace_engine.model.state import State
 from headrace_engine.ports import DayTally, ExecutionPage, ExecutionSummary
 
 _COLUMNS = """
-id, namespace, flow_id, flow_revision, state, seq, start, "end", wake_by, labels, parent_id, trigger_id, caller_id
+id, namespace, flow_id, flow_revision, state, seq, start, "end", wake_by, labels, parent_id, trigger_id, caller_id,
+original_id
 """
 
 _PUT = f"""
-INSERT INTO executions ({_COLUMNS}) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)
+INSERT INTO executions ({_COLUMNS}) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)
 ON CONFLICT (id) DO UPDATE SET
     namespace = excluded.namespace,
     flow_id = excluded.flow_id,
@@ -37,7 +38,8 @@ ON CONFLICT (id) DO UPDATE SET
     labels = excluded.labels,
     parent_id = excluded.parent_id,
     trigger_id = excluded.trigger_id,
-    caller_id = excluded.caller_id
+    caller_id = excluded.caller_id,
+    original_id = excluded.original_id
 -- Holds when the stored summary is older; the same seq says the same, a higher one knows more.
 WHERE excluded.seq > executions.seq
 """  # noqa: S608  # the columns above, nothing from outside
@@ -68,6 +70,7 @@ class SqliteExecutions:
             summary.parent_id,
             summary.trigger_id,
             summary.caller_id,
+            summary.original_id,
         )
         self._database.later(lambda writer: writer.execute(_PUT, row))
 
@@ -300,7 +303,8 @@ def _finds(pattern: str, value: str | None) -> bool:
 
 
 def _summary(row: tuple[Any, ...]) -> ExecutionSummary:
-    (id_, namespace, flow_id, revision, state, seq, start, end, wake_by, labels, parent_id, trigger_id, caller_id) = row
+    (id_, namespace, flow_id, revision, state, seq, start, end, wake_by, labels, *ids) = row
+    parent_id, trigger_id, caller_id, original_id = ids
     return ExecutionSummary(
         id=id_,
         namespace=namespace,
@@ -315,4 +319,5 @@ def _summary(row: tuple[Any, ...]) -> ExecutionSummary:
         parent_id=parent_id,
         trigger_id=trigger_id,
         caller_id=caller_id,
+        original_id=original_id,
     )

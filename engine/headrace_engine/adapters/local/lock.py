@@ -10,11 +10,11 @@ import fcntl
 import json
 import os
 import time
-from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
 from typing import Self
 
+from headrace_engine.model.frozen import dataclass
 from headrace_engine.ports import PortError
 
 _NAME = "engine.lock"

@@ -13,12 +13,12 @@ from collections import deque
 from collections.abc import Callable, Sequence
 from concurrent.futures import Future
 from contextlib import suppress
-from dataclasses import dataclass
 from functools import partial
 
 from headrace_engine.adapters.local.database import Database
 from headrace_engine.core.codec import decode_message
 from headrace_engine.core.messages import Abort, Message
+from headrace_engine.model.frozen import dataclass
 from headrace_engine.ports import PortError
 
 _log = logging.getLogger(__name__)

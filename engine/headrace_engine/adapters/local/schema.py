@@ -284,6 +284,11 @@ DROP INDEX executions_of_parent;
 CREATE INDEX executions_of_caller ON executions (caller_id) WHERE caller_id IS NOT NULL;
 """
 
+# The first of the executions that one replays; those of older versions do not say it.
+_ORIGINALS = """
+ALTER TABLE executions ADD COLUMN original_id TEXT;
+"""
+
 MIGRATIONS: tuple[str, ...] = (
     _FIRST,
     _SLOTS,
@@ -296,4 +301,5 @@ MIGRATIONS: tuple[str, ...] = (
     _TEMPLATES,
     _KEYS_THAT_EXPIRE,
     _CALLERS,
+    _ORIGINALS,
 )

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from headrace_engine.model.definition import TaskDefinition
+from headrace_engine.model.frozen import dataclass
 
 if TYPE_CHECKING:
     from headrace_engine.core.state import Scope

@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-
 from headrace_engine.core.flowable.order import Order
 from headrace_engine.model.definition import TaskDefinition
+from headrace_engine.model.frozen import dataclass
 
 
 @dataclass(frozen=True, slots=True)

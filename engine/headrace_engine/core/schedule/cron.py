@@ -9,8 +9,9 @@ A field is unrestricted when it is exactly `*`, so `*/2` restricts; Vixie cron r
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass
 from datetime import date
+
+from headrace_engine.model.frozen import dataclass
 
 NICKNAMES = {
     "@yearly": "0 0 1 1 *",

@@ -5,13 +5,13 @@ from __future__ import annotations
 import re
 from bisect import bisect_left, bisect_right
 from collections.abc import Iterable
-from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta, tzinfo
 from functools import cached_property
 from typing import Protocol
 
 from headrace_engine.core.schedule.cron import Cron
 from headrace_engine.core.schedule.wall_clock import in_zone, next_date, previous_date
+from headrace_engine.model.frozen import dataclass
 
 _ZONE_NAME = re.compile(r"\[[^]]*\]$")
 _LEAST = timedelta.resolution

@@ -7,13 +7,14 @@ one date, `next`: every date before it has been dealt with, none from it on has.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import field
 from datetime import UTC, datetime, timedelta
 from enum import StrEnum
 from functools import cached_property
 from typing import Any
 
 from headrace_engine.core.schedule.times import Times
+from headrace_engine.model.frozen import dataclass
 from headrace_engine.model.ids import derived_id
 from headrace_engine.model.state import State
 

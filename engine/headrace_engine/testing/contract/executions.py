@@ -57,6 +57,7 @@ class ExecutionsContract(Contract):
             parent_id="parent",
             trigger_id="daily",
             caller_id="caller",
+            original_id="first",
         )
         executions.put(full)
         assert executions.get("x") == full
@@ -66,7 +67,7 @@ class ExecutionsContract(Contract):
 
     def test_put_replaces_an_older_summary_whole(self, executions: Executions) -> None:
         of_others = replace(summary(seq=1, wake_by=at(1)), parent_id="p", trigger_id="t", caller_id="c")
-        executions.put(replace(of_others, labels={"a": "1"}))
+        executions.put(replace(of_others, labels={"a": "1"}, original_id="o"))
         newer = summary(seq=2, state=State.SUCCESS, end=at(2))
         executions.put(newer)
         assert executions.get("x") == newer

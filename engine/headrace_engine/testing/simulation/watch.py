@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from headrace_engine.core.codec import FormatError, decode_entry, decode_message
 from headrace_engine.core.commands import Announce, Command, Reply, SetTimer, StartAttempt, StartExecution
-from headrace_engine.core.decide import LOST_IN_A_ROW, next_question
+from headrace_engine.core.decide import next_question
 from headrace_engine.core.events import (
     AttemptEnded,
     Entry,
@@ -26,7 +26,7 @@ from headrace_engine.core.messages import AttemptReported, Create, ItemReported
 from headrace_engine.core.outstanding import commands_of
 from headrace_engine.core.state import ExecutionState, empty
 from headrace_engine.executor import summary
-from headrace_engine.model.definition import Kind
+from headrace_engine.model.definition import LOST_IN_A_ROW, Kind
 from headrace_engine.model.state import State
 from headrace_engine.ports import AttemptId, JournalEntry, Level, PortError
 from headrace_engine.testing.simulation.chance import FaultKind
