@@ -284,6 +284,8 @@ class Executor:
         if any(isinstance(message, Poke) for message in messages):
             known = known if is_fresh else self._newer(known) or known
             is_fresh = True
+            if known.state.state.is_terminal:  # before the summary: who recovers looks only at what has not ended
+                known = self._keep_lines(known)
             self._issue(known.state, outstanding(known.state))
             known = self._hold(known.issued()) if known.state.exists else known
             if known.state.exists:  # what changed without a change of state: labels, the next timer

@@ -140,7 +140,8 @@ class Workshop:
     def _installer(self, manager: Manager | None, python: str) -> list[str]:
         uv = self._uv() if manager != "PIP" else None
         if uv is not None:
-            return [uv, "pip", "install", "--quiet", "--no-progress", "--python", python]
+            # Compiled now, as pip does: else the first script that imports them writes bytecode into a folder of all.
+            return [uv, "pip", "install", "--quiet", "--no-progress", "--compile-bytecode", "--python", python]
         if manager == "UV":
             raise TaskFailure("`packageManager: UV` asks for uv, which is not installed on this machine")
         options = ["--quiet", "--disable-pip-version-check", "--no-input", "--root-user-action", "ignore"]

@@ -101,3 +101,17 @@ def test_three_losses_in_a_row_fail_the_task_run() -> None:
     run = next(iter(came.values()))["task runs"]["first"]
     assert run["state"] == "FAILED"
     assert run["error"] == "The worker vanished"
+
+
+def test_what_an_execution_said_at_its_end_is_kept_before_its_summary_says_so() -> None:
+    """Who recovers looks at what has not ended: what is to be done at an end is done before that is known."""
+    story = next(story for story in STORIES if story.name == "an exit")
+    calm = Faults()
+    expected = Drama(story, TASKS, Crashes.LOCAL_FLUSHED).play(calm)
+    last = len(calm.names) - calm.names[::-1].index("journal.append")
+    again = Faults()
+    Drama(story, TASKS, Crashes.LOCAL_FLUSHED).play(Faults(last, after=True), again)
+    ended = again.names.index("executions.put") + 1
+    drama = Drama(story, TASKS, Crashes.LOCAL_FLUSHED)
+    assert drama.play(Faults(last, after=True), Faults(ended, after=True)) == expected
+    assert drama.deaths == ["journal.append", "executions.put"]

@@ -12,8 +12,9 @@ from headrace_functions.testing.cloud import Cloud
 
 
 @pytest.fixture
-def env(tmp_path: Path) -> dict[str, str]:
+def env(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> dict[str, str]:
     """Return what has uv install a package of this test's, and ask nobody."""
+    monkeypatch.delenv("PYTHONDONTWRITEBYTECODE", raising=False)  # Lambda has it not, so scripts write bytecode there
     about = "tiny-1.0.dist-info"
     files = {
         "tiny.py": "VERSION = '1.0'\n",
