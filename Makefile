@@ -12,8 +12,9 @@ PYTHONS := $(or $(PYTHON),python3.13 python3.12 python3.11 python3)
 # Where it is set, each of the hundreds of processes that tests start compiles all it imports.
 unexport PYTHONDONTWRITEBYTECODE
 
-# Each process begins with a half of its own and helps the other at the end: what the tests of a file share is made once.
-SPREAD := -n 2 --dist worksteal
+# Each process begins with a part of its own and helps the others at the end: what the tests of a file share is made
+# once. On two cores the third one works while others wait for processes, servers and timers of theirs.
+SPREAD := -n 3 --dist worksteal
 
 # The data of the ETL example ends with this day.
 RUN := $(BIN)/headrace run examples/etl.yaml --input date=2015-12-31 --input-file data=@examples/data/seattle-weather.csv
