@@ -12,7 +12,7 @@ import subprocess
 import sys
 import time
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from contextlib import closing, suppress
 from pathlib import Path
 from typing import Any
@@ -259,6 +259,22 @@ class Round:
             with storage.open(uri) as file:
                 contents[renamed(uri, names)] = file.read()
         return contents
+
+
+def until(condition: Callable[[], bool]) -> None:
+    """Look again and again, within bounds, for what another thread or process does."""
+    deadline = time.monotonic() + SOON
+    while not condition():
+        assert time.monotonic() < deadline
+        time.sleep(0.005)  # polls
+
+
+def lives(pid: int) -> bool:
+    """Return whether a process is there, and no zombie."""
+    try:
+        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] not in "ZX"
+    except OSError:
+        return False
 
 
 def processes() -> list[int]:

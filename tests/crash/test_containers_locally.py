@@ -6,13 +6,13 @@ import os
 import signal
 import subprocess
 import sys
-import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import closing
 from pathlib import Path
 
 import pytest
 
+from crash.lives import lives, until
 from headrace_cli.local import LocalRuntime
 from stand_in_docker import StandInEngine
 
@@ -70,21 +70,6 @@ def opened(folder: Path, environment: dict[str, str]) -> LocalRuntime:
 def begin(runtime: LocalRuntime, source: str, execution_id: str, **inputs: str) -> None:
     flow = runtime.save_flow(source)
     runtime.create(flow.namespace, flow.id, inputs, execution_id=execution_id)
-
-
-def until(condition: Callable[[], bool]) -> None:
-    """Look again and again, within bounds, for what another process does."""
-    deadline = time.monotonic() + SOON
-    while not condition():
-        assert time.monotonic() < deadline
-        time.sleep(0.005)  # polls
-
-
-def lives(pid: int) -> bool:
-    try:
-        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] not in "ZX"
-    except OSError:
-        return False
 
 
 def script_run(runtime: LocalRuntime, execution_id: str) -> tuple[str, list[str], list[str]]:

@@ -10,8 +10,7 @@ import json
 import os
 import signal
 import threading
-import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import closing
 from pathlib import Path
 from typing import Any
@@ -19,7 +18,7 @@ from typing import Any
 import pytest
 
 from crash.held import HeldStorage
-from crash.lives import Zygote
+from crash.lives import Zygote, lives, until
 from headrace_cli.local import LocalOptions, LocalRuntime
 from headrace_engine.adapters.local.storage import FolderStorage
 from headrace_engine.engine import NoSuchExecutionError
@@ -85,21 +84,6 @@ def environment(
     del storage  # it has the files that a flow asks for
     monkeypatch.setenv("DOCKER_HOST", engine.url)
     return {"PATH": os.environ["PATH"], "ENV_FOLDER": str(tmp_path), "DOCKER_HOST": engine.url}
-
-
-def until(condition: Callable[[], bool]) -> None:
-    """Look again and again, within bounds, for what another thread or process does."""
-    deadline = time.monotonic() + SOON
-    while not condition():
-        assert time.monotonic() < deadline
-        time.sleep(0.005)  # polls
-
-
-def lives(pid: int) -> bool:
-    try:
-        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] not in "ZX"
-    except OSError:
-        return False
 
 
 def begun(folder: Path, execution_id: str) -> list[int]:

@@ -7,14 +7,13 @@ import sqlite3
 import subprocess
 import sys
 import threading
-import time
-from collections.abc import Callable
 from contextlib import closing
 from datetime import timedelta
 from pathlib import Path
 
 import pytest
 
+from crash.lives import lives, until
 from headrace_cli.local import LocalRuntime
 from headrace_engine.adapters.local.lock import DataFolderLockedError
 from headrace_engine.core.codec import decode_result
@@ -59,21 +58,6 @@ def opened(folder: Path) -> LocalRuntime:
 def begin(runtime: LocalRuntime, source: str, execution_id: str) -> None:
     flow = runtime.save_flow(source)
     runtime.create(flow.namespace, flow.id, execution_id=execution_id)
-
-
-def until(condition: Callable[[], bool]) -> None:
-    """Look again and again, within bounds, for what another process does."""
-    deadline = time.monotonic() + SOON
-    while not condition():
-        assert time.monotonic() < deadline
-        time.sleep(0.005)  # polls
-
-
-def lives(pid: int) -> bool:
-    try:
-        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] not in "ZX"
-    except OSError:
-        return False
 
 
 def attempts(runtime: LocalRuntime, execution_id: str) -> list[str]:
