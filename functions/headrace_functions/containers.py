@@ -62,7 +62,7 @@ def containers(
 
     def make() -> ContainerDispatch:
         from headrace_runners.containers.dispatch import ContainerDispatch  # noqa: PLC0415 - see Containers
-        from headrace_runners.containers.settings import ContainerSettings  # noqa: PLC0415
+        from headrace_runners.containers.settings import ContainerSettings  # noqa: PLC0415  # as above
 
         return ContainerDispatch(
             client,
@@ -110,7 +110,7 @@ def apart(
 
     def make() -> Apart:
         from headrace_engine.apart import Apart  # noqa: PLC0415 - see Containers
-        from headrace_tasks.scripts_apart import ScriptsApart  # noqa: PLC0415
+        from headrace_tasks.scripts_apart import ScriptsApart  # noqa: PLC0415  # as above
 
         return Apart(engine, addresses, ScriptsApart(), attempts, placement)
 

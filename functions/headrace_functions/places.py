@@ -86,7 +86,7 @@ class Places(Refuses):
         if placed.refusal or placed.where == "lambda":
             return placed.refusal
         from headrace_runners.containers.asking import misfit  # noqa: PLC0415 - most flows need no container
-        from headrace_runners.containers.settings import ContainerSettings  # noqa: PLC0415
+        from headrace_runners.containers.settings import ContainerSettings  # noqa: PLC0415  # as above
 
         settings = ContainerSettings.of(self.environment.containers)
         return misfit(wanted, placed.where, settings, self.stack.region, self.rules)

@@ -295,7 +295,7 @@ client: Client = cache(_Client)
 def make_client(service: str) -> Any:
     """Return a new boto3 client of *service*."""
     import boto3  # noqa: PLC0415  # a test's wiring brings clients of its own
-    from botocore.config import Config  # noqa: PLC0415
+    from botocore.config import Config  # noqa: PLC0415  # as above
 
     config = Config(
         retries={"mode": "standard", "max_attempts": 4},

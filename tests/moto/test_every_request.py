@@ -23,11 +23,9 @@ from headrace_engine.core.codec import decode_entry
 from headrace_functions.testing.cloud import Cloud
 from headrace_functions.testing.faults import Faults, Mode
 
-QUICK = 30
-"""In scenes of at most so many requests functions die at each of them; in the others at a sample, but in the slow suite."""
-SAMPLE = 4
 ROUND = os.environ.get("HEADRACE_ROUND", "0")
-"""Which sample: the same one in a round; who counts up sees all moments sooner or later, as the slow suite does."""
+"""Which flows of the corpus are drawn, and which of their requests: the same ones in a round."""
+DRAWN = 10
 DEADLY = (Mode.STOPPED, Mode.LOST)
 
 
@@ -61,10 +59,7 @@ def test_a_scene_ends_as_it_says(scene: Scene) -> None:
 @pytest.mark.parametrize("scene", scenes())
 def test_a_function_that_dies_at_any_request_changes_nothing(scene: Scene, mode: Mode) -> None:
     count, expected = requests_of(scene)
-    moments = range(1, count + 1)
-    if count > QUICK:
-        moments = sorted(random.Random(f"{scene.name} {mode.name} {ROUND}").sample(moments, SAMPLE))
-    for at in moments:
+    for at in range(1, count + 1):
         strike(scene, at, mode, expected)
 
 
@@ -151,18 +146,31 @@ execution finds that another one, which died, comes to leave too late; and what 
 test_flows.py)."""
 
 
+CASES = [case for case in all_cases() if not case.name.startswith(ON_TIME) and ".scripts.node." not in case.source]
+
+
+@pytest.mark.parametrize("case", random.Random(ROUND).sample(CASES, DRAWN), ids=lambda case: case.name)
+def test_a_flow_that_is_drawn_bears_a_death_at_some_requests(case: FlowCase, tmp_path: Path) -> None:
+    calm = Faults()
+    expected = play_case(case, tmp_path, calm)
+    for mode in DEADLY:
+        moments = range(1, len(calm.requests) + 1)  # none of a flow that is refused before it asks
+        for at in random.Random(f"{ROUND} {case.name} {mode.name}").sample(moments, min(2, len(moments))):
+            bears(case, tmp_path, at, mode, expected)
+
+
 @pytest.mark.slow
 @pytest.mark.timeout(3600)
-@pytest.mark.parametrize(
-    "case",
-    [case for case in all_cases() if not case.name.startswith(ON_TIME) and ".scripts.node." not in case.source],
-    ids=lambda case: case.name,
-)
+@pytest.mark.parametrize("case", CASES, ids=lambda case: case.name)
 def test_a_flow_of_the_corpus_bears_a_death_at_any_request(case: FlowCase, tmp_path: Path) -> None:
     calm = Faults()
     expected = play_case(case, tmp_path, calm)
     for mode in DEADLY:
         for at in range(1, len(calm.requests) + 1):
-            faults = Faults(at, mode)
-            came = play_case(case, tmp_path, faults)
-            assert came == expected, f"request {at}, {faults.struck}: {mode.value}"
+            bears(case, tmp_path, at, mode, expected)
+
+
+def bears(case: FlowCase, folder: Path, at: int, mode: Mode, expected: dict[str, Any]) -> None:
+    faults = Faults(at, mode)
+    came = play_case(case, folder, faults)
+    assert came == expected, f"request {at}, {faults.struck}: {mode.value}"

@@ -65,7 +65,7 @@ def from_yaml(context: Evaluation, source: Any) -> Any:
 
 
 @expression_function("fromIon", "ion allRows")
-def from_ion(context: Evaluation, source: Any, all_rows: Any = False) -> Any:  # noqa: FBT002
+def from_ion(context: Evaluation, source: Any, all_rows: Any = False) -> Any:
     """Return the first value of an Ion text, or all with allRows; null of null."""
     if source is None:
         return None

@@ -84,7 +84,7 @@ def split(context: Evaluation, value: Any, delimiter: Any, limit: Any = 0) -> li
 
 
 @expression_filter("replace", "replace_pairs regexp")
-def replace(context: Evaluation, value: Any, replace_pairs: Any, regexp: Any = False) -> Any:  # noqa: FBT002
+def replace(context: Evaluation, value: Any, replace_pairs: Any, regexp: Any = False) -> Any:
     """Return the text with each key of a map replaced by its value; with *regexp* keys are patterns, `$1` a group.
 
     A list or a map is returned with all texts in it replaced so, at any depth.

@@ -13,7 +13,7 @@ from .registry import expression_function, integer, text
 
 
 @expression_function("render", "toRender recursive")
-def render(context: Evaluation, value: Any, recursive: Any = True) -> Any:  # noqa: FBT002
+def render(context: Evaluation, value: Any, recursive: Any = True) -> Any:
     """Return a text, list or map with the expressions in it rendered; other scalars as text, null as ""."""
     return _rendered(context, value, recursive=values.boolean(recursive))
 

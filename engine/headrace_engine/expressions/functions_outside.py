@@ -21,7 +21,7 @@ _ION_BINARY = b"\xe0\x01\x00\xea"
 
 @expression_function("secret", "key namespace subkey full")
 def secret(
-    context: Evaluation, key: Any, namespace: Any = None, subkey: Any = None, full: Any = False  # noqa: FBT002
+    context: Evaluation, key: Any, namespace: Any = None, subkey: Any = None, full: Any = False
 ) -> Any:  # fmt: skip
     """Return a secret; a field of one that is a JSON map; or, in full, a map with its `value`."""
     if subkey is not None and values.boolean(full):
@@ -47,7 +47,7 @@ def _optional(value: Any, name: str) -> str | None:
 
 
 @expression_function("kv", "key namespace errorOnMissing")
-def kv(context: Evaluation, key: Any, namespace: Any = None, error_on_missing: Any = True) -> Any:  # noqa: FBT002
+def kv(context: Evaluation, key: Any, namespace: Any = None, error_on_missing: Any = True) -> Any:
     """Return a value of the KV store; a missing one is an error, or null when errorOnMissing is false."""
     wanted = _optional(namespace, "kv")
     return context.host.kv(text(key, "function 'kv'"), wanted, values.boolean(error_on_missing))

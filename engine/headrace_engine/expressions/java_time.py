@@ -144,7 +144,7 @@ def day_periods(locale: str) -> list[str]:
 
 def babel_dates() -> Any:
     """Return babel.dates; its data take a while to load, and English does without."""
-    import babel.dates  # noqa: PLC0415
+    import babel.dates  # noqa: PLC0415  # see above
 
     return babel.dates
 

@@ -69,7 +69,7 @@ class AesCipher:
     @cached_property
     def _aead(self) -> AESGCM:
         # Imported when the first value is sealed or opened: most flows have none, and it takes 20 ms.
-        from cryptography.hazmat.primitives.ciphers.aead import AESGCM  # noqa: PLC0415
+        from cryptography.hazmat.primitives.ciphers.aead import AESGCM  # noqa: PLC0415  # slow to import; few flows hold secrets
 
         return AESGCM(self._key)
 
